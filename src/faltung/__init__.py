@@ -1,0 +1,58 @@
+"""faltung: one convolution for every domain, algebra and scale.
+
+`convolve` and `correlate` compute; `plan` and `explain` say how and why. Everything loads when it is first used, so that
+importing the package costs little and does nothing.
+"""
+
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from faltung.door import convolve as convolve
+    from faltung.door import correlate as correlate
+    from faltung.door import explain as explain
+    from faltung.door import plan as plan
+    from faltung.planner.policy import Policy as Policy
+    from faltung.problem import Problem as Problem
+    from faltung.problem import Spec as Spec
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "convolve": "faltung.door",
+    "correlate": "faltung.door",
+    "plan": "faltung.door",
+    "explain": "faltung.door",
+    "Policy": "faltung.planner.policy",
+    "Problem": "faltung.problem",
+    "Spec": "faltung.problem",
+}
+_ROOMS = (
+    "algebras",
+    "data",
+    "domains",
+    "errors",
+    "filters",
+    "kernels",
+    "methods",
+    "nn",
+    "planner",
+    "testing",
+    "winograd",
+)
+
+__all__ = ["Policy", "Problem", "Spec", "__version__", "convolve", "correlate", "explain", "plan"]
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        value = getattr(_import_module(_HOME[name]), name)
+        globals()[name] = value
+        return value
+    if name in _ROOMS:
+        return _import_module(f"faltung.{name}")
+    raise AttributeError(f"module 'faltung' has no attribute {name!r}; it offers {', '.join([*__all__, *_ROOMS])}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_ROOMS])

@@ -1,0 +1,23 @@
+"""The max-plus (tropical) semiring: grey-scale dilation, best paths, Viterbi scores.
+
+`zero` is -inf, so values are floating-point numbers; NaN wins over every number and therefore stays visible.
+"""
+
+import numpy as np
+
+from faltung.algebras.algebra import REALS, Algebra, widest_real
+
+MAX_PLUS = Algebra(
+    name="max-plus",
+    summary="largest of sums: grey-scale dilation, longest paths, Viterbi scores",
+    source_note="tropical semiring",
+    add=np.maximum,
+    mul=np.add,
+    zero=lambda dtype: dtype.type(-np.inf),
+    one=lambda dtype: dtype.type(0),
+    scalar_add="a if (a > b or a != a) else b",
+    scalar_mul="a + b",
+    dtypes=REALS,
+    compute=lambda x, k: widest_real(x, k) if x in REALS and k in REALS else None,
+    laws=frozenset({"commutative", "idempotent", "ordered"}),
+)

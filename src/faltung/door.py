@@ -1,0 +1,342 @@
+"""The front door: arguments become a problem, the problem a plan, the plan the result. Context is added to errors here only."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from faltung import algebras, arrays, domains
+from faltung.algebras import integer
+from faltung.domains import boundary as boundaries
+from faltung.domains import pads_of_mode
+from faltung.errors import ArgumentError, DtypeError
+from faltung.pattern import PLAIN, Pattern
+from faltung.planner import Plan, plan_problem
+from faltung.planner.policy import DEFAULT, Policy
+from faltung.problem import ITEMSIZE, Problem, Spec, checked
+
+_plans: dict[Any, Plan] = {}
+
+
+def convolve(
+    x: Any,
+    k: Any,
+    pattern: str | None = None,
+    *,
+    mode: Any = "full",
+    boundary: Any = "constant",
+    stride: Any = 1,
+    dilation: Any = 1,
+    on: str | None = None,
+    over: str | None = None,
+    policy: Policy | None = None,
+    dtype: str | None = None,
+) -> Any:
+    """Convolve a signal with a filter by the fastest method that is right.
+
+    Formula: `y[p] = ⊕ over u of x[p·stride − u·dilation] ⊗ k[u]` (real numbers: sums of products), for every position p that
+    `mode` keeps, with `boundary` standing for what lies beyond the signal.
+
+    Shapes: by the pattern; plain signals x (*n), k (*t) give y (*m) with
+    `m = ⌊(n + lo + hi − (t − 1)·dilation − 1) / stride⌋ + 1`; lo = hi = (t − 1)·dilation for `full`, 0 for `valid`, half for `same`.
+
+    Args:
+        x, k: NumPy arrays, nested lists, or torch tensors (then differentiable, and the result is a tensor on the same device).
+        pattern: axes as in einsum with one starred group that is convolved, see `faltung.pattern`. Default `*s, *s -> *s`.
+        mode: `full`, `same` (the size of x), `valid`, or one (lo, hi) pair of pads for each spatial axis; a negative pad crops.
+            Plain `valid` takes the longer array as the signal, as SciPy does.
+        boundary: `constant` (the algebra's zero), `edge`, `reflect`, `symmetric`, `wrap`, or a number (a constant of that value);
+            one for all spatial axes or one for each.
+        stride, dilation: whole numbers of at least 1, one for all spatial axes or one for each.
+        on: the domain, `grid`.   over: the algebra, `real`, `complex`, `integer`, `boolean` or `max-plus`; by dtype if left out.
+        policy: limits on error, memory and methods, see `faltung.Policy`.
+        dtype: type of the result. Default: that of NumPy's promotion; for integers the narrowest of that, int32 and int64 that
+            provably holds the sums. Integer types asked for by name round half to even and saturate.
+
+    Returns:
+        The result, in the kind of array that came in.
+
+    Raises:
+        ArgumentError (a ValueError), DtypeError (a TypeError): arguments that name no convolution.
+        ExactnessError (an OverflowError): an integer sum could leave 64 bits.
+        RefusedError, MemoryBudgetError: nothing fits the policy.
+
+    Error: at most `plan(...).error`, relative to the largest value of |x| ∗ |k|; integers, booleans: none.
+    Cost: `plan(...).cost` seconds predicted; planning is remembered, so a repeated call adds microseconds.
+    Source: the definition; methods name their papers (`faltung list methods`).
+
+    Example:
+        >>> convolve([1, 2, 3], [0, 1, 0.5])
+        array([0. , 1. , 2.5, 4. , 1.5])
+    """
+    return _call(True, x, k, pattern, mode, boundary, stride, dilation, on, over, policy, dtype)
+
+
+def correlate(
+    x: Any,
+    k: Any,
+    pattern: str | None = None,
+    *,
+    mode: Any = "full",
+    boundary: Any = "constant",
+    stride: Any = 1,
+    dilation: Any = 1,
+    on: str | None = None,
+    over: str | None = None,
+    policy: Policy | None = None,
+    dtype: str | None = None,
+) -> Any:
+    """Correlate a signal with a filter: `convolve` without the flip.
+
+    Formula: `y[p] = ⊕ over u of x[p·stride + u·dilation] ⊗ conj(k[u])`, positions, arguments, results and errors as in `convolve`.
+    The conjugate concerns complex filters only and follows SciPy; layers of `faltung.nn` follow torch and do not conjugate.
+
+    Example:
+        >>> correlate([1, 2, 3], [0, 1, 0.5], mode="same")
+        array([2. , 3.5, 3. ])
+    """
+    return _call(False, x, k, pattern, mode, boundary, stride, dilation, on, over, policy, dtype)
+
+
+def plan(
+    x: Any,
+    k: Any,
+    pattern: str | None = None,
+    *,
+    flip: bool = True,
+    mode: Any = "full",
+    boundary: Any = "constant",
+    stride: Any = 1,
+    dilation: Any = 1,
+    on: str | None = None,
+    over: str | None = None,
+    policy: Policy | None = None,
+    dtype: str | None = None,
+) -> Plan:
+    """The plan that `convolve` (or, with flip=False, `correlate`) would follow; x and k may be `Spec`s instead of arrays.
+
+    A plan is callable, prints as a table of all methods, and prepares a filter for many signals: `plan(x, k).prepare(k)(x)`.
+
+    Example:
+        >>> plan(Spec((2048, 2048), "float32"), Spec((3, 3), "float32"), mode="same").method
+        'direct'
+    """
+    x, k = (a if isinstance(a, Spec) else arrays.as_array(a, "plan") for a in (x, k))
+    return plan_problem(
+        problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype), _policy(policy)
+    )
+
+
+def explain(x: Any, k: Any, pattern: str | None = None, **options: Any) -> Plan:
+    """Why a convolution is computed the way it is: `print(explain(x, k))` lists every method with its verdict.
+
+    Takes the arguments of `plan`. Each row names a method, whether it was chosen, is slower or refuses, and either the reason
+    or predicted time, error bound and scratch.
+    """
+    return plan(x, k, pattern, **options)
+
+
+def problem_of(
+    flip: bool,
+    x: Any,
+    k: Any,
+    pattern: str | None = None,
+    mode: Any = "full",
+    boundary: Any = "constant",
+    stride: Any = 1,
+    dilation: Any = 1,
+    on: str | None = None,
+    over: str | None = None,
+    dtype: str | None = None,
+) -> Problem:
+    """The problem behind a call; every argument is checked here."""
+    layout = Pattern.parse(PLAIN if pattern is None else pattern)
+    x_shape, k_shape = tuple(x.shape), tuple(k.shape)
+    x_dtype, k_dtype = (a.dtype if isinstance(a, Spec) else arrays.dtype_name(a) for a in (x, k))
+    for a, name in ((x, x_dtype), (k, k_dtype)):
+        if name not in ITEMSIZE:
+            raise DtypeError.of(
+                "convolve", f"a dtype among {', '.join(sorted(ITEMSIZE))}", repr(name), "spell it as NumPy does"
+            )
+    hosts = {arrays.host_of(a) for a in (x, k) if not isinstance(a, Spec)}
+    devices = {arrays.device_of(a) for a in (x, k) if not isinstance(a, Spec)}
+    if len(hosts) > 1:
+        raise DtypeError.of(
+            "convolve",
+            "x and k of one kind",
+            "a torch tensor and a NumPy array",
+            "convert one with torch.from_numpy or .numpy()",
+        )
+    if len(devices) > 1:
+        raise ArgumentError.of(
+            "convolve", "x and k on one device", " and ".join(sorted(devices)), "move one with .to(device)"
+        )
+    layout.check(x_shape, k_shape)
+    taps = layout.spatial(layout.k, k_shape)
+    ndim = len(taps)
+    steps, spread = _per_axis("stride", stride, ndim), _per_axis("dilation", dilation, ndim)
+    reach = tuple((t - 1) * d + 1 for t, d in zip(taps, spread, strict=True))
+    algebra = algebras.named(over) if over is not None else algebras.natural(x_dtype, k_dtype)
+    domain = domains.named("grid" if on is None else on)
+    if algebra is None or algebra.compute(x_dtype, k_dtype) is None:
+        known = "any algebra" if algebra is None else algebra.name
+        raise DtypeError.of(
+            "convolve",
+            f"dtypes that {known} computes with together",
+            f"x {x_dtype} and k {k_dtype}",
+            "cast one of them, or name an algebra with over=",
+        )
+    draft = Problem(
+        flip, layout.text, x_shape, k_shape, x_dtype, k_dtype, x_dtype, _pads(mode, reach), steps, spread, boundaries.read(boundary, ndim),
+        algebra.name, domain.name, "out", next(iter(hosts), "numpy"), next(iter(devices), "cpu"),
+    )  # fmt: skip
+    _check_fills(draft)
+    return _typed(checked(draft), dtype)
+
+
+def _call(
+    flip: bool,
+    x: Any,
+    k: Any,
+    pattern: Any,
+    mode: Any,
+    boundary: Any,
+    stride: Any,
+    dilation: Any,
+    on: Any,
+    over: Any,
+    policy: Any,
+    dtype: Any,
+) -> Any:
+    x, k = arrays.as_array(x, "convolve"), arrays.as_array(k, "convolve")
+    if not flip and k.dtype.is_complex if arrays.is_torch(k) else k.dtype.kind == "c" and not flip:
+        k = k.conj()
+    if mode == "valid" and pattern is None and _longer(k, x):
+        # SciPy's rule for plain signals: convolution does not care which array is the signal, so the longer one is.
+        x, k = (k, x) if flip else (_reversed(k), _reversed(x))
+    if arrays.is_torch(x) or arrays.is_torch(k):
+        from faltung import torch_gate
+
+        problem = problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype)
+        return torch_gate.solve(problem, _policy(policy), x=x, k=k)
+    try:
+        key = (
+            flip,
+            x.shape,
+            x.dtype,
+            k.shape,
+            k.dtype,
+            pattern,
+            mode,
+            boundary,
+            stride,
+            dilation,
+            on,
+            over,
+            policy,
+            dtype,
+        )
+        found = _plans.get(key)
+    except TypeError:  # a list among the arguments: plan without the shortcut
+        key, found = None, None
+    if found is None:
+        found = plan_problem(
+            problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype), _policy(policy)
+        )
+        if key is not None:
+            if len(_plans) >= 4096:
+                _plans.clear()
+            _plans[key] = found
+    return found.compute(x, k)
+
+
+def _typed(problem: Problem, dtype: Any) -> Problem:
+    """The problem with the result's dtype: asked for by name, or by promotion, wide enough for integers."""
+    from dataclasses import replace
+
+    if dtype is not None:
+        try:
+            name = str(dtype).removeprefix("torch.") if not isinstance(dtype, type) else np.dtype(dtype).name
+            name = name if name in ITEMSIZE else np.dtype(name).name
+        except TypeError:
+            name = str(dtype)
+        kind = "complex" if name.startswith("complex") else "real"
+        if (
+            name not in ITEMSIZE
+            or (name == "bool") != (problem.algebra == "boolean")
+            or (kind == "real" and problem.algebra == "complex")
+        ):
+            raise DtypeError.of(
+                "dtype", f"a result type for {problem.algebra} values", repr(dtype), "leave it out for the natural one"
+            )
+        return replace(problem, out_dtype=name)
+    if problem.algebra == "integer":
+        return replace(problem, out_dtype=integer.result_dtype(problem.x_dtype, problem.k_dtype, problem.depth))
+    floats = [t for t in (problem.x_dtype, problem.k_dtype) if t in ("float16", "bfloat16")]
+    halves_only = floats and all(t in (floats[0], "bool", "int8", "uint8") for t in (problem.x_dtype, problem.k_dtype))
+    return replace(
+        problem,
+        out_dtype=floats[0] if halves_only and problem.algebra in ("real", "max-plus") else problem.compute_dtype,
+    )
+
+
+def _check_fills(problem: Problem) -> None:
+    for b in problem.boundary:
+        if b.value is None or problem.algebra in ("complex",):
+            continue
+        fits = not isinstance(b.value, complex)
+        fits = fits and (problem.algebra != "integer" or (math.isfinite(b.value) and b.value == int(b.value)))
+        fits = fits and (problem.algebra != "boolean" or b.value in (0, 1))
+        if not fits:
+            raise ArgumentError.of(
+                "boundary", f"a constant among the {problem.algebra} values", repr(b.value), "pass a value of that kind"
+            )
+
+
+def _pads(mode: Any, reach: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    if isinstance(mode, str):
+        return pads_of_mode(mode, reach)
+    try:
+        pads = tuple((int(lo), int(hi)) for lo, hi in mode)
+    except (TypeError, ValueError):
+        pads = None
+    if pads is None or len(pads) != len(reach):
+        raise ArgumentError.of(
+            "mode",
+            f"'full', 'same', 'valid' or {len(reach)} (lo, hi) pairs of whole numbers",
+            repr(mode),
+            "one pair for each spatial axis",
+        )
+    return pads
+
+
+def _per_axis(name: str, given: Any, ndim: int) -> tuple[int, ...]:
+    values = (given,) * ndim if isinstance(given, (int, np.integer)) else given
+    whole = isinstance(values, (tuple, list)) and all(
+        isinstance(v, (int, np.integer)) and not isinstance(v, bool) for v in values
+    )
+    if not whole or len(values) != ndim or isinstance(given, bool):
+        raise ArgumentError.of(
+            name, f"a whole number, or {ndim}, one for each spatial axis", repr(given), "give one number for all axes"
+        )
+    return tuple(int(v) for v in values)
+
+
+def _policy(policy: Policy | None) -> Policy:
+    if policy is None:
+        return DEFAULT
+    if not isinstance(policy, Policy):
+        raise ArgumentError.of("policy", "a faltung.Policy", repr(policy), "write Policy(only='fft') or the like")
+    return policy
+
+
+def _longer(k: Any, x: Any) -> bool:
+    return (
+        k.ndim == x.ndim
+        and all(t >= n for t, n in zip(k.shape, x.shape, strict=True))
+        and tuple(k.shape) != tuple(x.shape)
+    )
+
+
+def _reversed(a: Any) -> Any:
+    return a.flip(tuple(range(a.ndim))) if arrays.is_torch(a) else a[(slice(None, None, -1),) * a.ndim]

@@ -1,0 +1,59 @@
+"""The kernels: one numeric operation a folder, one file a tool, one line each here.
+
+A kernel knows no domain and no problem, only pointers and sizes. Each folder's `contract.py` says in NumPy what its kernels
+compute; the kernel suite holds every tool's version against it.
+"""
+
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """One operation in one tool: where it lives and what it computes. Nothing is compiled before it is used."""
+
+    name: str
+    tool: str
+    summary: str
+    source: str
+    home: str
+
+    @property
+    def module(self) -> ModuleType:
+        return import_module(f"faltung.kernels.{self.home}.on_{self.tool}")
+
+    @property
+    def contract(self) -> ModuleType:
+        """The NumPy reference."""
+        return import_module(f"faltung.kernels.{self.home}.contract")
+
+
+ALL: tuple[Kernel, ...] = (
+    Kernel(
+        "rows",
+        "numba",
+        "rows of a signal against rows of taps, any algebra, stride and dilation",
+        "the definition",
+        "correlate",
+    ),
+    Kernel(
+        "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
+    ),
+    Kernel(
+        "rounded",
+        "numba",
+        "floating-point results into small integers, to nearest even, saturating",
+        "IEEE 754",
+        "convert",
+    ),
+    Kernel(
+        "fourier",
+        "scipy",
+        "transforms of the last axes and products between channels",
+        "Cooley and Tukey (1965)",
+        "fourier",
+    ),
+)
+
+__all__ = ["ALL", "Kernel"]

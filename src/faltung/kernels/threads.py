@@ -1,0 +1,100 @@
+"""Threads for kernels: one pool for the process, made when first needed, made anew after a fork.
+
+Kernels release the interpreter lock, so plain threads suffice. The caller works too and never waits for a free worker: any
+number of threads may call at once, and a call from inside a worker runs there, so that nothing can deadlock or oversubscribe.
+"""
+
+import os
+import queue
+import threading
+from collections.abc import Callable
+
+_here = threading.local()
+_start = threading.Lock()
+_jobs: queue.SimpleQueue | None = None
+_workers = 0
+
+
+def available() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def spread(task: Callable[[int, int], None], count: int, threads: int, grain: int = 1) -> None:
+    """Call `task(start, stop)` over consecutive pieces of range(count) that cover it once, on up to `threads` threads.
+
+    The pieces depend on count, threads and grain only; a task must write what no other piece writes, so the result does not
+    depend on the order. The first exception of a piece is raised here after all pieces have ended.
+
+    Args:
+        grain: the smallest piece worth handing to another thread.
+    """
+    pieces = min(4 * threads, -(-count // max(grain, 1))) if threads > 1 and not getattr(_here, "worker", False) else 1
+    if pieces <= 1:
+        task(0, count)
+        return
+    batch = _Batch(task, count, pieces)
+    jobs = _pool(threads - 1)
+    for _ in range(min(threads, pieces) - 1):
+        jobs.put(batch)
+    batch.work()
+    batch.wait()
+
+
+class _Batch:
+    """Pieces of one call; whoever is free takes the next."""
+
+    def __init__(self, task: Callable[[int, int], None], count: int, pieces: int) -> None:
+        self.task, self.count, self.pieces = task, count, pieces
+        self.lock, self.ended = threading.Lock(), threading.Event()
+        self.taken = self.done = 0
+        self.error: BaseException | None = None
+
+    def work(self) -> None:
+        while True:
+            with self.lock:
+                piece = self.taken
+                self.taken += 1
+            if piece >= self.pieces:
+                return
+            try:
+                self.task(piece * self.count // self.pieces, (piece + 1) * self.count // self.pieces)
+            except BaseException as error:  # handed to the caller's thread, which raises it
+                self.error = self.error or error
+            with self.lock:
+                self.done += 1
+                if self.done == self.pieces:
+                    self.ended.set()
+
+    def wait(self) -> None:
+        self.ended.wait()
+        if self.error is not None:
+            raise self.error
+
+
+def _pool(workers: int) -> queue.SimpleQueue:
+    global _jobs, _workers
+    if _jobs is None or _workers < workers:
+        with _start:
+            if _jobs is None:
+                _jobs, _workers = queue.SimpleQueue(), 0
+            while _workers < workers:
+                threading.Thread(target=_serve, args=(_jobs,), name=f"faltung-{_workers}", daemon=True).start()
+                _workers += 1
+    return _jobs
+
+
+def _serve(jobs: queue.SimpleQueue) -> None:
+    _here.worker = True
+    while True:
+        jobs.get().work()
+
+
+def _after_fork() -> None:
+    """A child has none of its parent's threads: forget them, the next call starts its own."""
+    global _jobs, _workers, _start, _here
+    _jobs, _workers, _start, _here = None, 0, threading.Lock(), threading.local()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,40 @@
+"""The methods: one algorithm a file, one line each here. The order is that of the table which `explain` prints."""
+
+from faltung.errors import ArgumentError
+from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
+from faltung.methods.definition import DEFINITION
+from faltung.methods.direct import DIRECT
+from faltung.methods.fft import FFT_
+from faltung.methods.gemm import GEMM
+from faltung.methods.method import Context, Machine, Method
+from faltung.methods.onednn import ONEDNN
+from faltung.methods.overlap import OVERLAP
+from faltung.methods.running import RUNNING
+from faltung.methods.separable import SEPARABLE
+
+ALL: tuple[Method, ...] = (
+    DEFINITION,
+    DIRECT,
+    SEPARABLE,
+    RUNNING,
+    GEMM,
+    FFT_,
+    OVERLAP,
+    ONEDNN,
+    TRANSPOSED,
+    FILTER_GRADIENT,
+)
+BY_NAME = {method.name: method for method in ALL}
+
+
+def named(name: str) -> Method:
+    """The method of that name; raises ArgumentError with the list of names."""
+    try:
+        return BY_NAME[name]
+    except (KeyError, TypeError):
+        raise ArgumentError.of(
+            "Policy", f"methods among {', '.join(BY_NAME)}", repr(name), "choose a name from the list"
+        ) from None
+
+
+__all__ = ["ALL", "BY_NAME", "Context", "Machine", "Method", "named"]

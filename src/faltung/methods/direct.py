@@ -1,0 +1,119 @@
+"""Direct convolution: the taps are multiplied and summed row by row, by one compiled kernel for every dimension and algebra."""
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from faltung.kernels.correlate.on_numba import STRIP, rows
+from faltung.kernels.threads import spread
+from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.problem import Problem
+
+
+class Direct(Method):
+    """y = Σ over tap rows of (row of x̃) ⋆ (row of k), the last axis contiguous, other axes by a table of row addresses."""
+
+    name = "direct"
+    summary = "compiled loops over rows of taps, any dimension and algebra"
+    source = "the definition"
+
+    def refuses(self, problem: Problem) -> str | None:
+        if problem.unknown != "out":
+            return "computes results, not gradients"
+        if problem.device != "cpu":
+            return f"runs on the CPU, the arrays are on {problem.device}"
+        return None
+
+    def cost(self, problem: Problem, machine: Machine) -> float:
+        g, s = problem.grid, problem.sizes
+        strided = any(a != 1 for a in (g.stride[-1], g.dilation[-1]))
+        unit = machine.seconds("rows.strided" if strided else "rows", problem.compute_dtype)
+        if problem.over.ordered:
+            unit *= 1.5
+        lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
+        visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
+        work = problem.macs * unit + visits * machine.seconds("rows.visit")
+        if problem.over.name == "integer":
+            work += problem.macs * 0
+        share = min(machine.threads, max(1, lines))
+        pad = (
+            0.0
+            if g.unpadded
+            else 2.0 * bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded)) * machine.seconds("copy")
+        )
+        start = machine.seconds("thread") if share > 1 and work > 2 * machine.seconds("thread") else 0.0
+        return machine.seconds("call") + pad + (work / share + start if start else work)
+
+    def error(self, problem: Problem) -> float:
+        return summation_error(problem)
+
+    def scratch(self, problem: Problem, machine: Machine) -> int:
+        g, s = problem.grid, problem.sizes
+        tables = 8 * (math.prod(g.m[:-1]) + s.C * math.prod(g.t[:-1]))
+        return bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded) + s.B * s.O * s.C * g.taps) + 2 * tables + 256
+
+    def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
+        return np.ascontiguousarray(k)
+
+    def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
+        g, s = problem.grid, problem.sizes
+        loops = _loops(problem)
+        x = np.ascontiguousarray(operands["x"] if g.unpadded else g.pad(operands["x"], loops.zero[0]))
+        y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
+        kernel, tables, shape = loops.kernel, loops.tables, loops.shape
+        at = address(x), address(prepared), address(y)
+
+        def task(first: int, last: int) -> None:
+            kernel(*at, *tables, first, last, *shape)
+
+        spread(task, loops.items, context.threads, loops.grain)
+        return y
+
+
+class _Loops:
+    """What the kernel needs besides the arrays: where every output row and every tap row starts in one sample of x̃."""
+
+    def __init__(self, problem: Problem) -> None:
+        g, s = problem.grid, problem.sizes
+        steps = np.cumprod((1, *g.padded[:0:-1]), dtype=np.int64)[::-1]  # elements between neighbours along each axis
+        base = np.zeros(1, dtype=np.int64)
+        offset = np.arange(s.C, dtype=np.int64) * math.prod(g.padded)
+        for m, t, stride, dilation, step in zip(
+            g.m[:-1], g.t[:-1], g.stride[:-1], g.dilation[:-1], steps[:-1], strict=True
+        ):
+            base = (base[:, None] + np.arange(m) * (stride * step)).ravel()
+            offset = (offset[:, None] + np.arange(t) * (dilation * step)).ravel()
+        dtype = np.dtype(problem.compute_dtype)
+        self.zero = np.array([problem.over.zero(dtype)], dtype=dtype)
+        self.arrays = base, offset, self.zero  # kept alive: the kernel sees their addresses
+        self.tables = tuple(address(a) for a in self.arrays)
+        length, taps = g.m[-1], g.t[-1]
+        self.items = s.B * s.N * s.O * base.size * -(-length // STRIP)
+        self.grain = max(1, int(100_000 / max(1, min(length, STRIP) * offset.size * taps)))
+        self.shape = (
+            base.size,
+            offset.size,
+            taps,
+            length,
+            g.stride[-1],
+            g.dilation[-1],
+            s.C * math.prod(g.padded),
+            s.N,
+            s.O,
+        )
+        scalar = "uint8" if problem.compute_dtype == "bool" else problem.compute_dtype
+        self.kernel = rows(scalar, problem.over, g.stride[-1] == 1 and g.dilation[-1] == 1)
+
+
+_loops = lru_cache(maxsize=256)(_Loops)
+
+
+def address(a: np.ndarray) -> int:
+    """Where the values of an array start."""
+    return a.__array_interface__["data"][0]
+
+
+DIRECT = Direct()

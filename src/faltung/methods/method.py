@@ -1,0 +1,103 @@
+"""What a method is: one way to compute one kind of problem, and everything the planner must know about it."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+
+from faltung.problem import Problem
+
+ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
+ROUNDOFF |= {"complex64": 2.0**-24, "complex128": 2.0**-53}
+
+
+class Machine(Protocol):
+    """What a cost needs of the machine profile: seconds for one unit of work of a named kind, threads and cache."""
+
+    threads: int
+    cache: int
+
+    def seconds(self, kind: str, dtype: str = "") -> float: ...
+
+
+class Method:
+    """One algorithm, whole: when it applies, what it costs, how accurate it is, how it prepares and runs.
+
+    Methods see canonical arrays only: x (B, N, C, *n), k (B, O, C, *t) in correlation order, y (B, N, O, *m), all in the dtype
+    of the arithmetic. They never change them.
+
+    Class fields:
+        name, summary, source: for people.   spreads: one NaN or infinity may reach the whole result.
+        structured: applies only to filters of a certain kind, which `prepare` finds out from the values: it then returns None
+        for the others, and the plan goes on with the next method.   by_name: chosen only when the policy names it.
+        delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
+    """
+
+    name = ""
+    summary = ""
+    source = ""
+    spreads = False
+    structured = False
+    by_name = False
+    delegates = False
+    on_torch = False
+
+    def refuses(self, problem: Problem) -> str | None:
+        """None if the method computes this problem within `error`; otherwise one sentence that says why not."""
+        raise NotImplementedError
+
+    def cost(self, problem: Problem, machine: Machine) -> float:
+        """Predicted seconds of one call, the filter's preparation included."""
+        raise NotImplementedError
+
+    def error(self, problem: Problem) -> float:
+        """Bound on max|y − ŷ| relative to max(|x| ∗ |k|), before the result is rounded to its own type."""
+        raise NotImplementedError
+
+    def scratch(self, problem: Problem, machine: Machine) -> int:
+        """Bytes of working memory at most, beside operands and result."""
+        raise NotImplementedError
+
+    def parts(self, problem: Problem) -> tuple[Problem, ...]:
+        """Smaller problems that this method asks the planner for."""
+        return ()
+
+    def prepare(self, problem: Problem, k: np.ndarray, context: "Context") -> Any:
+        """The work that depends on the filter only. A structured method returns None where the filter is not of its kind."""
+        return k
+
+    def run(
+        self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: "Context"
+    ) -> np.ndarray:
+        """Compute the unknown from canonical operands (`x` and `y`; the filter comes prepared)."""
+        raise NotImplementedError
+
+
+class Context:
+    """What a running method may use: threads, the machine profile, the tolerance, its parts as plans, and how often they may run."""
+
+    def __init__(
+        self, threads: int, machine: Machine, tolerance: float, parts: tuple[Any, ...] = (), budget: int = 1
+    ) -> None:
+        self.threads, self.machine, self.tolerance, self.parts, self.budget = threads, machine, tolerance, parts, budget
+
+
+def summation_error(problem: Problem, roundoff: float | None = None) -> float:
+    """Error of a sum of `depth` products taken one after the other: min(n, 6·√n) + 1 unit roundoffs.
+
+    The linear term is the worst case; the square root is the probabilistic bound at six standard deviations.
+
+    Source: Higham and Mary, A new approach to probabilistic rounding error analysis (2019).
+    """
+    if problem.over.exact:
+        return 0.0
+    u = ROUNDOFF[problem.compute_dtype] if roundoff is None else roundoff
+    if problem.over.ordered:
+        return u
+    width = 4.0 if problem.compute_dtype.startswith("complex") else 1.0
+    return (min(problem.depth, 6.0 * problem.depth**0.5) + 1.0) * width * u
+
+
+def bytes_of(problem: Problem, elements: float) -> int:
+    """Memory of that many values in the dtype of the arithmetic."""
+    return int(elements * np.dtype(problem.compute_dtype).itemsize)

@@ -1,0 +1,134 @@
+"""Separable filters: a filter of low rank as a few passes along one axis at a time."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from faltung.domains import Boundary
+from faltung.methods.method import ROUNDOFF, Context, Machine, Method, bytes_of
+from faltung.problem import Problem
+
+CANONICAL = "b n c *s, b o c *s -> b n o *s"
+
+
+class Separable(Method):
+    """k = Σ_r u_r ⊗ v_r ⊗ ...: each term is one pass along every axis, Σ tᵢ products a value instead of ∏ tᵢ.
+
+    The rank is found once for each prepared filter, by singular values of the filter unfolded along one axis after the other;
+    the filter is taken if what is cut off stays within the tolerance and the passes are predicted to be faster than the next
+    method. The passes are problems of their own, planned like any other.
+    """
+
+    name = "separable"
+    summary = "low-rank filters as passes along one axis at a time"
+    source = "Treitel and Shanks (1971); tensor-train splitting after Oseledets (2011)"
+    spreads = True
+    structured = True
+
+    def refuses(self, problem: Problem) -> str | None:
+        s, g = problem.sizes, problem.grid
+        if problem.unknown != "out":
+            return "computes results, not gradients"
+        if problem.algebra not in ("real", "complex"):
+            return f"splits filters by singular values, which {problem.algebra} does not have"
+        if s.O != 1 or s.C != 1:
+            return f"filters one channel at a time, the pattern has {s.O} outputs and sums over {s.C} inputs"
+        if sum(t > 1 for t in g.t) < 2:
+            return f"needs taps along two axes at least, the filter is {g.t}"
+        if not g.zero_padded and any(b.kind == "constant" and b.value not in (None, 0) for b in g.boundary):
+            return "a constant other than zero beyond the edge does not pass through the single axes"
+        if problem.device != "cpu":
+            return f"runs on the CPU, the arrays are on {problem.device}"
+        return None
+
+    def parts(self, problem: Problem) -> tuple[Problem, ...]:
+        """One problem an axis, in order; the first sees the signal, each later one the result of the one before."""
+        s, g = problem.sizes, problem.grid
+        parts, n = [], list(g.n)
+        for a in range(g.ndim):
+            t = tuple(g.t[b] if b == a else 1 for b in range(g.ndim))
+            pads = tuple(g.pads[b] if b == a else (0, 0) for b in range(g.ndim))
+            stride = tuple(g.stride[b] if b == a else 1 for b in range(g.ndim))
+            dtype = problem.compute_dtype
+            part = replace(
+                problem, flip=False, pattern=CANONICAL, x_shape=(s.B, s.N, 1, *n), k_shape=(s.B, 1, 1, *t), x_dtype=dtype, k_dtype=dtype,
+                out_dtype=dtype, pads=pads, stride=stride, host="numpy", boundary=tuple(g.boundary[b] if b == a else Boundary("constant") for b in range(g.ndim)),
+            )  # fmt: skip
+            parts.append(part)
+            n[a] = part.grid.m[a]
+        return tuple(parts)
+
+    def cost(self, problem: Problem, machine: Machine) -> float:
+        """The price of looking for the rank; the planner adds that of the parts, for rank one."""
+        return machine.seconds("call") * 2 + problem.sizes.B * problem.grid.taps * 1e-7 + 1e-4
+
+    def error(self, problem: Problem) -> float:
+        return 2.0 * (6.0 * max(problem.grid.t) ** 0.5 + 2.0) * problem.grid.ndim * ROUNDOFF[problem.compute_dtype]
+
+    def scratch(self, problem: Problem, machine: Machine) -> int:
+        largest = max(int(np.prod(p.out_shape)) for p in self.parts(problem))
+        return bytes_of(problem, 3 * largest + np.prod(problem.grid.m)) + bytes_of(
+            problem, 4 * problem.sizes.B * problem.grid.taps
+        )
+
+    def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> list | None:
+        """Terms, each a list of prepared passes; None where the rank within the tolerance is too high to pay."""
+        wide = "complex128" if np.iscomplexobj(k) else "float64"
+        allowed = max(context.tolerance - self.error(problem), 0.0) / 4 if context.tolerance else 0.0
+        allowed = min(allowed, 32 * ROUNDOFF[problem.compute_dtype])
+        budget = context.budget
+        splits = [
+            _split(filter_.astype(wide), allowed * float(np.abs(filter_).sum()), budget) for filter_ in k[:, 0, 0]
+        ]
+        if any(s is None for s in splits):
+            return None
+        rank = max(len(s) for s in splits if s is not None)
+        grid, terms = problem.grid, []
+        for r in range(rank):
+            passes = []
+            for a, part in enumerate(context.parts):
+                rows = np.zeros(
+                    (problem.sizes.B, 1, 1, *(grid.t[b] if b == a else 1 for b in range(grid.ndim))), dtype=k.dtype
+                )
+                for b, split in enumerate(splits):
+                    if split is not None and r < len(split):
+                        rows[b].reshape(-1)[:] = split[r][a]
+                passes.append(part.prepare(rows))
+            terms.append(passes)
+        return terms
+
+    def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
+        total: np.ndarray | None = None
+        for passes in prepared:
+            y = operands["x"]
+            for one in passes:
+                y = one(y)
+            total = y if total is None else total + y
+        assert total is not None
+        return total
+
+
+def _split(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarray]] | None:
+    """Factors of at most `budget` rank-one terms whose sum differs from k by at most `cut` in the 1-norm; None if it takes more."""
+    if not np.isfinite(k).all():
+        return None
+    if k.ndim == 1:
+        return [[k]]
+    left, values, right = np.linalg.svd(k.reshape(k.shape[0], -1), full_matrices=False)
+    # What is dropped has 1-norm at most sqrt(size)·(Frobenius norm of the dropped singular values).
+    tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1] * k.size**0.5
+    rank = max(1, int(np.sum(tails > max(cut, k.size * 4 * ROUNDOFF["float64"] * float(np.abs(k).max(initial=0.0))))))
+    if rank > budget:
+        return None
+    terms: list[list[np.ndarray]] = []
+    for r in range(rank):
+        rest = _split((values[r] * right[r]).reshape(k.shape[1:]), cut / rank, budget)
+        if rest is None:
+            return None
+        terms += [[left[:, r], *factors] for factors in rest]
+    return terms if len(terms) <= budget else None
+
+
+SEPARABLE = Separable()

@@ -1,0 +1,136 @@
+"""Choosing: a pure function of problem, policy and machine; no values, no clock."""
+
+from dataclasses import replace
+from functools import lru_cache
+
+from faltung import methods
+from faltung.errors import MemoryBudgetError, RefusedError
+from faltung.methods import Method
+from faltung.methods.method import ROUNDOFF
+from faltung.planner import wisdom
+from faltung.planner.machine import Machine, machine
+from faltung.planner.plan import Candidate, Plan
+from faltung.planner.policy import DEFAULT, Policy
+from faltung.planner.table import bytes_
+from faltung.problem import ITEMSIZE, Problem
+
+# A structured method must promise this much before a filter's values are looked at.
+WORTH_LOOKING = 0.8
+
+
+def plan_problem(problem: Problem, policy: Policy = DEFAULT) -> Plan:
+    """The plan for a problem under a policy; the same object for the same question.
+
+    Raises:
+        RefusedError: no method is left, with the sentence of each.   MemoryBudgetError: none within the memory budget.
+    """
+    return _planned(problem, policy, machine())
+
+
+@lru_cache(maxsize=8192)
+def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
+    for name in (*policy.only, *policy.without):
+        methods.named(name)
+    on = replace(on, threads=min(policy.threads or on.threads, on.threads))
+    tolerance = policy.tolerance or 4096 * ROUNDOFF.get(problem.compute_dtype, 0.0)
+    budget = policy.memory or on.memory // 2
+    candidates = tuple(_weigh(method, problem, policy, on, tolerance, budget) for method in methods.ALL)
+    fit = [c for c in candidates if c.refusal is None]
+    general = sorted((c for c in fit if not c.method.structured), key=lambda c: c.cost)
+    known = wisdom.best(problem, on)
+    chosen = next((c for c in general if c.method.name == known), general[0] if general else None)
+    limit = chosen.cost * WORTH_LOOKING if chosen else float("inf")
+    structured = []
+    for c in sorted((c for c in fit if c.method.structured and c.cost < limit), key=lambda c: c.cost):
+        parts = sum(p.cost for p in c.parts)
+        rank = int((limit - (c.cost - parts)) / parts) if parts and chosen else 64 if parts else 1
+        structured.append(replace(c, budget=max(1, min(rank, 64))))
+    if chosen is None and not structured:
+        raise _nothing_fits(problem, policy, candidates, budget)
+    order = {c.method.name: c for c in structured}
+    return Plan(
+        problem,
+        policy,
+        on,
+        tolerance,
+        tuple(order.get(c.method.name, c) for c in candidates),
+        chosen,
+        tuple(structured),
+        plan_problem,
+    )
+
+
+def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolerance: float, budget: int) -> Candidate:
+    """One method's standing: its own refusal first, then the policy's."""
+    refusal = method.refuses(problem)
+    wraps = bool(policy.only) and method.delegates and method.name not in policy.only
+    if refusal is None or (policy.only and method.name not in policy.only and not wraps):
+        if method.name in policy.without:
+            refusal = "the policy forbids it"
+        elif policy.only and method.name not in policy.only and not wraps:
+            refusal = f"the policy allows only {', '.join(policy.only)}"
+        elif method.by_name and method.name not in policy.only:
+            refusal = "is chosen only by name"
+    if refusal is not None:
+        return Candidate(method, refusal)
+    try:
+        # A policy that names methods means the one that does the arithmetic: an adjoint hands the wish on to its part.
+        inner = replace(policy, only=policy.only if wraps else (), tolerance=tolerance or None, memory=budget)
+        parts = tuple(_planned(part, inner, on) for part in method.parts(problem))
+    except RefusedError as error:
+        return Candidate(method, f"a part of it cannot be planned ({error})")
+    cost = method.cost(problem, on) + sum(p.cost for p in parts)
+    error = method.error(problem) + sum(p.error for p in parts)
+    scratch = method.scratch(problem, on) + _copies(problem) + sum(p.scratch for p in parts)
+    if not problem.over.exact and not problem.over.ordered and error > tolerance and method is not methods.DEFINITION:
+        return Candidate(
+            method, f"its error bound {error:.1e} is above the tolerance {tolerance:.1e}", cost, error, scratch, parts
+        )
+    if scratch + _result(problem) > budget:
+        need = bytes_(scratch + _result(problem))
+        return Candidate(
+            method,
+            f"needs {need} for scratch and result, the memory budget is {bytes_(budget)}",
+            cost,
+            error,
+            scratch,
+            parts,
+        )
+    return Candidate(method, None, cost, error, scratch, parts)
+
+
+def _result(problem: Problem) -> int:
+    size = ITEMSIZE[problem.result_dtype]
+    for n in problem.result_shape:
+        size *= n
+    return size
+
+
+def _copies(problem: Problem) -> int:
+    """Bytes of operands and result in canonical order and in the dtype of the arithmetic, where these are not the caller's."""
+    total = 0
+    for name, shape, dtype in (
+        ("x", problem.x_shape, problem.x_dtype),
+        ("k", problem.k_shape, problem.k_dtype),
+        ("y", problem.out_shape, problem.out_dtype),
+    ):
+        size = ITEMSIZE[problem.compute_dtype]
+        for n in shape:
+            size *= n
+        total += 2 * size if dtype != problem.compute_dtype or name == "y" or problem.pattern != "*s, *s -> *s" else 0
+    return total + 4096
+
+
+def _nothing_fits(problem: Problem, policy: Policy, candidates: tuple[Candidate, ...], budget: int) -> RefusedError:
+    asked = [c for c in candidates if not policy.only or c.method.name in policy.only]
+    said = "; ".join(f"{c.method.name}: {c.refusal}" for c in asked)
+    if any("memory budget" in (c.refusal or "") for c in asked):
+        return MemoryBudgetError.of(
+            "plan",
+            f"a method within {bytes_(budget)}",
+            said,
+            "raise Policy(memory=...), work on tiles of the signal, or use a smaller dtype",
+        )
+    return RefusedError.of(
+        "plan", f"a method for {problem.text}", said, "change Policy(only=, without=, tolerance=) or the problem"
+    )

@@ -1,0 +1,312 @@
+"""A plan: the chosen method with its reasons, callable, printable, and able to prepare a filter once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from faltung import arrays
+from faltung.algebras import integer
+from faltung.errors import ArgumentError, RefusedError
+from faltung.kernels.convert import on_numba as convert
+from faltung.kernels.threads import spread
+from faltung.methods import Context, Machine, Method
+from faltung.pattern import permuted
+from faltung.planner.policy import Policy
+from faltung.planner.table import table
+from faltung.problem import Problem
+
+OPERANDS = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}
+PIECE = 1 << 16
+_BACKWARDS = (slice(None, None, -1),)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One method's standing in a plan: its refusal, or its predicted seconds, error bound and scratch.
+
+    `budget` is how often a structured method's parts may run before the next method is faster (the rank that pays).
+    """
+
+    method: Method
+    refusal: str | None = None
+    cost: float = 0.0
+    error: float = 0.0
+    scratch: int = 0
+    parts: "tuple[Plan, ...]" = ()
+    budget: int = 1
+
+
+@dataclass(eq=False)
+class Plan:
+    """How one problem is solved: `plan(x, k)` computes, `str(plan)` says why, `plan.prepare(k)` does the filter's share once.
+
+    `chosen` serves every filter. `structured` are cheaper methods for filters of a certain kind (low rank, all taps equal); they
+    are tried, cheapest first, when a filter is prepared, because only then its values are known.
+    """
+
+    problem: Problem
+    policy: Policy
+    machine: Machine
+    tolerance: float
+    candidates: tuple[Candidate, ...]
+    chosen: Candidate | None
+    structured: tuple[Candidate, ...]
+    replan: "Callable[[Problem, Policy], Plan]" = field(repr=False)
+
+    @cached_property
+    def ways(self) -> tuple[Candidate, ...]:
+        """All that may run, in the order in which they are tried."""
+        return (*self.structured, *((self.chosen,) if self.chosen else ()))
+
+    @property
+    def method(self) -> str:
+        """Name of the method that serves every filter (of the structured one where nothing else is allowed)."""
+        return self.ways[-1].method.name
+
+    @property
+    def cost(self) -> float:
+        """Predicted seconds of one call."""
+        return self.ways[-1].cost
+
+    @property
+    def error(self) -> float:
+        """Bound on max|y − ŷ| relative to max(|x| ∗ |k|), before the result is rounded to its own type."""
+        return max(way.error for way in self.ways)
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of working memory at most, beside operands and result."""
+        return max(way.scratch for way in self.ways)
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """What every refusing method said."""
+        return {c.method.name: c.refusal for c in self.candidates if c.refusal is not None}
+
+    def __str__(self) -> str:
+        return table(self)
+
+    # -- computing ----------------------------------------------------------------------------------------------------
+
+    def __call__(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
+        """Compute the unknown from the arrays that are known: out from (x, k), x from (k, y), k from (x, y).
+
+        Ordered algebras need all three for a gradient.
+
+        Raises:
+            ArgumentError: an array is missing or does not have the problem's shape.
+            ExactnessError: an integer sum could leave its accumulator.
+            RefusedError: only methods that spread NaN or infinity are allowed, and the data hold some.
+        """
+        given = {"x": x, "k": k, "y": y}
+        for name in self._needed:
+            self._expect(name, given[name])
+        return self.compute(x, k, y)
+
+    def prepare(self, k: Any) -> "Prepared":
+        """Do all work that depends on the filter only; the result is called with signals: `plan.prepare(k)(x)`.
+
+        Raises:
+            ArgumentError: the unknown is not `out`, or k does not fit.
+            RefusedError: the policy allows structured methods only and the filter is of no such kind.
+        """
+        if self.problem.unknown != "out":
+            raise ArgumentError.of(
+                "prepare",
+                "a plan whose unknown is the result",
+                f"unknown {self.problem.unknown}",
+                "call the plan itself",
+            )
+        self._expect("k", k)
+        return self._prepare(
+            arrays.to_numpy(k, self.problem.compute_dtype).copy() if not arrays.is_torch(k) else k.detach().clone()
+        )
+
+    def compute(self, x: Any, k: Any, y: Any = None) -> Any:
+        """As a call, for arrays that are known to fit the problem."""
+        return self._prepare(k if "k" in self._needed else None)(x, y)
+
+    @cached_property
+    def _needed(self) -> tuple[str, ...]:
+        ordered_gradient = self.problem.unknown != "out" and self.problem.over.ordered
+        return ("x", "k", "y") if ordered_gradient else OPERANDS[self.problem.unknown]
+
+    def _expect(self, name: str, array: Any) -> None:
+        problem = self.problem
+        if array is None:
+            raise ArgumentError.of(
+                f"plan for {problem.unknown}", f"the arrays {', '.join(self._needed)}", f"no {name}", "pass it by name"
+            )
+        shape = {"x": problem.x_shape, "k": problem.k_shape, "y": problem.out_shape}[name]
+        if tuple(array.shape) != shape:
+            raise ArgumentError.of(
+                "plan", f"{name} of shape {shape}", f"shape {tuple(array.shape)}", "make a plan for this shape"
+            )
+        if (host := arrays.host_of(array)) != problem.host:
+            raise ArgumentError.of(
+                "plan", f"{problem.host} arrays", f"{name} from {host}", "make a plan from these arrays"
+            )
+
+    def _prepare(self, k: Any) -> "Prepared":
+        """Give the filter to the first method that takes it."""
+        if self._nothing_to_sum:
+            return Prepared(self, self.ways[-1], None, k)
+        for way in self.ways:
+            filter_ = None if k is None else self.enter("k", k, way.method.on_torch)
+            context = self.context(way)
+            prepared = (
+                filter_
+                if filter_ is None or way.method.on_torch
+                else way.method.prepare(self.problem, filter_, context)
+            )
+            if prepared is not None or not way.method.structured:
+                return Prepared(self, way, prepared, k)
+        sentence = "; ".join(f"{way.method.name} serves {way.method.summary}" for way in self.structured)
+        raise RefusedError.of(
+            "plan",
+            f"a filter for {', '.join(self.policy.only)}",
+            f"one it does not fit ({sentence})",
+            "allow other methods",
+        )
+
+    @cached_property
+    def _nothing_to_sum(self) -> bool:
+        return 0 in vars(self.problem.sizes).values()
+
+    def context(self, way: Candidate) -> Context:
+        """What the method may use while it works."""
+        return self._contexts[id(way)]
+
+    @cached_property
+    def _contexts(self) -> dict[int, Context]:
+        return {
+            id(way): Context(self.machine.threads, self.machine, self.tolerance, way.parts, way.budget)
+            for way in self.ways
+        }
+
+    # -- between the caller's arrays and canonical ones ---------------------------------------------------------------
+
+    def enter(self, name: str, array: Any, on_torch: bool) -> Any:
+        """The canonical array in the dtype of the arithmetic; the filter in correlation order."""
+        problem = self.problem
+        values = (arrays.to_torch if on_torch else arrays.to_numpy)(array, problem.compute_dtype)
+        order, shape, _, _ = self._moves[name]
+        canonical = (values if order is None else permuted(values, order)).reshape(shape)
+        return self._flipped(canonical) if name == "k" and problem.flip else canonical
+
+    @cached_property
+    def _moves(self) -> dict[str, tuple]:
+        """For each array: canonical order of its axes and its canonical shape; shape in that order and the way back."""
+        layout, s, grid, moves = self.problem.layout, self.problem.sizes, self.problem.grid, {}
+        for name, axes, roles, given, shape in (
+            ("x", layout.x, "BNC", self.problem.x_shape, (s.B, s.N, s.C, *grid.n)),
+            ("k", layout.k, "BOC", self.problem.k_shape, (s.B, s.O, s.C, *grid.t)),
+            ("y", layout.y, "BNO", self.problem.out_shape, (s.B, s.N, s.O, *grid.m)),
+        ):
+            order = layout.order(axes, roles, len(given))
+            ordered = given if order is None else tuple(given[p] for p in order)
+            back = None if order is None else tuple(order.index(p) for p in range(len(order)))
+            moves[name] = order, shape, ordered, back
+        return moves
+
+    def _flipped(self, k: Any) -> Any:
+        ndim = self.problem.grid.ndim
+        return k.flip(tuple(range(-ndim, 0))) if arrays.is_torch(k) else k[(..., *_BACKWARDS * ndim)]
+
+    def leave(self, result: Any) -> Any:
+        """The caller's kind of array, axes and dtype."""
+        problem = self.problem
+        name = "y" if problem.unknown == "out" else problem.unknown
+        if name == "k" and problem.flip:
+            result = self._flipped(result)
+        _, _, ordered, back = self._moves[name]
+        array = result.reshape(ordered)
+        array = array if back is None else permuted(array, back)
+        if not arrays.is_torch(array):
+            array = np.ascontiguousarray(array)
+            if problem.result_dtype in convert.SMALL and problem.compute_dtype in ("float32", "float64"):
+                array = convert.rounded(array, problem.result_dtype, self.machine.threads)
+            return arrays.from_numpy(array, problem.result_dtype, problem.host)
+        if problem.host == "numpy":
+            return arrays.rounded(array.contiguous().numpy(), problem.result_dtype)
+        import torch
+
+        return array.contiguous().to(getattr(torch, problem.result_dtype))
+
+    def local(self) -> "Plan":
+        """The plan without methods that spread NaN and infinity; RefusedError where the policy names only such."""
+        spreading = tuple(way.method.name for way in self.candidates if way.method.spreads or way.method.structured)
+        if self.policy.only and set(self.policy.only) <= set(spreading):
+            raise RefusedError.of(
+                ", ".join(self.policy.only), "finite values, because it spreads NaN and infinity over the result", "a result that is not finite",
+                "clean the data, or allow a local method such as 'direct'",
+            )  # fmt: skip
+        only = tuple(name for name in self.policy.only if name not in spreading)
+        return self.replan(self.problem, replace(self.policy, only=only, without=(*self.policy.without, *spreading)))
+
+
+class Prepared:
+    """A plan whose filter is ready: call it with signals."""
+
+    def __init__(self, plan: Plan, way: Candidate, prepared: Any, k: Any) -> None:
+        self.plan, self.way, self._prepared, self._k = plan, way, prepared, k
+
+    @property
+    def method(self) -> str:
+        """Name of the method that took the filter."""
+        return self.way.method.name
+
+    def __call__(self, x: Any, y: Any = None) -> Any:
+        """The convolution of x with the prepared filter (y is for gradients: an array of the result's shape)."""
+        plan, problem, method = self.plan, self.plan.problem, self.way.method
+        if plan._nothing_to_sum:
+            zero = problem.over.zero(np.dtype(problem.compute_dtype))
+            return arrays.from_numpy(
+                np.full(problem.result_shape, zero, problem.compute_dtype), problem.result_dtype, problem.host
+            )
+        operands = {name: plan.enter(name, a, method.on_torch) for name, a in (("x", x), ("y", y)) if a is not None}
+        if problem.algebra == "integer":
+            _prove(plan, operands, self._k)
+        with np.errstate(invalid="ignore", over="ignore"):
+            result = method.run(problem, operands, self._prepared, plan.context(self.way))
+            if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
+                return plan.local().compute(x, self._k, y)
+            return plan.leave(result)
+
+
+def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
+    """Refuse integer problems whose sums could wrap, from the types where they suffice, from the values otherwise."""
+    problem = plan.problem
+    if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype):
+        return
+    known = {**operands, **({} if k is None else {"k": plan.enter("k", k, False)})}
+    first, second = (known[name] for name in OPERANDS[problem.unknown])
+    fill = max((abs(int(v.real if isinstance(v, complex) else v)) for v in problem.grid.fills(0)), default=0)
+    if problem.unknown == "out":
+        integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype)
+    else:
+        integer.proof(
+            first, np.full((1, problem.depth), np.abs(second).max(initial=0)), fill, (1,), problem.compute_dtype
+        )
+
+
+def _finite(values: np.ndarray, threads: int) -> bool:
+    """Whether all values are finite; sums of pieces are looked at, which a NaN or infinity never leaves."""
+    if not isinstance(values, np.ndarray):
+        return bool(values.isfinite().all())
+    flat = values.reshape(-1)
+    flat = flat.view(f"f{flat.dtype.itemsize // 2}") if flat.dtype.kind == "c" else flat
+    bad: list[bool] = []
+
+    def task(first: int, last: int) -> None:
+        for start in range(first, last):
+            piece = flat[start * PIECE : (start + 1) * PIECE]
+            # A finite sum proves finite values at the price of one pass; an infinite one may be mere overflow.
+            if not np.isfinite(piece.sum()) and not np.isfinite(piece).all():
+                bad.append(True)
+
+    spread(task, -(-flat.size // PIECE), threads, 8)
+    return not bad

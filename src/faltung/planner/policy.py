@@ -1,0 +1,81 @@
+"""What the user allows: an error, a memory budget, named methods. It travels as an argument; nothing here is global."""
+
+from dataclasses import dataclass, fields
+
+from faltung.errors import ArgumentError
+
+
+@dataclass(frozen=True)
+class Policy:
+    """Limits on how a convolution may be computed.
+
+    Args:
+        tolerance: largest error bound that a method may have, relative to the largest value of |x| ∗ |k|, in (0, 1).
+            Default: 4096 unit roundoffs of the result's type (2.4e-4 for float32, 4.5e-13 for float64).
+        memory: bytes that result and scratch may take together. Default: half of the machine's memory.
+        deterministic: refuse methods whose result may differ between two runs. Default True.
+        only: names of the methods to choose from; one name forces it. A forced method runs or raises, nothing stands in for it.
+        without: names of methods not to use.
+        threads: how many threads kernels may use, at least 1. Default: all processors of this process.
+
+    Example:
+        >>> Policy(tolerance=1e-6, without=("fft",)).text
+        'tolerance=1e-06 without=fft'
+    """
+
+    tolerance: float | None = None
+    memory: int | None = None
+    deterministic: bool = True
+    only: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("only", "without"):
+            value = getattr(self, name)
+            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+        if self.tolerance is not None and not 0 < self.tolerance < 1:
+            raise ArgumentError.of(
+                "Policy", "a tolerance between 0 and 1", repr(self.tolerance), "leave it out for the default"
+            )
+        if self.memory is not None and self.memory <= 0:
+            raise ArgumentError.of(
+                "Policy", "a memory budget of at least one byte", repr(self.memory), "give bytes, such as 2**30"
+            )
+        if self.threads is not None and self.threads < 1:
+            raise ArgumentError.of(
+                "Policy", "at least one thread", repr(self.threads), "leave it out to use all processors"
+            )
+
+    @property
+    def text(self) -> str:
+        """The policy as one line, defaults left out; `Policy.parse` reads it back."""
+        words = []
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if value != field.default:
+                words.append(f"{field.name}={','.join(value) if isinstance(value, tuple) else value!r}")
+        return " ".join(words)
+
+    @classmethod
+    def parse(cls, text: str) -> "Policy":
+        """Read the one-line form; raises ArgumentError with the word that is not understood."""
+        given: dict = {}
+        read = {"tolerance": float, "memory": int, "threads": int, "deterministic": lambda v: v == "True"}
+        for word in text.split():
+            name, _, value = word.partition("=")
+            try:
+                given[name] = read[name](value) if name in read else tuple(v for v in value.split(",") if v)
+                if name not in read and name not in ("only", "without"):
+                    raise KeyError(name)
+            except (KeyError, ValueError):
+                raise ArgumentError.of(
+                    "Policy.parse",
+                    f"words among {', '.join(f.name for f in fields(cls))}",
+                    repr(word),
+                    "correct that word",
+                ) from None
+        return cls(**given)
+
+
+DEFAULT = Policy()

@@ -1,0 +1,298 @@
+"""A problem: the facts of one convolution, and no values.
+
+Everything that a plan may depend on is in here, so equal problems have equal plans. `text` writes a problem as one line,
+`Problem.parse` reads it back.
+"""
+
+import math
+import re
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+from faltung import algebras, domains
+from faltung.algebras import Algebra
+from faltung.domains import Boundary, Grid
+from faltung.errors import ArgumentError
+from faltung.pattern import Pattern
+
+ITEMSIZE = {
+    "bool": 1,
+    "int8": 1,
+    "uint8": 1,
+    "int16": 2,
+    "uint16": 2,
+    "float16": 2,
+    "bfloat16": 2,
+    "int32": 4,
+    "uint32": 4,
+}
+ITEMSIZE |= {"float32": 4, "int64": 8, "uint64": 8, "float64": 8, "complex64": 8, "complex128": 16}
+
+
+@dataclass(frozen=True)
+class Spec:
+    """The shape and dtype of an array that need not exist: what `plan` takes in place of arrays.
+
+    Example:
+        >>> Spec((2048, 2048), "float32")
+        Spec(shape=(2048, 2048), dtype='float32')
+    """
+
+    shape: tuple[int, ...]
+    dtype: str = "float64"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One convolution: pattern, domain, algebra, shapes, dtypes, geometry, and which of the three arrays is unknown.
+
+    `unknown` is `out` for the convolution itself; `x` and `k` name its two adjoints, the gradients: the array of that name is
+    computed from the other operand and an array of the output's shape. All three share every other field.
+
+    Fields:
+        flip: True for convolution, False for correlation.   pads, stride, dilation, boundary: one entry a spatial axis.
+        host: whose arrays come, `numpy` or `torch`.   device: `cpu` or a torch device such as `cuda:0`.
+    """
+
+    flip: bool
+    pattern: str
+    x_shape: tuple[int, ...]
+    k_shape: tuple[int, ...]
+    x_dtype: str
+    k_dtype: str
+    out_dtype: str
+    pads: tuple[tuple[int, int], ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    boundary: tuple[Boundary, ...]
+    algebra: str = "real"
+    domain: str = "grid"
+    unknown: str = "out"
+    host: str = "numpy"
+    device: str = "cpu"
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash(
+            tuple(value for name, value in vars(self).items() if name[0] != "_" and name in self.__dataclass_fields__)
+        )
+
+    # -- what follows from the fields ---------------------------------------------------------------------------------
+
+    @cached_property
+    def over(self) -> Algebra:
+        return algebras.named(self.algebra)
+
+    @cached_property
+    def layout(self) -> Pattern:
+        return Pattern.parse(self.pattern)
+
+    @cached_property
+    def sizes(self) -> "Sizes":
+        """Sizes of the canonical axes: B (shared), N (signal only), O (filter only), C (contracted)."""
+        of = self.layout.letter_sizes(self.x_shape, self.k_shape)
+        return Sizes(*(math.prod(of[name] for name in self.layout.roles[role]) for role in "BNOC"))
+
+    @cached_property
+    def grid(self) -> Grid:
+        n = self.layout.spatial(self.layout.x, self.x_shape)
+        t = self.layout.spatial(self.layout.k, self.k_shape)
+        return Grid(n, t, self.pads, self.stride, self.dilation, self.boundary)
+
+    @cached_property
+    def out_shape(self) -> tuple[int, ...]:
+        return self.layout.out_shape(self.x_shape, self.k_shape, self.grid.m)
+
+    @cached_property
+    def compute_dtype(self) -> str:
+        """The dtype of the arithmetic; never None, `checked` has refused the pairs that have none."""
+        dtype = self.over.compute(self.x_dtype, self.k_dtype)
+        assert dtype is not None
+        return dtype
+
+    @cached_property
+    def depth(self) -> int:
+        """How many products meet in one value of the unknown: the C of the classical error bounds."""
+        s, g = self.sizes, self.grid
+        if self.unknown == "out":
+            return max(1, s.C * g.taps)
+        outputs = math.prod(g.m)
+        return max(1, s.O * min(g.taps, outputs) if self.unknown == "x" else s.N * outputs)
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-adds of the definition: B·N·O·C·∏m·∏t."""
+        s, g = self.sizes, self.grid
+        return s.B * s.N * s.O * s.C * math.prod(g.m) * g.taps
+
+    @cached_property
+    def result_shape(self) -> tuple[int, ...]:
+        return {"out": self.out_shape, "x": self.x_shape, "k": self.k_shape}[self.unknown]
+
+    @cached_property
+    def result_dtype(self) -> str:
+        return {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
+
+    def gradient(self, unknown: str) -> "Problem":
+        """The same convolution with another unknown: the adjoint map that yields `x` or `k`."""
+        return replace(self, unknown=unknown)
+
+    # -- one line of text, both ways ----------------------------------------------------------------------------------
+
+    @cached_property
+    def text(self) -> str:
+        """The problem as one line; `Problem.parse` reads it back."""
+        words = ["convolve" if self.flip else "correlate", f'"{self.pattern}"']
+        words += [
+            f"x={_shape(self.x_shape)}:{self.x_dtype}",
+            f"k={_shape(self.k_shape)}:{self.k_dtype}",
+            f"out={self.out_dtype}",
+        ]
+        words.append("pad=" + ",".join(f"{lo}:{hi}" for lo, hi in self.pads))
+        if any(s != 1 for s in self.stride):
+            words.append(f"stride={_shape(self.stride)}")
+        if any(d != 1 for d in self.dilation):
+            words.append(f"dilation={_shape(self.dilation)}")
+        words.append("boundary=" + ",".join(b.text for b in self.boundary))
+        for name, usual in (
+            ("algebra", "real"),
+            ("domain", "grid"),
+            ("unknown", "out"),
+            ("host", "numpy"),
+            ("device", "cpu"),
+        ):
+            if getattr(self, name) != usual:
+                words.append(f"{name}={getattr(self, name)}")
+        return " ".join(words)
+
+    @classmethod
+    @lru_cache(maxsize=4096)
+    def parse(cls, text: str) -> "Problem":
+        """Read the one-line form.
+
+        Raises:
+            ArgumentError: with the word that is not understood.
+        """
+        head = re.fullmatch(r'\s*(convolve|correlate)\s+"([^"]*)"\s+(.*)', text)
+        if not head:
+            raise ArgumentError.of(
+                "Problem.parse",
+                "'convolve \"PATTERN\" x=SHAPE:DTYPE k=SHAPE:DTYPE ...'",
+                repr(text),
+                "print a problem's text to see the form",
+            )
+        words = {}
+        for word in head[3].split():
+            name, equals, value = word.partition("=")
+            if not equals or name not in _WORDS or name in words:
+                raise ArgumentError.of(
+                    "Problem.parse", f"each of {', '.join(_WORDS)} at most once", repr(word), "correct that word"
+                )
+            words[name] = value
+        try:
+            x_shape, x_dtype = _sized(words.pop("x"))
+            k_shape, k_dtype = _sized(words.pop("k"))
+            pads = tuple((int(p.split(":")[0]), int(p.split(":")[1])) for p in words.pop("pad").split(",") if p)
+            ndim = len(pads)
+            fields = {
+                "stride": _ints(words.pop("stride", "1," * ndim)),
+                "dilation": _ints(words.pop("dilation", "1," * ndim)),
+                "boundary": tuple(Boundary.parse(b) for b in words.pop("boundary", "constant," * ndim).split(",") if b),
+                "out_dtype": words.pop("out", x_dtype),
+            }
+        except (KeyError, ValueError, IndexError) as error:
+            if isinstance(error, ArgumentError):
+                raise
+            raise ArgumentError.of(
+                "Problem.parse",
+                "x, k and pad with whole numbers",
+                f"{text!r} ({error})",
+                "print a problem's text to see the form",
+            ) from None
+        return checked(
+            cls(head[1] == "convolve", head[2], x_shape, k_shape, x_dtype, k_dtype, pads=pads, **fields, **words)
+        )  # type: ignore[arg-type]
+
+
+_WORDS = ("x", "k", "out", "pad", "stride", "dilation", "boundary", "algebra", "domain", "unknown", "host", "device")
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of the canonical axes of one problem."""
+
+    B: int
+    N: int
+    O: int  # noqa: E741 - the letter is the field's own
+    C: int
+
+
+def checked(problem: Problem) -> Problem:
+    """The problem itself if it names a convolution; otherwise an error that says what is wrong with it.
+
+    Raises:
+        ArgumentError: shapes against the pattern, sizes, strides, dilations, an output without a single point.
+        DtypeError: dtypes that the algebra does not compute with.
+    """
+    domains.named(problem.domain)
+    over = problem.over
+    if over.compute(problem.x_dtype, problem.k_dtype) is None:
+        raise _dtype_error(problem)
+    if problem.unknown not in ("out", "x", "k"):
+        raise ArgumentError.of("unknown", "'out', 'x' or 'k'", repr(problem.unknown), "name one of the three arrays")
+    problem.layout.check(problem.x_shape, problem.k_shape)
+    grid = problem.grid
+    for what, values in (
+        ("pads", problem.pads),
+        ("stride", problem.stride),
+        ("dilation", problem.dilation),
+        ("boundary", problem.boundary),
+    ):
+        if len(values) != grid.ndim:
+            raise ArgumentError.of(
+                what, f"{grid.ndim} entries, one for each spatial axis", f"{len(values)} ({values})", "match the axes"
+            )
+    for what, steps in (("stride", problem.stride), ("dilation", problem.dilation)):
+        if any(step < 1 for step in steps):
+            raise ArgumentError.of(what, "whole numbers of at least 1", str(steps), "use 1 to keep every point")
+    if any(n < 1 for n in grid.n) or any(t < 1 for t in grid.t):
+        raise ArgumentError.of(
+            "convolve", "at least one sample and one tap along every spatial axis", f"x {problem.x_shape} and k {problem.k_shape}",
+            "an empty array has no convolution; check how it was made",
+        )  # fmt: skip
+    if any(m < 1 for m in grid.m):
+        raise ArgumentError.of(
+            "convolve", f"a signal at least as long as the filter's reach {grid.reach}", f"padded sizes {grid.padded}",
+            "use mode='full' or 'same', more padding, or a smaller filter or dilation",
+        )  # fmt: skip
+    return problem
+
+
+def _dtype_error(problem: Problem) -> Exception:
+    from faltung.errors import DtypeError
+
+    remedy = "cast the arrays first, for example with x.astype('float64')"
+    if problem.algebra == "integer":
+        remedy = "pass integer arrays, or over='real' for floating-point results"
+    return DtypeError.of(
+        f"over={problem.algebra!r}",
+        f"dtypes among {', '.join(problem.over.dtypes)}",
+        f"x {problem.x_dtype} and k {problem.k_dtype}",
+        remedy,
+    )
+
+
+def _shape(values: tuple[int, ...]) -> str:
+    return "x".join(map(str, values))
+
+
+def _ints(text: str) -> tuple[int, ...]:
+    return tuple(int(v) for v in re.split("[x,]", text) if v)
+
+
+def _sized(text: str) -> tuple[tuple[int, ...], str]:
+    shape, _, dtype = text.partition(":")
+    return _ints(shape), dtype or "float32"
