@@ -43,8 +43,12 @@ def device_of(array: Any) -> str:
 
 def as_array(given: Any, who: str) -> Any:
     """The array itself, or the NumPy array of a list or number; DtypeError where NumPy finds no numbers in it."""
-    if isinstance(given, np.ndarray) or is_torch(given):
+    if is_torch(given):
         return given
+    if isinstance(given, np.ma.MaskedArray):
+        raise DtypeError.of(who, "an array without a mask", "a masked array", "pass x.filled(value) with the value that masked places should have")
+    if isinstance(given, np.ndarray):
+        return given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
     try:
         array = np.asarray(given)
     except (ValueError, TypeError) as error:

@@ -1,6 +1,7 @@
 """The front door: arguments become a problem, the problem a plan, the plan the result. Context is added to errors here only."""
 
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def convolve(
         ExactnessError (an OverflowError): an integer sum could leave 64 bits.
         RefusedError, MemoryBudgetError: nothing fits the policy.
 
-    Error: at most `plan(...).error`, relative to the largest value of |x| ∗ |k|; integers, booleans: none.
+    Error: at most `plan(...).error`, relative to max|x| · ‖k‖₁; integers, booleans: none.
     Cost: `plan(...).cost` seconds predicted; planning is remembered, so a repeated call adds microseconds.
     Source: the definition; methods name their papers (`faltung list methods`).
 
@@ -153,11 +154,6 @@ def problem_of(
     layout = Pattern.parse(PLAIN if pattern is None else pattern)
     x_shape, k_shape = tuple(x.shape), tuple(k.shape)
     x_dtype, k_dtype = (a.dtype if isinstance(a, Spec) else arrays.dtype_name(a) for a in (x, k))
-    for a, name in ((x, x_dtype), (k, k_dtype)):
-        if name not in ITEMSIZE:
-            raise DtypeError.of(
-                "convolve", f"a dtype among {', '.join(sorted(ITEMSIZE))}", repr(name), "spell it as NumPy does"
-            )
     hosts = {arrays.host_of(a) for a in (x, k) if not isinstance(a, Spec)}
     devices = {arrays.device_of(a) for a in (x, k) if not isinstance(a, Spec)}
     if len(hosts) > 1:
@@ -271,7 +267,10 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
             )
         return replace(problem, out_dtype=name)
     if problem.algebra == "integer":
-        return replace(problem, out_dtype=integer.result_dtype(problem.x_dtype, problem.k_dtype, problem.depth))
+        fill = min(
+            (int(b.value) for b in problem.boundary if b.value is not None), key=lambda v: (v >= 0, -abs(v)), default=0
+        )
+        return replace(problem, out_dtype=integer.result_dtype(problem.x_dtype, problem.k_dtype, problem.depth, fill))
     floats = [t for t in (problem.x_dtype, problem.k_dtype) if t in ("float16", "bfloat16")]
     halves_only = floats and all(t in (floats[0], "bool", "int8", "uint8") for t in (problem.x_dtype, problem.k_dtype))
     return replace(
@@ -282,10 +281,12 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
 
 def _check_fills(problem: Problem) -> None:
     for b in problem.boundary:
-        if b.value is None or problem.algebra in ("complex",):
+        if b.value is None or problem.algebra == "complex":
             continue
         fits = not isinstance(b.value, complex)
-        fits = fits and (problem.algebra != "integer" or (math.isfinite(b.value) and b.value == int(b.value)))
+        if fits and problem.algebra == "integer":
+            info = np.iinfo(problem.compute_dtype)
+            fits = math.isfinite(b.value) and b.value == int(b.value) and info.min <= int(b.value) <= info.max
         fits = fits and (problem.algebra != "boolean" or b.value in (0, 1))
         if not fits:
             raise ArgumentError.of(
@@ -297,7 +298,7 @@ def _pads(mode: Any, reach: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
     if isinstance(mode, str):
         return pads_of_mode(mode, reach)
     try:
-        pads = tuple((int(lo), int(hi)) for lo, hi in mode)
+        pads = tuple((operator.index(lo), operator.index(hi)) for lo, hi in mode)
     except (TypeError, ValueError):
         pads = None
     if pads is None or len(pads) != len(reach):

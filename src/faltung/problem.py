@@ -8,11 +8,12 @@ import math
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
+from operator import index
 
 from faltung import algebras, domains
 from faltung.algebras import Algebra
 from faltung.domains import Boundary, Grid
-from faltung.errors import ArgumentError
+from faltung.errors import ArgumentError, DtypeError
 from faltung.pattern import Pattern
 
 ITEMSIZE = {
@@ -40,6 +41,21 @@ class Spec:
 
     shape: tuple[int, ...]
     dtype: str = "float64"
+
+    def __post_init__(self) -> None:
+        try:
+            shape = tuple(index(n) for n in self.shape)
+        except TypeError:
+            raise ArgumentError.of(
+                "Spec", "a tuple of whole numbers", repr(self.shape), "write Spec((2048, 2048))"
+            ) from None
+        if any(n < 0 for n in shape):
+            raise ArgumentError.of("Spec", "sizes of at least 0", repr(self.shape), "correct the shape")
+        if self.dtype not in ITEMSIZE:
+            raise DtypeError.of(
+                "Spec", f"a dtype among {', '.join(sorted(ITEMSIZE))}", repr(self.dtype), "spell it as NumPy does"
+            )
+        object.__setattr__(self, "shape", shape)
 
 
 @dataclass(frozen=True)
@@ -113,6 +129,11 @@ class Problem:
         assert dtype is not None
         return dtype
 
+    @property
+    def empty(self) -> bool:
+        """Whether an axis has no entries, so that the result is empty or the algebra's zero."""
+        return 0 in vars(self.sizes).values()
+
     @cached_property
     def depth(self) -> int:
         """How many products meet in one value of the unknown: the C of the classical error bounds."""
@@ -137,8 +158,8 @@ class Problem:
         return {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
 
     def gradient(self, unknown: str) -> "Problem":
-        """The same convolution with another unknown: the adjoint map that yields `x` or `k`."""
-        return replace(self, unknown=unknown)
+        """The same convolution with another unknown: the adjoint map that yields `x` or `k`; ArgumentError for other words."""
+        return checked(replace(self, unknown=unknown))
 
     # -- one line of text, both ways ----------------------------------------------------------------------------------
 
@@ -176,7 +197,7 @@ class Problem:
         Raises:
             ArgumentError: with the word that is not understood.
         """
-        head = re.fullmatch(r'\s*(convolve|correlate)\s+"([^"]*)"\s+(.*)', text)
+        head = isinstance(text, str) and re.fullmatch(r'\s*(convolve|correlate)\s+"([^"]*)"\s+(.*)', text)
         if not head:
             raise ArgumentError.of(
                 "Problem.parse",
@@ -239,6 +260,18 @@ def checked(problem: Problem) -> Problem:
     """
     domains.named(problem.domain)
     over = problem.over
+    for name in (problem.x_dtype, problem.k_dtype, problem.out_dtype):
+        if name not in ITEMSIZE:
+            raise DtypeError.of(
+                "problem", f"a dtype among {', '.join(sorted(ITEMSIZE))}", repr(name), "spell it as NumPy does"
+            )
+    if problem.host not in ("numpy", "torch") or not re.fullmatch(r"cpu|meta|[a-z]+(:\d+)?", problem.device):
+        raise ArgumentError.of(
+            "problem",
+            "host numpy or torch, and a device such as cpu or cuda:0",
+            f"{problem.host} and {problem.device}",
+            "correct these",
+        )
     if over.compute(problem.x_dtype, problem.k_dtype) is None:
         raise _dtype_error(problem)
     if problem.unknown not in ("out", "x", "k"):
@@ -271,9 +304,7 @@ def checked(problem: Problem) -> Problem:
     return problem
 
 
-def _dtype_error(problem: Problem) -> Exception:
-    from faltung.errors import DtypeError
-
+def _dtype_error(problem: Problem) -> DtypeError:
     remedy = "cast the arrays first, for example with x.astype('float64')"
     if problem.algebra == "integer":
         remedy = "pass integer arrays, or over='real' for floating-point results"

@@ -5,8 +5,6 @@ can leave it, nothing is checked; otherwise `proof` bounds the sum from the valu
 """
 
 import math
-from typing import Any
-
 import numpy as np
 
 from faltung.algebras.algebra import INTEGERS, Algebra
@@ -26,47 +24,54 @@ def _reach(dtype: str) -> int:
     return max(abs(int(info.min)), int(info.max))
 
 
-def result_dtype(x: str, k: str, terms: int) -> str:
+def result_dtype(x: str, k: str, terms: int, fill: int = 0) -> str:
     """The narrowest of NumPy's result type, int32 and the accumulator that provably holds `terms` products.
+
+    `fill` is what stands beyond the edge, of either sign.
 
     Where the types prove nothing (int64 operands), it is the accumulator, and `proof` decides from the values.
     """
-    top = terms * _reach(x) * _reach(k)
+    top = terms * max(_reach(x), abs(fill)) * _reach(k)
     natural = "int64" if "bool" in (x, k) and x == k else str(np.result_type(x, k))
     for candidate in (natural, "int32"):
         if (
             candidate in INTEGERS
-            and np.iinfo(candidate).min <= (0 if candidate[0] == "u" else -top)
+            and np.iinfo(candidate).min <= (min(fill, 0) if candidate[0] == "u" else -top)
             and top <= np.iinfo(candidate).max
         ):
             return candidate
     return _compute(x, k) or "int64"
 
 
-def proven(x: str, k: str, terms: int, accumulator: str) -> bool:
+def proven(x: str, k: str, terms: int, accumulator: str, fill: int = 0) -> bool:
     """Whether the operand types alone prove that no partial sum leaves the accumulator."""
-    return terms * _reach(x) * _reach(k) <= int(np.iinfo(accumulator).max)
+    return terms * max(_reach(x), fill) * _reach(k) <= int(np.iinfo(accumulator).max)
 
 
-def _largest(a: np.ndarray) -> int:
+def largest(a: np.ndarray) -> int:
+    """The largest magnitude, as a Python integer."""
     return max(abs(int(a.max())), abs(int(a.min()))) if a.size else 0
 
 
-def proof(x: np.ndarray, k: np.ndarray, fill: int, sums_over: tuple[int, ...], accumulator: str) -> None:
-    """Raise `ExactnessError` unless `max|x| · max over filters of ‖k‖₁` fits the accumulator.
+def proof(
+    x: np.ndarray, k: np.ndarray, fill: int, sums_over: tuple[int, ...], accumulator: str, times: int = 1
+) -> None:
+    """Raise `ExactnessError` unless `times · max|x| · max over filters of ‖k‖₁` fits the accumulator.
 
     Args:
         x: signal values.   k: filter values.   fill: largest magnitude that the boundary adds.
         sums_over: the axes of k that one result sums over.   accumulator: dtype of the arithmetic.
+        times: how many such sums meet in one result.
     """
-    top_x = max(_largest(x), abs(fill))
+    top = max(largest(x), abs(fill)) * times
     count = math.prod(k.shape[a] for a in sums_over)
-    bound: Any = top_x * _largest(k) * count
     limit = int(np.iinfo(accumulator).max)
-    if bound > limit:  # the cheap bound failed: take the 1-norm itself, in Python integers where it might wrap
-        magnitude = np.abs(k.astype(object)) if _largest(k) * count > 2**62 else np.abs(k.astype(np.int64))
-        norms = np.asarray(magnitude.sum(axis=sums_over))
-        bound = top_x * int(norms.max()) if norms.size else 0
+    bound = top * largest(k) * count
+    if (
+        bound > limit and k.size
+    ):  # the cheap bound failed: take the 1-norm itself, in Python integers where it might wrap
+        magnitude = np.abs(k.astype(object)) if largest(k) * count > 2**62 else np.abs(k.astype(np.int64))
+        bound = top * int(np.max(magnitude.sum(axis=sums_over)))
     if bound > limit:
         raise ExactnessError.of(
             "integer convolution",

@@ -1,5 +1,6 @@
 """What lies beyond the edge of a signal: five words, as in `numpy.pad`, one for each axis."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -27,15 +28,17 @@ class Boundary(NamedTuple):
 
     @property
     def text(self) -> str:
-        return self.kind if self.value is None else f"{self.kind}({self.value!r})"
+        return self.kind if self.value is None else f"{self.kind}({str(self.value).strip('()')})"
 
     @classmethod
     def parse(cls, text: str) -> "Boundary":
         kind, _, rest = text.partition("(")
         if not rest:
             return cls.of(kind)
-        value = complex(rest.rstrip(")"))
-        return cls(kind, value.real if value.imag == 0 and "j" not in rest else value)
+        try:
+            return cls.of(complex(rest[:-1]) if "j" in rest else float(rest[:-1]))
+        except ValueError:
+            raise ArgumentError.of("boundary", "constant(NUMBER)", repr(text), "write for example constant(2.5)") from None
 
     @classmethod
     def of(cls, given: Any) -> "Boundary":
@@ -46,7 +49,9 @@ class Boundary(NamedTuple):
             return cls(given)
         if isinstance(given, (int, float, complex, np.number)) and not isinstance(given, bool):
             value = complex(given)
-            return cls("constant", value if isinstance(given, (complex, np.complexfloating)) else value.real)
+            number = value if isinstance(given, (complex, np.complexfloating)) else value.real
+            # One object stands for all NaN, so that equal boundaries are equal.
+            return cls("constant", math.nan if number != number and isinstance(number, float) else number)
         raise ArgumentError.of(
             "boundary",
             f"one of {', '.join(KINDS)}, or a number for a constant of that value",

@@ -51,7 +51,7 @@ class Method:
         raise NotImplementedError
 
     def error(self, problem: Problem) -> float:
-        """Bound on max|y − ŷ| relative to max(|x| ∗ |k|), before the result is rounded to its own type."""
+        """Bound on max|y − ŷ| relative to max|x| · ‖k‖₁, before the result is rounded to its own type."""
         raise NotImplementedError
 
     def scratch(self, problem: Problem, machine: Machine) -> int:

@@ -1,5 +1,6 @@
 """Choosing: a pure function of problem, policy and machine; no values, no clock."""
 
+import math
 from dataclasses import replace
 from functools import lru_cache
 
@@ -34,6 +35,10 @@ def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
     on = replace(on, threads=min(policy.threads or on.threads, on.threads))
     tolerance = policy.tolerance or 4096 * ROUNDOFF.get(problem.compute_dtype, 0.0)
     budget = policy.memory or on.memory // 2
+    if (need := _operands(problem)) > 1 << 60:
+        raise MemoryBudgetError.of(
+            "plan", f"arrays within {bytes_(budget)}", f"{bytes_(need)} for {problem.text}", "correct the shapes"
+        )
     candidates = tuple(_weigh(method, problem, policy, on, tolerance, budget) for method in methods.ALL)
     fit = [c for c in candidates if c.refusal is None]
     general = sorted((c for c in fit if not c.method.structured), key=lambda c: c.cost)
@@ -63,6 +68,8 @@ def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
 def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolerance: float, budget: int) -> Candidate:
     """One method's standing: its own refusal first, then the policy's."""
     refusal = method.refuses(problem)
+    if refusal is None and problem.empty and method is not methods.DEFINITION:
+        refusal = "has nothing to compute, an axis is empty"
     wraps = bool(policy.only) and method.delegates and method.name not in policy.only
     if refusal is None or (policy.only and method.name not in policy.only and not wraps):
         if method.name in policy.without:
@@ -100,10 +107,11 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
 
 
 def _result(problem: Problem) -> int:
-    size = ITEMSIZE[problem.result_dtype]
-    for n in problem.result_shape:
-        size *= n
-    return size
+    return ITEMSIZE[problem.result_dtype] * math.prod(problem.result_shape)
+
+
+def _operands(problem: Problem) -> int:
+    return sum(16 * math.prod(shape) for shape in (problem.x_shape, problem.k_shape, problem.out_shape))
 
 
 def _copies(problem: Problem) -> int:

@@ -9,7 +9,7 @@ import numpy as np
 
 from faltung import arrays
 from faltung.algebras import integer
-from faltung.errors import ArgumentError, RefusedError
+from faltung.errors import ArgumentError, DtypeError, RefusedError
 from faltung.kernels.convert import on_numba as convert
 from faltung.kernels.threads import spread
 from faltung.methods import Context, Machine, Method
@@ -73,7 +73,7 @@ class Plan:
 
     @property
     def error(self) -> float:
-        """Bound on max|y − ŷ| relative to max(|x| ∗ |k|), before the result is rounded to its own type."""
+        """Bound on max|y − ŷ| relative to max|x| · ‖k‖₁, before the result is rounded to its own type."""
         return max(way.error for way in self.ways)
 
     @property
@@ -102,9 +102,7 @@ class Plan:
             RefusedError: only methods that spread NaN or infinity are allowed, and the data hold some.
         """
         given = {"x": x, "k": k, "y": y}
-        for name in self._needed:
-            self._expect(name, given[name])
-        return self.compute(x, k, y)
+        return self.compute(**{name: self._expect(name, given[name]) for name in self._needed})
 
     def prepare(self, k: Any) -> "Prepared":
         """Do all work that depends on the filter only; the result is called with signals: `plan.prepare(k)(x)`.
@@ -120,26 +118,28 @@ class Plan:
                 f"unknown {self.problem.unknown}",
                 "call the plan itself",
             )
-        self._expect("k", k)
+        k = self._expect("k", k)
         return self._prepare(
             arrays.to_numpy(k, self.problem.compute_dtype).copy() if not arrays.is_torch(k) else k.detach().clone()
         )
 
-    def compute(self, x: Any, k: Any, y: Any = None) -> Any:
+    def compute(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
         """As a call, for arrays that are known to fit the problem."""
-        return self._prepare(k if "k" in self._needed else None)(x, y)
+        return self._prepare(k if "k" in self._needed else None).compute(x, y)
 
     @cached_property
     def _needed(self) -> tuple[str, ...]:
         ordered_gradient = self.problem.unknown != "out" and self.problem.over.ordered
         return ("x", "k", "y") if ordered_gradient else OPERANDS[self.problem.unknown]
 
-    def _expect(self, name: str, array: Any) -> None:
+    def _expect(self, name: str, array: Any) -> Any:
+        """The array, if it is what the problem says."""
         problem = self.problem
         if array is None:
             raise ArgumentError.of(
                 f"plan for {problem.unknown}", f"the arrays {', '.join(self._needed)}", f"no {name}", "pass it by name"
             )
+        array = arrays.as_array(array, "plan")
         shape = {"x": problem.x_shape, "k": problem.k_shape, "y": problem.out_shape}[name]
         if tuple(array.shape) != shape:
             raise ArgumentError.of(
@@ -149,10 +149,14 @@ class Plan:
             raise ArgumentError.of(
                 "plan", f"{problem.host} arrays", f"{name} from {host}", "make a plan from these arrays"
             )
+        dtype = {"x": problem.x_dtype, "k": problem.k_dtype, "y": problem.out_dtype}[name]
+        if (came := arrays.dtype_name(array)) != dtype:
+            raise DtypeError.of("plan", f"{name} of dtype {dtype}", came, "cast it, or make a plan for this dtype")
+        return array
 
     def _prepare(self, k: Any) -> "Prepared":
         """Give the filter to the first method that takes it."""
-        if self._nothing_to_sum:
+        if self.problem.empty:
             return Prepared(self, self.ways[-1], None, k)
         for way in self.ways:
             filter_ = None if k is None else self.enter("k", k, way.method.on_torch)
@@ -171,10 +175,6 @@ class Plan:
             f"one it does not fit ({sentence})",
             "allow other methods",
         )
-
-    @cached_property
-    def _nothing_to_sum(self) -> bool:
-        return 0 in vars(self.problem.sizes).values()
 
     def context(self, way: Candidate) -> Context:
         """What the method may use while it works."""
@@ -259,10 +259,14 @@ class Prepared:
         """Name of the method that took the filter."""
         return self.way.method.name
 
-    def __call__(self, x: Any, y: Any = None) -> Any:
-        """The convolution of x with the prepared filter (y is for gradients: an array of the result's shape)."""
+    def __call__(self, x: Any) -> Any:
+        """The convolution of x with the prepared filter; ArgumentError or DtypeError where x is not what the plan says."""
+        return self.compute(self.plan._expect("x", x))
+
+    def compute(self, x: Any, y: Any = None) -> Any:
+        """As a call, for arrays that are known to fit; gradients take y, an array of the result's shape."""
         plan, problem, method = self.plan, self.plan.problem, self.way.method
-        if plan._nothing_to_sum:
+        if problem.empty:
             zero = problem.over.zero(np.dtype(problem.compute_dtype))
             return arrays.from_numpy(
                 np.full(problem.result_shape, zero, problem.compute_dtype), problem.result_dtype, problem.host
@@ -280,17 +284,16 @@ class Prepared:
 def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     """Refuse integer problems whose sums could wrap, from the types where they suffice, from the values otherwise."""
     problem = plan.problem
-    if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype):
+    fill = max(abs(int(value)) for value in problem.grid.fills(0))
+    if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype, fill):
         return
     known = {**operands, **({} if k is None else {"k": plan.enter("k", k, False)})}
     first, second = (known[name] for name in OPERANDS[problem.unknown])
-    fill = max((abs(int(v.real if isinstance(v, complex) else v)) for v in problem.grid.fills(0)), default=0)
     if problem.unknown == "out":
         integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype)
     else:
-        integer.proof(
-            first, np.full((1, problem.depth), np.abs(second).max(initial=0)), fill, (1,), problem.compute_dtype
-        )
+        largest = max(integer.largest(second), fill if problem.unknown == "k" else 0)
+        integer.proof(first, np.array([[largest]], dtype=object), fill, (1,), problem.compute_dtype, problem.depth)
 
 
 def _finite(values: np.ndarray, threads: int) -> bool:

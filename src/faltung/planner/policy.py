@@ -10,7 +10,7 @@ class Policy:
     """Limits on how a convolution may be computed.
 
     Args:
-        tolerance: largest error bound that a method may have, relative to the largest value of |x| ∗ |k|, in (0, 1).
+        tolerance: largest error bound that a method may have, relative to max|x| · ‖k‖₁, in (0, 1).
             Default: 4096 unit roundoffs of the result's type (2.4e-4 for float32, 4.5e-13 for float64).
         memory: bytes that result and scratch may take together. Default: half of the machine's memory.
         deterministic: refuse methods whose result may differ between two runs. Default True.
@@ -33,7 +33,20 @@ class Policy:
     def __post_init__(self) -> None:
         for name in ("only", "without"):
             value = getattr(self, name)
-            object.__setattr__(self, name, (value,) if isinstance(value, str) else tuple(value))
+            names = (value,) if isinstance(value, str) else value
+            if not isinstance(names, (tuple, list)) or not all(isinstance(n, str) for n in names):
+                raise ArgumentError.of(
+                    "Policy", f"{name} as a method's name or several", repr(value), "write for example only='fft'"
+                )
+            object.__setattr__(self, name, tuple(names))
+        for name, kinds in (("tolerance", (float, int)), ("memory", (int,)), ("threads", (int,))):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise ArgumentError.of("Policy", f"{name} as a number", repr(value), "leave it out for the default")
+        if not isinstance(self.deterministic, bool):
+            raise ArgumentError.of(
+                "Policy", "deterministic True or False", repr(self.deterministic), "leave it out for the default"
+            )
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ArgumentError.of(
                 "Policy", "a tolerance between 0 and 1", repr(self.tolerance), "leave it out for the default"
@@ -54,24 +67,29 @@ class Policy:
         for field in fields(self):
             value = getattr(self, field.name)
             if value != field.default:
-                words.append(f"{field.name}={','.join(value) if isinstance(value, tuple) else value!r}")
+                words.append(f"{field.name}={','.join(value) if isinstance(value, tuple) else repr(value)}")
         return " ".join(words)
 
     @classmethod
     def parse(cls, text: str) -> "Policy":
         """Read the one-line form; raises ArgumentError with the word that is not understood."""
         given: dict = {}
-        read = {"tolerance": float, "memory": int, "threads": int, "deterministic": lambda v: v == "True"}
+        read = {
+            "tolerance": float,
+            "memory": int,
+            "threads": int,
+            "deterministic": {"True": True, "False": False}.__getitem__,
+        }
         for word in text.split():
             name, _, value = word.partition("=")
             try:
-                given[name] = read[name](value) if name in read else tuple(v for v in value.split(",") if v)
-                if name not in read and name not in ("only", "without"):
+                if name in given or name not in {f.name for f in fields(cls)}:
                     raise KeyError(name)
+                given[name] = read[name](value) if name in read else tuple(v for v in value.split(",") if v)
             except (KeyError, ValueError):
                 raise ArgumentError.of(
                     "Policy.parse",
-                    f"words among {', '.join(f.name for f in fields(cls))}",
+                    f"each of {', '.join(f.name for f in fields(cls))} at most once, with a value",
                     repr(word),
                     "correct that word",
                 ) from None

@@ -1,0 +1,83 @@
+"""Write the generated tables of the docs from the classes: run after adding a method, algebra, filter, kernel or error.
+
+Each table stands between two comment lines, `<!-- table NAME -->` and `<!-- end -->`; everything else in a page is written by
+hand. With --check nothing is written and the exit code says whether a page is out of date.
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import faltung
+from faltung import algebras, domains, errors, filters, kernels, methods
+
+HERE = Path(__file__).parent
+
+
+def rows(header: Iterable[str], lines: Iterable[Iterable[str]]) -> str:
+    """A Markdown table."""
+    names = list(header)
+    body = ["| " + " | ".join(names) + " |", "|" + "---|" * len(names)]
+    body += ["| " + " | ".join(str(cell).replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return "\n".join(body)
+
+
+def first_line(thing: object) -> str:
+    return (inspect.getdoc(thing) or "").partition("\n")[0]
+
+
+def error_rows() -> Iterable[tuple[str, str, str]]:
+    for name, kind in vars(errors).items():
+        if isinstance(kind, type) and issubclass(kind, errors.FaltungError):
+            builtin = [b.__name__ for b in kind.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object)]
+            yield f"`{name}`", ", ".join(builtin) or "Exception", first_line(kind)
+
+
+TABLES = {
+    "methods": lambda: rows(
+        ("method", "what it does", "kind", "source"),
+        (
+            (f"`{m.name}`", m.summary, "structured" if m.structured else "spreads NaN" if m.spreads else "general", m.source)
+            for m in methods.ALL
+        ),
+    ),
+    "algebras": lambda: rows(
+        ("algebra", "add, mul", "dtypes", "laws", "what it is for"),
+        (
+            (f"`{a.name}`", f"`{a.scalar_add}`, `{a.scalar_mul}`", ", ".join(a.dtypes), ", ".join(sorted(a.laws)), a.summary)
+            for a in algebras.ALL
+        ),
+    ),
+    "domains": lambda: rows(("domain", "what it is"), ((f"`{d.name}`", d.summary) for d in domains.ALL)),
+    "kernels": lambda: rows(
+        ("kernel", "tool", "what it computes", "source"), ((f"`{k.name}`", k.tool, k.summary, k.source) for k in kernels.ALL)
+    ),
+    "filters": lambda: rows(("filter", "what it is", "source"), ((f"`{f.name}`", f.summary, f.source) for f in filters.ALL)),
+    "errors": lambda: rows(("error", "is also a", "raised for"), error_rows()),
+    "door": lambda: rows(("call", "what it does"), ((f"`faltung.{n}`", first_line(getattr(faltung, n))) for n in faltung.__all__ if n[0] != "_")),
+}
+
+
+def filled(text: str) -> str:
+    """The page with every table made anew."""
+    return re.sub(
+        r"(<!-- table (\w+) -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{TABLES[m[2]]()}\n{m[3]}", text, flags=re.DOTALL
+    )
+
+
+def main(check: bool) -> int:
+    stale = []
+    for page in sorted(HERE.glob("*.md")):
+        text = page.read_text()
+        if (new := filled(text)) != text:
+            stale.append(page.name)
+            if not check:
+                page.write_text(new)
+    print(("out of date: " if check else "written: ") + (", ".join(stale) or "none"))
+    return 1 if check and stale else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main("--check" in sys.argv[1:]))
