@@ -31,32 +31,57 @@ def first_line(thing: object) -> str:
 def error_rows() -> Iterable[tuple[str, str, str]]:
     for name, kind in vars(errors).items():
         if isinstance(kind, type) and issubclass(kind, errors.FaltungError):
-            builtin = [b.__name__ for b in kind.__mro__[1:] if b.__module__ == "builtins" and b not in (Exception, BaseException, object)]
+            builtin = [
+                b.__name__
+                for b in kind.__mro__[1:]
+                if b.__module__ == "builtins" and b not in (Exception, BaseException, object)
+            ]
             yield f"`{name}`", ", ".join(builtin) or "Exception", first_line(kind)
+
+
+def door_rows() -> Iterable[tuple[str, str]]:
+    return ((f"`faltung.{name}`", first_line(getattr(faltung, name))) for name in faltung.__all__ if name[0] != "_")
 
 
 TABLES = {
     "methods": lambda: rows(
         ("method", "what it does", "kind", "source"),
         (
-            (f"`{m.name}`", m.summary, "structured" if m.structured else "spreads NaN" if m.spreads else "general", m.source)
+            (
+                f"`{m.name}`",
+                m.summary,
+                "structured" if m.structured else "spreads NaN" if m.spreads else "general",
+                m.source,
+            )
             for m in methods.ALL
         ),
     ),
     "algebras": lambda: rows(
         ("algebra", "add, mul", "dtypes", "laws", "what it is for"),
         (
-            (f"`{a.name}`", f"`{a.scalar_add}`, `{a.scalar_mul}`", ", ".join(a.dtypes), ", ".join(sorted(a.laws)), a.summary)
+            (
+                f"`{a.name}`",
+                f"`{a.scalar_add}`, `{a.scalar_mul}`",
+                ", ".join(a.dtypes),
+                ", ".join(sorted(a.laws)),
+                a.summary,
+            )
             for a in algebras.ALL
         ),
     ),
     "domains": lambda: rows(("domain", "what it is"), ((f"`{d.name}`", d.summary) for d in domains.ALL)),
     "kernels": lambda: rows(
-        ("kernel", "tool", "what it computes", "source"), ((f"`{k.name}`", k.tool, k.summary, k.source) for k in kernels.ALL)
+        ("kernel", "tool", "what it computes", "source"),
+        ((f"`{k.name}`", k.tool, k.summary, k.source) for k in kernels.ALL),
     ),
-    "filters": lambda: rows(("filter", "what it is", "source"), ((f"`{f.name}`", f.summary, f.source) for f in filters.ALL)),
+    "filters": lambda: rows(
+        ("filter", "what it is", "source"), ((f"`{f.name}`", f.summary, f.source) for f in filters.ALL)
+    ),
     "errors": lambda: rows(("error", "is also a", "raised for"), error_rows()),
-    "door": lambda: rows(("call", "what it does"), ((f"`faltung.{n}`", first_line(getattr(faltung, n))) for n in faltung.__all__ if n[0] != "_")),
+    "door": lambda: rows(
+        ("call", "what it does"),
+        ((f"`faltung.{n}`", first_line(getattr(faltung, n))) for n in faltung.__all__ if n[0] != "_"),
+    ),
 }
 
 

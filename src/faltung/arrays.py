@@ -46,7 +46,12 @@ def as_array(given: Any, who: str) -> Any:
     if is_torch(given):
         return given
     if isinstance(given, np.ma.MaskedArray):
-        raise DtypeError.of(who, "an array without a mask", "a masked array", "pass x.filled(value) with the value that masked places should have")
+        raise DtypeError.of(
+            who,
+            "an array without a mask",
+            "a masked array",
+            "pass x.filled(value) with the value that masked places should have",
+        )
     if isinstance(given, np.ndarray):
         return given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
     try:
@@ -91,9 +96,11 @@ def import_torch(who: str) -> Any:
 
 
 def rounded(values: np.ndarray, dtype: str) -> np.ndarray:
-    """Values in their final NumPy dtype; into integers they round half to even and saturate."""
+    """Values in their final NumPy dtype; into integers they round half to even and saturate, into reals the real part goes."""
     if values.dtype == dtype:
         return values
+    if values.dtype.kind == "c" and np.dtype(dtype).kind != "c":
+        values = values.real  # the gradient of a real operand among complex ones
     if np.dtype(dtype).kind in "iu" and values.dtype.kind in "fiu":
         info = np.iinfo(dtype)
         if values.dtype.kind == "f":
@@ -117,3 +124,13 @@ def from_numpy(values: np.ndarray, dtype: str, host: str) -> Any:
     if dtype != "bfloat16":
         return torch.from_numpy(np.ascontiguousarray(rounded(values, dtype)))
     return torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16)
+
+
+def from_torch(values: Any, dtype: str, host: str) -> Any:
+    """As `from_numpy`, for a tensor."""
+    torch = sys.modules["torch"]
+    if host == "numpy":
+        return rounded(values.numpy(force=True), dtype)
+    if dtype != "bfloat16" and np.dtype(dtype).kind in "iu":
+        return torch.from_numpy(rounded(values.numpy(force=True), dtype)).to(values.device)
+    return values.to(getattr(torch, dtype))

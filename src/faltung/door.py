@@ -39,7 +39,8 @@ def convolve(
     `mode` keeps, with `boundary` standing for what lies beyond the signal.
 
     Shapes: by the pattern; plain signals x (*n), k (*t) give y (*m) with
-    `m = ⌊(n + lo + hi − (t − 1)·dilation − 1) / stride⌋ + 1`; lo = hi = (t − 1)·dilation for `full`, 0 for `valid`, half for `same`.
+    `m = ⌊(n + lo + hi − (t − 1)·dilation − 1) / stride⌋ + 1`; lo = hi = (t − 1)·dilation for `full`, 0 for `valid`, about half
+    of that for `same`.
 
     Args:
         x, k: NumPy arrays, nested lists, or torch tensors (then differentiable, and the result is a tensor on the same device).
@@ -183,9 +184,22 @@ def problem_of(
             "cast one of them, or name an algebra with over=",
         )
     draft = Problem(
-        flip, layout.text, x_shape, k_shape, x_dtype, k_dtype, x_dtype, _pads(mode, reach), steps, spread, boundaries.read(boundary, ndim),
-        algebra.name, domain.name, "out", next(iter(hosts), "numpy"), next(iter(devices), "cpu"),
-    )  # fmt: skip
+        flip=flip,
+        pattern=layout.text,
+        x_shape=x_shape,
+        k_shape=k_shape,
+        x_dtype=x_dtype,
+        k_dtype=k_dtype,
+        out_dtype=x_dtype,
+        pads=_pads(mode, reach),
+        stride=steps,
+        dilation=spread,
+        boundary=boundaries.read(boundary, ndim),
+        algebra=algebra.name,
+        domain=domain.name,
+        host=next(iter(hosts), "numpy"),
+        device=next(iter(devices), "cpu"),
+    )
     _check_fills(draft)
     return _typed(checked(draft), dtype)
 
@@ -268,7 +282,9 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
         return replace(problem, out_dtype=name)
     if problem.algebra == "integer":
         fill = min(
-            (int(b.value) for b in problem.boundary if b.value is not None), key=lambda v: (v >= 0, -abs(v)), default=0
+            (int(b.value.real) for b in problem.boundary if b.value is not None),
+            key=lambda v: (v >= 0, -abs(v)),
+            default=0,
         )
         return replace(problem, out_dtype=integer.result_dtype(problem.x_dtype, problem.k_dtype, problem.depth, fill))
     floats = [t for t in (problem.x_dtype, problem.k_dtype) if t in ("float16", "bfloat16")]
@@ -286,7 +302,8 @@ def _check_fills(problem: Problem) -> None:
         fits = not isinstance(b.value, complex)
         if fits and problem.algebra == "integer":
             info = np.iinfo(problem.compute_dtype)
-            fits = math.isfinite(b.value) and b.value == int(b.value) and info.min <= int(b.value) <= info.max
+            value = b.value.real
+            fits = math.isfinite(value) and value == int(value) and info.min <= int(value) <= info.max
         fits = fits and (problem.algebra != "boolean" or b.value in (0, 1))
         if not fits:
             raise ArgumentError.of(

@@ -74,7 +74,8 @@ class Pattern:
                 )
             if not places[2] and places != (True, True, False):
                 raise ArgumentError.of(
-                    "pattern", "axes that meet another operand or the result", f"{axis!r} alone in {text!r}", "sum that axis beforehand, or keep it right of '->'"
+                    "pattern", "axes that meet another operand or the result", f"{axis!r} alone in {text!r}",
+                    "sum that axis beforehand, or keep it right of '->'",
                 )  # fmt: skip
         return cls(text, x, k, y)
 
@@ -122,7 +123,8 @@ class Pattern:
             if axis != self.star and axis in x_sizes and x_sizes[axis] != k_shape[place.start]:
                 raise ArgumentError.of(
                     f"pattern {self.text!r}", f"axis {axis!r} equally long in signal and filter",
-                    f"{x_sizes[axis]} in x {x_shape} and {k_shape[place.start]} in k {k_shape}", "match the shapes or rename the axis",
+                    f"{x_sizes[axis]} in x {x_shape} and {k_shape[place.start]} in k {k_shape}",
+                    "match the shapes or rename the axis",
                 )  # fmt: skip
 
     def out_shape(self, x_shape: tuple[int, ...], k_shape: tuple[int, ...], m: tuple[int, ...]) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from operator import index
+from typing import Any
 
 from faltung import algebras, domains
 from faltung.algebras import Algebra
@@ -124,10 +125,11 @@ class Problem:
 
     @cached_property
     def compute_dtype(self) -> str:
-        """The dtype of the arithmetic; never None, `checked` has refused the pairs that have none."""
+        """The dtype of the arithmetic: wide enough for operands and result. `checked` has refused pairs that have none."""
         dtype = self.over.compute(self.x_dtype, self.k_dtype)
         assert dtype is not None
-        return dtype
+        wider = {"float32": "float64", "complex64": "complex128"}
+        return wider[dtype] if self.out_dtype in ("float64", "complex128") and dtype in wider else dtype
 
     @property
     def empty(self) -> bool:
@@ -205,7 +207,7 @@ class Problem:
                 repr(text),
                 "print a problem's text to see the form",
             )
-        words = {}
+        words: dict[str, Any] = {}
         for word in head[3].split():
             name, equals, value = word.partition("=")
             if not equals or name not in _WORDS or name in words:
@@ -218,10 +220,10 @@ class Problem:
             k_shape, k_dtype = _sized(words.pop("k"))
             pads = tuple((int(p.split(":")[0]), int(p.split(":")[1])) for p in words.pop("pad").split(",") if p)
             ndim = len(pads)
-            fields = {
+            fields: dict[str, Any] = {
                 "stride": _ints(words.pop("stride", "1," * ndim)),
                 "dilation": _ints(words.pop("dilation", "1," * ndim)),
-                "boundary": tuple(Boundary.parse(b) for b in words.pop("boundary", "constant," * ndim).split(",") if b),
+                "boundary": _boundaries(words.pop("boundary", "constant"), ndim),
                 "out_dtype": words.pop("out", x_dtype),
             }
         except (KeyError, ValueError, IndexError) as error:
@@ -235,7 +237,7 @@ class Problem:
             ) from None
         return checked(
             cls(head[1] == "convolve", head[2], x_shape, k_shape, x_dtype, k_dtype, pads=pads, **fields, **words)
-        )  # type: ignore[arg-type]
+        )
 
 
 _WORDS = ("x", "k", "out", "pad", "stride", "dilation", "boundary", "algebra", "domain", "unknown", "host", "device")
@@ -247,7 +249,7 @@ class Sizes:
 
     B: int
     N: int
-    O: int  # noqa: E741 - the letter is the field's own
+    O: int
     C: int
 
 
@@ -322,6 +324,12 @@ def _shape(values: tuple[int, ...]) -> str:
 
 def _ints(text: str) -> tuple[int, ...]:
     return tuple(int(v) for v in re.split("[x,]", text) if v)
+
+
+def _boundaries(text: str, ndim: int) -> tuple[Boundary, ...]:
+    """One word an axis, or one for all."""
+    read = tuple(Boundary.parse(word) for word in text.split(","))
+    return read * ndim if len(read) == 1 else read
 
 
 def _sized(text: str) -> tuple[tuple[int, ...], str]:

@@ -5,6 +5,7 @@ can leave it, nothing is checked; otherwise `proof` bounds the sum from the valu
 """
 
 import math
+
 import numpy as np
 
 from faltung.algebras.algebra import INTEGERS, Algebra

@@ -38,7 +38,9 @@ class Boundary(NamedTuple):
         try:
             return cls.of(complex(rest[:-1]) if "j" in rest else float(rest[:-1]))
         except ValueError:
-            raise ArgumentError.of("boundary", "constant(NUMBER)", repr(text), "write for example constant(2.5)") from None
+            raise ArgumentError.of(
+                "boundary", "constant(NUMBER)", repr(text), "write for example constant(2.5)"
+            ) from None
 
     @classmethod
     def of(cls, given: Any) -> "Boundary":

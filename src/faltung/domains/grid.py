@@ -19,7 +19,6 @@ import numpy as np
 from faltung.domains.boundary import Boundary
 from faltung.errors import ArgumentError
 
-
 Value = float | complex | bool
 
 
@@ -123,11 +122,27 @@ class Grid:
             out[tuple(target)] = np.take(out[tuple(source)], at - lo, axis=lead + a)
 
     def _gather(self, x: np.ndarray, zero: Value) -> np.ndarray:
-        tables = [b.sources(n, lo, hi) for b, n, (lo, hi) in zip(self.boundary, self.n, self.pads, strict=True)]
-        out = x[(..., *np.ix_(*[np.maximum(table, 0) for table in tables]))]
-        for a, (table, fill) in enumerate(zip(tables, self.fills(zero), strict=True)):
-            np.moveaxis(out, a - self.ndim, 0)[table < 0] = fill
-        return out
+        """Extend and crop one axis after the other; what is cropped may still be the source of the other margin."""
+        for a, (b, n, (lo, hi), fill) in enumerate(
+            zip(self.boundary, self.n, self.pads, self.fills(zero), strict=True)
+        ):
+            axis = x.ndim - self.ndim + a
+            if lo <= 0 and hi <= 0:
+                x = x[(slice(None),) * axis + (slice(-lo, n + hi),)]
+                continue
+            table = b.sources(n, lo, hi)
+            x = np.take(x, np.maximum(table, 0), axis=axis)
+            np.moveaxis(x, axis, 0)[table < 0] = fill
+        return x
+
+    def pad_bytes(self, lead: int, itemsize: int) -> int:
+        """Memory that `pad` takes at most, its result included, for `lead` signals in front of the spatial axes."""
+        if self.unpadded:
+            return 0
+        largest = math.prod(max(n, p) for n, p in zip(self.n, self.padded, strict=True))
+        return (
+            2 * lead * largest * itemsize + 64 * sum(max(n, p) for n, p in zip(self.n, self.padded, strict=True)) + 4096
+        )
 
     def fold(self, padded: np.ndarray) -> np.ndarray:
         """The adjoint of `pad`: every margin is added to the signal position that it was copied from; constants drop out."""
@@ -136,10 +151,10 @@ class Grid:
         for a in range(self.ndim - 1, -1, -1):
             n, (lo, hi), axis = self.n[a], self.pads[a], lead + a
             table = self.boundary[a].sources(n, lo, hi)
-            inner = slice(max(lo, 0), max(lo, 0) + n + min(lo, 0) + min(hi, 0))
-            folded = np.zeros(y.shape[:axis] + (n,) + y.shape[axis + 1 :], dtype=y.dtype)
+            inner = slice(*(min(max(edge, 0), table.size) for edge in (lo, lo + n)))
+            folded = np.zeros((*y.shape[:axis], n, *y.shape[axis + 1 :]), dtype=y.dtype)
             to, at = np.moveaxis(folded, axis, 0), np.moveaxis(y, axis, 0)
-            to[max(-lo, 0) : max(-lo, 0) + inner.stop - inner.start] = at[inner]
+            to[inner.start - lo : inner.stop - lo] = at[inner]
             for p in (*range(inner.start), *range(inner.stop, table.size)):
                 if table[p] >= 0:
                     to[table[p]] += at[p]

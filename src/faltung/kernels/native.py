@@ -98,8 +98,9 @@ def _machine() -> tuple[str, str]:
 
 @cache
 def _toolchain() -> str:
-    import llvmlite
     from importlib.metadata import version
+
+    import llvmlite
 
     return f"{__version__}|{version('numba')}|{llvmlite.__version__}|{sys.version_info[:2]}|{_machine()}"
 

@@ -4,6 +4,7 @@ Kernels release the interpreter lock, so plain threads suffice. The caller works
 number of threads may call at once, and a call from inside a worker runs there, so that nothing can deadlock or oversubscribe.
 """
 
+import contextvars
 import os
 import queue
 import threading
@@ -46,6 +47,7 @@ class _Batch:
 
     def __init__(self, task: Callable[[int, int], None], count: int, pieces: int) -> None:
         self.task, self.count, self.pieces = task, count, pieces
+        self.context = contextvars.copy_context()  # NumPy's error state of the caller, for one
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.taken = self.done = 0
         self.error: BaseException | None = None
@@ -58,7 +60,8 @@ class _Batch:
             if piece >= self.pieces:
                 return
             try:
-                self.task(piece * self.count // self.pieces, (piece + 1) * self.count // self.pieces)
+                start, stop = piece * self.count // self.pieces, (piece + 1) * self.count // self.pieces
+                self.context.copy().run(self.task, start, stop)
             except BaseException as error:  # handed to the caller's thread, which raises it
                 self.error = self.error or error
             with self.lock:

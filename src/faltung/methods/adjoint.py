@@ -98,7 +98,8 @@ class FilterGradient(_Adjoint):
         dtype = problem.compute_dtype
         part = replace(
             problem, unknown="out", flip=False, pattern="b n c *s, b n o *s -> b o c *s", x_shape=(s.B, s.N, s.C, *g.n),
-            k_shape=(s.B, s.N, s.O, *g.m), x_dtype=dtype, k_dtype=dtype, out_dtype=dtype, pads=pads, stride=g.dilation, dilation=g.stride, host="numpy",
+            k_shape=(s.B, s.N, s.O, *g.m), x_dtype=dtype, k_dtype=dtype, out_dtype=dtype, pads=pads, stride=g.dilation,
+            dilation=g.stride, host="numpy",
         )  # fmt: skip
         return (part,)
 

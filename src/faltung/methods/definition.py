@@ -1,5 +1,6 @@
 """The definition itself: every product of it, in float64 or exactly. Slow; the judge of all other methods."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,16 +48,20 @@ class Definition(Method):
         return (min(problem.depth, 6.0 * problem.depth**0.5) + 4.0) * ROUNDOFF["float64"]
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
-        s = problem.sizes
-        values = s.B * (s.N * s.C + s.N * s.O) * (max(np.prod(problem.grid.n), np.prod(problem.grid.m)) + 64)
-        return int(3 * 16 * values + 16 * np.prod(problem.k_shape) * 2)
+        s, g = problem.sizes, problem.grid
+        inputs, outputs, taps = math.prod(g.n), math.prod(g.m), g.taps
+        value = 80 if problem.algebra == "integer" else 16  # a Python integer and its pointer; a complex number
+        signal, result = s.B * s.N * s.C * (inputs + 2 * outputs), s.B * s.N * s.O * outputs
+        tables = 48 * sum(g.padded) + 9 * outputs + (200 * taps * sum(g.m) if problem.over.ordered else 0)
+        return value * (2 * signal + 8 * result + 3 * s.B * s.O * s.C * taps) + tables + (1 << 14)
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         high = "object" if problem.algebra == "integer" else _HIGH[problem.compute_dtype]
         known = {name: a.astype(high) for name, a in {**operands, "k": prepared}.items() if a is not None}
         if problem.over.ordered and problem.unknown != "out":
-            return _ordered_gradient(problem, known).astype(problem.compute_dtype)
-        return _linear(problem, known, high).astype(problem.compute_dtype)
+            return _ordered_gradient(problem, known)
+        result = _linear(problem, known, high)
+        return result.astype(problem.compute_dtype) if problem.over.exact else result
 
 
 def _linear(problem: Problem, known: dict[str, np.ndarray], high: str) -> np.ndarray:
@@ -66,12 +71,12 @@ def _linear(problem: Problem, known: dict[str, np.ndarray], high: str) -> np.nda
     sizes = {"out": (s.B, s.N, s.O, *grid.m), "x": (s.B, s.N, s.C, *grid.n), "k": (s.B, s.O, s.C, *grid.t)}
     result = np.full(sizes[problem.unknown], zero, dtype=high)
     for tap, index in grid.terms():
-        at = (..., *np.ix_(*[np.maximum(i, 0) for i in index]))
+        at: Any = (..., *np.ix_(*[np.maximum(i, 0) for i in index]))
         if problem.unknown == "out":
             window = known["x"][at]
             for a, (i, fill) in enumerate(zip(index, grid.fills(zero), strict=True)):
                 np.moveaxis(window, a - grid.ndim, 0)[i < 0] = fill
-            k = known["k"][(..., *tap)]
+            k = known["k"][_at(tap)]
             for c in range(s.C):
                 left, right = window[:, :, None, c], k[:, None, :, c][(..., *[None] * grid.ndim)]
                 result = over.add(result, over.mul(left, right))
@@ -85,11 +90,16 @@ def _linear(problem: Problem, known: dict[str, np.ndarray], high: str) -> np.nda
             for a, (i, fill) in enumerate(zip(index, grid.fills(zero), strict=True)):
                 np.moveaxis(window, a - grid.ndim, 0)[i < 0] = fill
             flat_x, flat_y = window.reshape(s.B, s.N, s.C, -1), known["y"].reshape(s.B, s.N, s.O, -1)
-            result[(..., *tap)] = np.einsum("bncp,bnop->boc", flat_x, flat_y)
+            result[_at(tap)] = np.einsum("bncp,bnop->boc", flat_x, flat_y)
         else:
-            flow = np.einsum("bno...,boc->bnc...", known["y"], known["k"][(..., *tap)])
+            flow = np.einsum("bno...,boc->bnc...", known["y"], known["k"][_at(tap)])
             np.add.at(result, at, np.where(inside, flow, 0))
     return result
+
+
+def _at(tap: tuple[int, ...]) -> Any:
+    """Index of one tap in the last axes."""
+    return (..., *tap)
 
 
 def _ordered_gradient(problem: Problem, known: dict[str, np.ndarray]) -> np.ndarray:
@@ -104,7 +114,7 @@ def _ordered_gradient(problem: Problem, known: dict[str, np.ndarray]) -> np.ndar
         for a, (i, fill) in enumerate(zip(index, grid.fills(zero), strict=True)):
             np.moveaxis(window, a - grid.ndim, 0)[i < 0] = fill
         for c in range(s.C):
-            value = over.mul(window[:, :, None, c], known["k"][(..., *tap)][:, None, :, c][(..., *[None] * grid.ndim)])
+            value = over.mul(window[:, :, None, c], known["k"][_at(tap)][:, None, :, c][(..., *[None] * grid.ndim)])
             better = (value > best) | (choice < 0)
             best, choice = np.where(better, value, best), np.where(better, number * s.C + c, choice)
     wants_x = problem.unknown == "x"

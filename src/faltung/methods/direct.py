@@ -9,7 +9,7 @@ import numpy as np
 
 from faltung.kernels.correlate.on_numba import STRIP, rows
 from faltung.kernels.threads import spread
-from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.methods.method import Context, Machine, Method, bytes_of, padded_bytes, summation_error
 from faltung.problem import Problem
 
 
@@ -53,7 +53,7 @@ class Direct(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         g, s = problem.grid, problem.sizes
         tables = 8 * (math.prod(g.m[:-1]) + s.C * math.prod(g.t[:-1]))
-        return bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded) + s.B * s.O * s.C * g.taps) + 2 * tables + 256
+        return padded_bytes(problem) + bytes_of(problem, s.B * s.O * s.C * g.taps) + 4 * tables + 4096
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         return np.ascontiguousarray(k)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.fourier import on_scipy as fourier
-from faltung.methods.method import Context, Machine
+from faltung.methods.method import Context, Machine, padded_bytes
 from faltung.methods.spectral import Spectral, transform_cost
 from faltung.problem import Problem
 
@@ -30,10 +30,10 @@ class FFT(Spectral):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         lengths, s = self.lengths(problem), problem.sizes
         half = math.prod(lengths[:-1]) * (lengths[-1] + 2)
-        values = s.B * (2 * s.N * s.C + 3 * s.N * s.O + 2 * s.O * s.C) * half
+        values = s.B * (s.N * s.C + 3 * s.N * s.O + 2 * s.O * s.C) * half
         if s.C > 1 and s.O > 1:
             values *= 2
-        return int(values * np.dtype(problem.compute_dtype).itemsize) + (1 << 16)
+        return padded_bytes(problem) + int(values * np.dtype(problem.compute_dtype).itemsize) + (1 << 16)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         return self.filter_spectrum(problem, k, self.lengths(problem), context.threads)
@@ -43,7 +43,7 @@ class FFT(Spectral):
         x = operands["x"] if grid.unpadded else grid.pad(operands["x"], 0)
         mixed = fourier.product(fourier.spectrum(x, lengths, context.threads), prepared, grid.ndim)
         y = fourier.signal(mixed, lengths, not np.iscomplexobj(x), context.threads)
-        cut = [slice(r - 1, r + (m - 1) * s, s) for r, m, s in zip(grid.reach, grid.m, grid.stride, strict=True)]
+        cut: Any = [slice(r - 1, r + (m - 1) * s, s) for r, m, s in zip(grid.reach, grid.m, grid.stride, strict=True)]
         return np.ascontiguousarray(y[(..., *cut)])
 
 

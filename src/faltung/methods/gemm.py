@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.threads import spread
-from faltung.methods.method import Context, Machine, Method, summation_error
+from faltung.methods.method import Context, Machine, Method, padded_bytes, summation_error
 from faltung.problem import Problem
 
 BAND = 2 << 20  # bytes of patches in one product: they stay in the cache between copy and use
@@ -68,9 +68,7 @@ class Gemm(Method):
         item = np.dtype(problem.compute_dtype).itemsize
         patches = 0 if self._pointwise(problem) else 2 * s.C * g.taps * math.prod(g.m[1:]) * self._band(problem)
         band = s.O * math.prod(g.m[1:]) * self._band(problem)
-        return (
-            int(item * (s.B * s.N * s.C * math.prod(g.padded) * 2 + patches + band + s.B * s.O * s.C * g.taps)) + 4096
-        )
+        return padded_bytes(problem) + int(item * (patches + band + s.B * s.O * s.C * g.taps)) + 128 * g.taps + 8192
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         s = problem.sizes

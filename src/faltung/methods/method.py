@@ -1,5 +1,6 @@
 """What a method is: one way to compute one kind of problem, and everything the planner must know about it."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, Protocol
 
@@ -14,8 +15,14 @@ ROUNDOFF |= {"complex64": 2.0**-24, "complex128": 2.0**-53}
 class Machine(Protocol):
     """What a cost needs of the machine profile: seconds for one unit of work of a named kind, threads and cache."""
 
-    threads: int
-    cache: int
+    @property
+    def threads(self) -> int: ...
+
+    @property
+    def cache(self) -> int: ...
+
+    @property
+    def origin(self) -> str: ...
 
     def seconds(self, kind: str, dtype: str = "") -> float: ...
 
@@ -74,7 +81,7 @@ class Method:
 
 
 class Context:
-    """What a running method may use: threads, the machine profile, the tolerance, its parts as plans, and how often they may run."""
+    """What a running method may use: threads, machine profile, tolerance, its parts as plans and how often they may run."""
 
     def __init__(
         self, threads: int, machine: Machine, tolerance: float, parts: tuple[Any, ...] = (), budget: int = 1
@@ -96,6 +103,13 @@ def summation_error(problem: Problem, roundoff: float | None = None) -> float:
         return u
     width = 4.0 if problem.compute_dtype.startswith("complex") else 1.0
     return (min(problem.depth, 6.0 * problem.depth**0.5) + 1.0) * width * u
+
+
+def padded_bytes(problem: Problem) -> int:
+    """Memory that a contiguous, padded copy of the signal takes at most while it is made."""
+    s, g = problem.sizes, problem.grid
+    lead = s.B * s.N * s.C
+    return max(g.pad_bytes(lead, np.dtype(problem.compute_dtype).itemsize), bytes_of(problem, lead * math.prod(g.n)))
 
 
 def bytes_of(problem: Problem, elements: float) -> int:

@@ -1,5 +1,6 @@
 """Dense layers by the vendor's library through torch: oneDNN on the CPU, cuDNN on a GPU."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -40,7 +41,7 @@ class OneDNN(Method):
     def cost(self, problem: Problem, machine: Machine) -> float:
         s = problem.sizes
         kind = "onednn.dense" if s.C >= 8 and s.O >= 8 else "onednn.thin"
-        values = s.B * s.N * (s.C * np.prod(problem.grid.padded) + s.O * np.prod(problem.grid.m))
+        values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         work = problem.macs * machine.seconds(kind, "float32" if problem.compute_dtype == "float32" else "float64")
         copies = 2.0 * float(values) * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
         return machine.seconds("call.onednn") + work / machine.threads + copies
@@ -50,7 +51,7 @@ class OneDNN(Method):
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, g = problem.sizes, problem.grid
-        values = s.B * s.N * (2 * s.C * np.prod(g.padded) + 2 * s.O * np.prod(g.m)) + 2 * s.B * s.O * s.C * g.taps
+        values = s.B * s.N * (2 * s.C * math.prod(g.padded) + 2 * s.O * math.prod(g.m)) + 2 * s.B * s.O * s.C * g.taps
         return bytes_of(problem, values) + (1 << 20)
 
     def run(self, problem: Problem, operands: Mapping[str, Any], prepared: Any, context: Context) -> Any:
@@ -69,11 +70,9 @@ class OneDNN(Method):
 
         x = operands.get("x")
         if x is None:
-            x = torch.empty((s.B, s.N, s.C, *g.n), dtype=operands["y"].dtype, device="meta").to(operands["y"].device)
+            x = operands["y"].new_empty((s.B, s.N, s.C, *(g.n if explicit else g.padded)))
         elif not explicit:
             x = _pad(problem, x)
-        if operands.get("x") is None and not explicit:
-            x = x.new_empty((s.B, s.N, s.C, *g.padded))
         k = prepared if prepared is not None else x.new_empty((s.B, s.O, s.C, *g.t))
         x, k = (
             merged(x).contiguous(memory_format=memory),

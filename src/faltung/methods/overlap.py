@@ -9,7 +9,7 @@ import numpy as np
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.lengths import tile_length
 from faltung.kernels.threads import spread
-from faltung.methods.method import Context, Machine
+from faltung.methods.method import Context, Machine, padded_bytes
 from faltung.methods.spectral import Spectral, transform_cost
 from faltung.problem import Problem
 
@@ -64,9 +64,8 @@ class Overlap(Spectral):
         whole = math.prod((q - 1) * v + f for q, v, f in zip(counts, valid, lengths, strict=True))
         half = math.prod(lengths[:-1]) * (lengths[-1] + 2)
         tile = samples * min(along, counts[-1]) * half * (3 * s.C + 4 * s.O)
-        return int(item * (2 * s.B * s.N * s.C * whole + 3 * s.B * s.O * s.C * half + machine.threads * tile)) + (
-            1 << 16
-        )
+        values = s.B * s.N * s.C * whole + 3 * s.B * s.O * s.C * half + machine.threads * tile
+        return padded_bytes(problem) + int(item * values) + 200 * s.B * s.N * math.prod(counts) + (1 << 16)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         return self.filter_spectrum(problem, k, self.lengths(problem), context.threads)
@@ -104,7 +103,7 @@ def _windows(problem: Problem, x: np.ndarray, lengths: tuple, valid: tuple, coun
     whole = tuple((q - 1) * v + f for q, v, f in zip(counts, valid, lengths, strict=True))
     if padded.shape[3:] != whole:
         extended = np.zeros((*x.shape[:3], *whole), dtype=x.dtype)
-        cut = (..., *(slice(min(w, p)) for w, p in zip(whole, padded.shape[3:], strict=True)))
+        cut: Any = (..., *(slice(min(w, p)) for w, p in zip(whole, padded.shape[3:], strict=True)))
         extended[cut] = padded[cut]
         padded = extended
     steps = padded.strides

@@ -8,7 +8,7 @@ import numpy as np
 
 from faltung.kernels.scan.on_numba import running
 from faltung.kernels.threads import spread
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method
+from faltung.methods.method import ROUNDOFF, Context, Machine, Method, padded_bytes
 from faltung.problem import Problem
 
 RESTART = 512
@@ -56,7 +56,8 @@ class Running(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, g = problem.sizes, problem.grid
         width = math.prod(g.padded[1:])
-        return int(3 * s.B * s.N * math.prod(g.padded) * np.dtype(problem.compute_dtype).itemsize + 64 * (width + 64))
+        passes = 2 * s.B * s.N * math.prod(g.padded) * np.dtype(problem.compute_dtype).itemsize
+        return padded_bytes(problem) + passes + 8 * (machine.threads + 1) * (width + 64) + 4096
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray | None:
         """The common value of every filter's taps, or None where they differ."""

@@ -1,5 +1,6 @@
 """Separable filters: a filter of low rank as a few passes along one axis at a time."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -53,9 +54,19 @@ class Separable(Method):
             stride = tuple(g.stride[b] if b == a else 1 for b in range(g.ndim))
             dtype = problem.compute_dtype
             part = replace(
-                problem, flip=False, pattern=CANONICAL, x_shape=(s.B, s.N, 1, *n), k_shape=(s.B, 1, 1, *t), x_dtype=dtype, k_dtype=dtype,
-                out_dtype=dtype, pads=pads, stride=stride, host="numpy", boundary=tuple(g.boundary[b] if b == a else Boundary("constant") for b in range(g.ndim)),
-            )  # fmt: skip
+                problem,
+                flip=False,
+                pattern=CANONICAL,
+                x_shape=(s.B, s.N, 1, *n),
+                k_shape=(s.B, 1, 1, *t),
+                x_dtype=dtype,
+                k_dtype=dtype,
+                out_dtype=dtype,
+                pads=pads,
+                stride=stride,
+                boundary=tuple(g.boundary[b] if b == a else Boundary("constant") for b in range(g.ndim)),
+                host="numpy",
+            )
             parts.append(part)
             n[a] = part.grid.m[a]
         return tuple(parts)
@@ -68,10 +79,11 @@ class Separable(Method):
         return 2.0 * (6.0 * max(problem.grid.t) ** 0.5 + 2.0) * problem.grid.ndim * ROUNDOFF[problem.compute_dtype]
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
-        largest = max(int(np.prod(p.out_shape)) for p in self.parts(problem))
-        return bytes_of(problem, 3 * largest + np.prod(problem.grid.m)) + bytes_of(
-            problem, 4 * problem.sizes.B * problem.grid.taps
-        )
+        largest = max(math.prod(p.out_shape) for p in self.parts(problem))
+        factors = 64 * problem.sizes.B * (problem.grid.taps + 64 * sum(problem.grid.t)) + (
+            1 << 15
+        )  # kept by up to 64 terms
+        return bytes_of(problem, 3 * largest + math.prod(problem.grid.m)) + factors
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> list | None:
         """Terms, each a list of prepared passes; None where the rank within the tolerance is too high to pay."""

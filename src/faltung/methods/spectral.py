@@ -1,6 +1,7 @@
 """What the two Fourier methods share: when they apply, their filter's spectrum, their error."""
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class Spectral(Method):
     def filter_spectrum(self, problem: Problem, k: np.ndarray, lengths: tuple[int, ...], workers: int) -> np.ndarray:
         """Spectrum of the flipped filter, its taps spread by the dilation."""
         grid = problem.grid
-        flipped = k[(..., *[slice(None, None, -1)] * grid.ndim)]
+        backwards: Any = [slice(None, None, -1)] * grid.ndim
+        flipped = k[(..., *backwards)]
         if grid.reach != grid.t:
             spread = np.zeros((*k.shape[:3], *grid.reach), dtype=k.dtype)
             spread[(..., *[slice(None, None, d) for d in grid.dilation])] = flipped

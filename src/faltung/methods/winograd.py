@@ -9,7 +9,7 @@ import numpy as np
 
 from faltung.kernels.threads import spread
 from faltung.kernels.winograd import amplification, transforms
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method, summation_error
+from faltung.methods.method import ROUNDOFF, Context, Machine, Method, padded_bytes, summation_error
 from faltung.problem import Problem
 
 # Outputs of one tile along an axis, by taps and number of spatial axes: the largest whose error stays small.
@@ -86,8 +86,8 @@ class Winograd(Method):
         s, (outputs, points, counts) = problem.sizes, self._shape(problem)
         whole = math.prod(q * m + n for q, m, n in zip(counts, outputs, points, strict=True))
         block = math.prod(points) * math.prod(counts[1:]) * self._rows(problem) * 3 * (s.C + s.O)
-        values = 2 * s.B * s.N * s.C * whole + machine.threads * block + 3 * s.B * s.O * s.C * math.prod(points)
-        return int(values * np.dtype(problem.compute_dtype).itemsize) + 4096
+        values = s.B * s.N * s.C * whole + machine.threads * block + 3 * s.B * s.O * s.C * math.prod(points)
+        return padded_bytes(problem) + int(values * np.dtype(problem.compute_dtype).itemsize) + (1 << 14)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         """The filter at all points, (B, points, O, C)."""
@@ -104,7 +104,7 @@ class Winograd(Method):
         whole = tuple(q * m + t - 1 for q, m, t in zip(counts, outputs, g.t, strict=True))
         if x.shape[3:] != whole:
             extended = np.zeros((*x.shape[:3], *whole), dtype=x.dtype)
-            cut = (..., *(slice(min(w, p)) for w, p in zip(whole, x.shape[3:], strict=True)))
+            cut: Any = (..., *(slice(min(w, p)) for w, p in zip(whole, x.shape[3:], strict=True)))
             extended[cut] = x[cut]
             x = extended
         y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
@@ -117,10 +117,12 @@ class Winograd(Method):
                 tiles = (min(rows, counts[0] - q), *counts[1:])
                 v = np.empty((*points, s.C, *tiles), dtype=x.dtype)
                 for at in np.ndindex(*points):
-                    starts = (p + (q * m if a == 0 else 0) for a, (p, m) in enumerate(zip(at, outputs, strict=True)))
-                    window = (slice(p, p + (c - 1) * m + 1, m) for p, c, m in zip(starts, tiles, outputs, strict=True))
-                    v[at] = x[(b, n, slice(None), *window)]
-                for a, (at_, _, bt) in enumerate(matrices):
+                    starts = [p + (q * m if a == 0 else 0) for a, (p, m) in enumerate(zip(at, outputs, strict=True))]
+                    window: Any = (
+                        slice(p, p + (c - 1) * m + 1, m) for p, c, m in zip(starts, tiles, outputs, strict=True)
+                    )
+                    v[at] = x[b, n][(slice(None), *window)]
+                for a, (_, _, bt) in enumerate(matrices):
                     v = _along(bt, v, a)
                 mixed = (prepared[b] @ v.reshape(math.prod(points), s.C, -1)).reshape(*points, s.O, *tiles)
                 for a, (at_, _, _) in enumerate(matrices):

@@ -87,11 +87,11 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")
     cost = method.cost(problem, on) + sum(p.cost for p in parts)
-    error = method.error(problem) + sum(p.error for p in parts)
+    bound = method.error(problem) + sum(p.error for p in parts)
     scratch = method.scratch(problem, on) + _copies(problem) + sum(p.scratch for p in parts)
-    if not problem.over.exact and not problem.over.ordered and error > tolerance and method is not methods.DEFINITION:
+    if not problem.over.exact and not problem.over.ordered and bound > tolerance and method is not methods.DEFINITION:
         return Candidate(
-            method, f"its error bound {error:.1e} is above the tolerance {tolerance:.1e}", cost, error, scratch, parts
+            method, f"its error bound {bound:.1e} is above the tolerance {tolerance:.1e}", cost, bound, scratch, parts
         )
     if scratch + _result(problem) > budget:
         need = bytes_(scratch + _result(problem))
@@ -99,11 +99,11 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
             method,
             f"needs {need} for scratch and result, the memory budget is {bytes_(budget)}",
             cost,
-            error,
+            bound,
             scratch,
             parts,
         )
-    return Candidate(method, None, cost, error, scratch, parts)
+    return Candidate(method, None, cost, bound, scratch, parts)
 
 
 def _result(problem: Problem) -> int:

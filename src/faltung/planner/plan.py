@@ -125,7 +125,9 @@ class Plan:
 
     def compute(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
         """As a call, for arrays that are known to fit the problem."""
-        return self._prepare(k if "k" in self._needed else None).compute(x, y)
+        # NaN, infinity and overflow are the data's own affair: IEEE 754 says what comes of them.
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self._prepare(k if "k" in self._needed else None).compute(x, y)
 
     @cached_property
     def _needed(self) -> tuple[str, ...]:
@@ -227,21 +229,17 @@ class Plan:
         array = array if back is None else permuted(array, back)
         if not arrays.is_torch(array):
             array = np.ascontiguousarray(array)
-            if problem.result_dtype in convert.SMALL and problem.compute_dtype in ("float32", "float64"):
+            if problem.result_dtype in convert.SMALL and str(array.dtype) in ("float32", "float64"):
                 array = convert.rounded(array, problem.result_dtype, self.machine.threads)
             return arrays.from_numpy(array, problem.result_dtype, problem.host)
-        if problem.host == "numpy":
-            return arrays.rounded(array.contiguous().numpy(), problem.result_dtype)
-        import torch
-
-        return array.contiguous().to(getattr(torch, problem.result_dtype))
+        return arrays.from_torch(array.contiguous(), problem.result_dtype, problem.host)
 
     def local(self) -> "Plan":
         """The plan without methods that spread NaN and infinity; RefusedError where the policy names only such."""
         spreading = tuple(way.method.name for way in self.candidates if way.method.spreads or way.method.structured)
         if self.policy.only and set(self.policy.only) <= set(spreading):
             raise RefusedError.of(
-                ", ".join(self.policy.only), "finite values, because it spreads NaN and infinity over the result", "a result that is not finite",
+                ", ".join(self.policy.only), "finite values, because it spreads NaN and infinity", "a result that is not finite",
                 "clean the data, or allow a local method such as 'direct'",
             )  # fmt: skip
         only = tuple(name for name in self.policy.only if name not in spreading)
@@ -261,7 +259,8 @@ class Prepared:
 
     def __call__(self, x: Any) -> Any:
         """The convolution of x with the prepared filter; ArgumentError or DtypeError where x is not what the plan says."""
-        return self.compute(self.plan._expect("x", x))
+        with np.errstate(invalid="ignore", over="ignore"):
+            return self.compute(self.plan._expect("x", x))
 
     def compute(self, x: Any, y: Any = None) -> Any:
         """As a call, for arrays that are known to fit; gradients take y, an array of the result's shape."""
@@ -274,17 +273,16 @@ class Prepared:
         operands = {name: plan.enter(name, a, method.on_torch) for name, a in (("x", x), ("y", y)) if a is not None}
         if problem.algebra == "integer":
             _prove(plan, operands, self._k)
-        with np.errstate(invalid="ignore", over="ignore"):
-            result = method.run(problem, operands, self._prepared, plan.context(self.way))
-            if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
-                return plan.local().compute(x, self._k, y)
-            return plan.leave(result)
+        result = method.run(problem, operands, self._prepared, plan.context(self.way))
+        if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
+            return plan.local().compute(x, self._k, y)
+        return plan.leave(result)
 
 
 def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     """Refuse integer problems whose sums could wrap, from the types where they suffice, from the values otherwise."""
     problem = plan.problem
-    fill = max(abs(int(value)) for value in problem.grid.fills(0))
+    fill = max(abs(int(value.real)) for value in problem.grid.fills(0))
     if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype, fill):
         return
     known = {**operands, **({} if k is None else {"k": plan.enter("k", k, False)})}

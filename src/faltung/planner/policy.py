@@ -1,6 +1,7 @@
 """What the user allows: an error, a memory budget, named methods. It travels as an argument; nothing here is global."""
 
 from dataclasses import dataclass, fields
+from typing import Any
 
 from faltung.errors import ArgumentError
 
@@ -74,7 +75,7 @@ class Policy:
     def parse(cls, text: str) -> "Policy":
         """Read the one-line form; raises ArgumentError with the word that is not understood."""
         given: dict = {}
-        read = {
+        read: dict[str, Any] = {
             "tolerance": float,
             "memory": int,
             "threads": int,

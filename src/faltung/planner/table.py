@@ -27,7 +27,7 @@ def table(plan: "Plan") -> str:
     problem = plan.problem
     lines = [
         problem.text,
-        f"result  {'x'.join(map(str, problem.result_shape)) or 'scalar'} {problem.result_dtype}, computed in {problem.compute_dtype}",
+        f"result  {'x'.join(map(str, problem.result_shape))} {problem.result_dtype}, computed in {problem.compute_dtype}",
     ]
     policy = plan.policy.text
     lines.append(
@@ -36,8 +36,7 @@ def table(plan: "Plan") -> str:
     lines.append(f"machine {plan.machine.origin}")
     lines.append("")
     lines.append(f"{'method':<16}{'verdict':<13}{'time':>10}{'error':>10}{'scratch':>11}  remark")
-    for candidate in plan.candidates:
-        lines.append(_row(plan, candidate))
+    lines += [_row(plan, candidate) for candidate in plan.candidates]
     for way in plan.ways:
         for part in way.parts:
             lines.append("")
