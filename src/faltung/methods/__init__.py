@@ -11,6 +11,7 @@ from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.running import RUNNING
 from faltung.methods.separable import SEPARABLE
+from faltung.methods.winograd import WINOGRAD
 
 ALL: tuple[Method, ...] = (
     DEFINITION,
@@ -18,6 +19,7 @@ ALL: tuple[Method, ...] = (
     SEPARABLE,
     RUNNING,
     GEMM,
+    WINOGRAD,
     FFT_,
     OVERLAP,
     ONEDNN,

@@ -56,24 +56,25 @@ class Winograd(Method):
             tuple(-(-n // m) for n, m in zip(g.m, outputs, strict=True)),
         )
 
-    def _rows(self, problem: Problem) -> int:
-        """Rows of tiles along the first axis that go through one pass."""
+    def _block(self, problem: Problem) -> tuple[int, int]:
+        """How many samples, and how many rows of tiles along the first axis, go through one pass."""
         s, (_, points, counts) = problem.sizes, self._shape(problem)
         row = math.prod(points) * (s.C + s.O) * math.prod(counts[1:]) * np.dtype(problem.compute_dtype).itemsize
-        return max(1, min(counts[0], BLOCK // max(row, 1)))
+        fit = max(1, BLOCK // max(row, 1))
+        return (min(s.N, max(1, fit // counts[0])), counts[0]) if fit >= counts[0] else (1, fit)
 
     def cost(self, problem: Problem, machine: Machine) -> float:
         s, (_, points, counts) = problem.sizes, self._shape(problem)
         tiles, size = s.B * s.N * math.prod(counts), math.prod(points)
-        products = tiles * size * s.C * s.O * machine.seconds("gemm", problem.compute_dtype) * (1.0 + 8.0 / s.O)
+        samples, rows = self._block(problem)
+        columns = samples * rows * math.prod(counts[1:])
+        # A product is efficient when all its three sizes are: few filters or few tiles leave the matrix units idle.
+        idle = (1.0 + 8.0 / s.O) * (1.0 + 24.0 / columns)
+        products = tiles * size * s.C * s.O * machine.seconds("gemm", problem.compute_dtype) * idle / machine.threads
         moved = tiles * size * (s.C + s.O) + s.B * s.O * s.C * size
-        passes = s.B * s.N * math.ceil(counts[0] / self._rows(problem))
-        share = min(machine.threads, passes)
-        return (
-            machine.seconds("call")
-            + passes * machine.seconds("pass.winograd")
-            + (products + moved * machine.seconds("winograd.transform", problem.compute_dtype)) / share
-        )
+        passes = s.B * math.ceil(s.N / samples) * math.ceil(counts[0] / rows)
+        rest = moved * machine.seconds("winograd.transform", problem.compute_dtype)
+        return machine.seconds("call") + passes * machine.seconds("pass.winograd") + products + rest
 
     def error(self, problem: Problem) -> float:
         """The amplification model, sqrt(2)·α^(D/2) roundoffs of one transformed value, with a margin, plus the channel sum."""
@@ -85,8 +86,8 @@ class Winograd(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, (outputs, points, counts) = problem.sizes, self._shape(problem)
         whole = math.prod(q * m + n for q, m, n in zip(counts, outputs, points, strict=True))
-        block = math.prod(points) * math.prod(counts[1:]) * self._rows(problem) * 3 * (s.C + s.O)
-        values = s.B * s.N * s.C * whole + machine.threads * block + 3 * s.B * s.O * s.C * math.prod(points)
+        block = math.prod(points) * math.prod(counts[1:]) * math.prod(self._block(problem)) * 3 * (s.C + s.O)
+        values = s.B * s.N * s.C * whole + block + 3 * s.B * s.O * s.C * math.prod(points)
         return padded_bytes(problem) + int(values * np.dtype(problem.compute_dtype).itemsize) + (1 << 14)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
@@ -108,28 +109,31 @@ class Winograd(Method):
             extended[cut] = x[cut]
             x = extended
         y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
-        rows = self._rows(problem)
-        jobs = [(b, n, q) for b in range(s.B) for n in range(s.N) for q in range(0, counts[0], rows)]
+        samples, rows = self._block(problem)
         matrices = [_matrices(m, t, x.dtype) for m, t in zip(outputs, g.t, strict=True)]
+        places = list(np.ndindex(*points))
+        passes = ((b, n, q) for b in range(s.B) for n in range(0, s.N, samples) for q in range(0, counts[0], rows))
+        for b, n, q in passes:
+            many = x[b, n : n + samples].swapaxes(0, 1)
+            tiles = (many.shape[1], min(rows, counts[0] - q), *counts[1:])
+            v = np.empty((*points, s.C, *tiles), dtype=x.dtype)
+            first = (q * outputs[0], *[0] * (g.ndim - 1))
 
-        def task(first: int, last: int) -> None:
-            for b, n, q in jobs[first:last]:
-                tiles = (min(rows, counts[0] - q), *counts[1:])
-                v = np.empty((*points, s.C, *tiles), dtype=x.dtype)
-                for at in np.ndindex(*points):
-                    starts = [p + (q * m if a == 0 else 0) for a, (p, m) in enumerate(zip(at, outputs, strict=True))]
-                    window: Any = (
-                        slice(p, p + (c - 1) * m + 1, m) for p, c, m in zip(starts, tiles, outputs, strict=True)
-                    )
-                    v[at] = x[b, n][(slice(None), *window)]
-                for a, (_, _, bt) in enumerate(matrices):
-                    v = _along(bt, v, a)
-                mixed = (prepared[b] @ v.reshape(math.prod(points), s.C, -1)).reshape(*points, s.O, *tiles)
-                for a, (at_, _, _) in enumerate(matrices):
-                    mixed = _along(at_, mixed, a)
-                _place(mixed, y[b, n], q * outputs[0], outputs)
+            def gather(start: int, stop: int, many: np.ndarray = many, v: np.ndarray = v, first: tuple = first) -> None:
+                for at in places[start:stop]:
+                    corners = (f + p for f, p in zip(first, at, strict=True))
+                    sizes = zip(corners, v.shape[g.ndim + 2 :], outputs, strict=True)
+                    v[at] = many[(slice(None), slice(None), *(slice(c, c + (k - 1) * m + 1, m) for c, k, m in sizes))]
 
-        spread(task, len(jobs), context.threads)
+            # Matrix products below run on BLAS' own threads: nothing of ours may run beside them.
+            spread(gather, len(places), context.threads, max(1, 50_000 // max(1, v[places[0]].size)))
+            for a, (_, _, bt) in enumerate(matrices):
+                v = _along(bt, v, a)
+            mixed = (prepared[b] @ v.reshape(math.prod(points), s.C, -1)).reshape(*points, s.O, *tiles)
+            for a, (at_, _, _) in enumerate(matrices):
+                mixed = _along(at_, mixed, a)
+            for i in range(tiles[0]):
+                _place(mixed[(slice(None),) * (g.ndim + 1) + (i,)], y[b, n + i], q * outputs[0], outputs)
         return y
 
 
