@@ -131,7 +131,7 @@ def _fast_amplification(m: int, r: int, a: np.ndarray) -> float:
     bt = np.zeros((n, n))
     for i in range(n):
         rest = np.delete(a, i) if i < a.size else a
-        poly = np.poly(rest)[::-1]
+        poly = np.atleast_1d(np.poly(rest))[::-1]
         bt[i, : poly.size] = poly
     weights = np.append(g.sum(axis=1), 1.0) * (bt**2).sum(axis=1)
     return float((at @ weights).mean() / r)
