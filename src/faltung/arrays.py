@@ -45,7 +45,7 @@ def as_array(given: Any, who: str) -> Any:
     """The array itself, or the NumPy array of a list or number; DtypeError where NumPy finds no numbers in it."""
     if is_torch(given):
         return given
-    if isinstance(given, np.ma.MaskedArray):
+    if "numpy.ma" in sys.modules and isinstance(given, np.ma.MaskedArray):
         raise DtypeError.of(
             who,
             "an array without a mask",

@@ -278,6 +278,10 @@ def checked(problem: Problem) -> Problem:
         raise _dtype_error(problem)
     if problem.unknown not in ("out", "x", "k"):
         raise ArgumentError.of("unknown", "'out', 'x' or 'k'", repr(problem.unknown), "name one of the three arrays")
+    if problem.unknown != "out" and "bool" in (problem.result_dtype, problem.out_dtype):
+        raise DtypeError.of(
+            f"gradient for {problem.unknown}", "numbers", "booleans", "cast the array to a number type first"
+        )
     problem.layout.check(problem.x_shape, problem.k_shape)
     grid = problem.grid
     for what, values in (

@@ -15,15 +15,18 @@ import ctypes
 import hashlib
 import inspect
 import os
+import re
 import sys
 import tempfile
 import threading
 from collections.abc import Callable
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from faltung import __version__
+from faltung.errors import MissingExtraError
 
 CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "d": ctypes.c_double}
 _MAGIC = b"faltung-kernel-1\n"
@@ -98,11 +101,21 @@ def _machine() -> tuple[str, str]:
 
 @cache
 def _toolchain() -> str:
-    from importlib.metadata import version
-
     import llvmlite
 
-    return f"{__version__}|{version('numba')}|{llvmlite.__version__}|{sys.version_info[:2]}|{_machine()}"
+    return f"{__version__}|{_numba_version()}|{llvmlite.__version__}|{sys.version_info[:2]}|{_machine()}"
+
+
+def _numba_version() -> str:
+    """Numba's version without importing Numba: the file in which it states it."""
+    if "numba" in sys.modules:
+        return sys.modules["numba"].__version__
+    spec = find_spec("numba")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingExtraError.of("compiled kernels", "numba", "no installed numba", "run: pip install numba")
+    text = Path(spec.submodule_search_locations[0], "_version.py").read_text()
+    found = re.search(r'"version": "([^"]+)"', text) or re.search(r"version = ['\"]([^'\"]+)['\"]", text)
+    return found[1] if found else hashlib.sha256(text.encode()).hexdigest()
 
 
 @cache
