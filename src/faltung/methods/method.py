@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -80,13 +81,16 @@ class Method:
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
 class Context:
-    """What a running method may use: threads, machine profile, tolerance, its parts as plans and how often they may run."""
+    """What a running method may use: the policy's limits, the machine, its parts as plans and how often they may run."""
 
-    def __init__(
-        self, threads: int, machine: Machine, tolerance: float, parts: tuple[Any, ...] = (), budget: int = 1
-    ) -> None:
-        self.threads, self.machine, self.tolerance, self.parts, self.budget = threads, machine, tolerance, parts, budget
+    threads: int
+    machine: Machine
+    tolerance: float
+    deterministic: bool = True
+    parts: tuple[Any, ...] = ()
+    budget: int = 1
 
 
 def summation_error(problem: Problem, roundoff: float | None = None) -> float:

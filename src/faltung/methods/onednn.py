@@ -79,13 +79,17 @@ class OneDNN(Method):
             k.reshape(s.B * s.O, s.C, *g.t).contiguous(memory_format=memory),
         )
         call = (list(g.stride), padding, list(g.dilation))
-        if problem.unknown == "out":
-            conv = (torch.conv1d, torch.conv2d, torch.conv3d)[g.ndim - 1]
-            return split(conv(x, k, None, *call, groups=s.B), s.O)
-        y = merged(operands["y"]).contiguous(memory_format=memory)
-        wants_x = problem.unknown == "x"
-        backward = torch.ops.aten.convolution_backward
-        gx, gk, _ = backward(y, x, k, None, *call, False, [0] * g.ndim, s.B, [wants_x, not wants_x, False])
+        # On a GPU: full float32 products, as the error bound says, and an algorithm that repeats if the policy wants that.
+        with torch.backends.cudnn.flags(
+            enabled=True, benchmark=False, deterministic=context.deterministic, allow_tf32=False
+        ):
+            if problem.unknown == "out":
+                conv = (torch.conv1d, torch.conv2d, torch.conv3d)[g.ndim - 1]
+                return split(conv(x, k, None, *call, groups=s.B), s.O)
+            y = merged(operands["y"]).contiguous(memory_format=memory)
+            wants_x = problem.unknown == "x"
+            backward = torch.ops.aten.convolution_backward
+            gx, gk, _ = backward(y, x, k, None, *call, False, [0] * g.ndim, s.B, [wants_x, not wants_x, False])
         if not wants_x:
             return gk.reshape(s.B, s.O, s.C, *g.t)
         return split(gx, s.C) if explicit else _fold(problem, split(gx, s.C))

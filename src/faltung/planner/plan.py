@@ -184,8 +184,9 @@ class Plan:
 
     @cached_property
     def _contexts(self) -> dict[int, Context]:
+        threads, deterministic = self.machine.threads, self.policy.deterministic
         return {
-            id(way): Context(self.machine.threads, self.machine, self.tolerance, way.parts, way.budget)
+            id(way): Context(threads, self.machine, self.tolerance, deterministic, way.parts, way.budget)
             for way in self.ways
         }
 
