@@ -278,7 +278,7 @@ def checked(problem: Problem) -> Problem:
         raise _dtype_error(problem)
     if problem.unknown not in ("out", "x", "k"):
         raise ArgumentError.of("unknown", "'out', 'x' or 'k'", repr(problem.unknown), "name one of the three arrays")
-    if problem.unknown != "out" and "bool" in (problem.result_dtype, problem.out_dtype):
+    if problem.unknown != "out" and problem.algebra != "boolean" and problem.result_dtype == "bool":
         raise DtypeError.of(
             f"gradient for {problem.unknown}", "numbers", "booleans", "cast the array to a number type first"
         )

@@ -1,6 +1,7 @@
 """What a method is: one way to compute one kind of problem, and everything the planner must know about it."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -28,7 +29,7 @@ class Machine(Protocol):
     def seconds(self, kind: str, dtype: str = "") -> float: ...
 
 
-class Method:
+class Method(ABC):
     """One algorithm, whole: when it applies, what it costs, how accurate it is, how it prepares and runs.
 
     Methods see canonical arrays only: x (B, N, C, *n), k (B, O, C, *t) in correlation order, y (B, N, O, *m), all in the dtype
@@ -50,21 +51,21 @@ class Method:
     delegates = False
     on_torch = False
 
+    @abstractmethod
     def refuses(self, problem: Problem) -> str | None:
         """None if the method computes this problem within `error`; otherwise one sentence that says why not."""
-        raise NotImplementedError
 
+    @abstractmethod
     def cost(self, problem: Problem, machine: Machine) -> float:
         """Predicted seconds of one call, the filter's preparation included."""
-        raise NotImplementedError
 
+    @abstractmethod
     def error(self, problem: Problem) -> float:
         """Bound on max|y − ŷ| relative to max|x| · ‖k‖₁, before the result is rounded to its own type."""
-        raise NotImplementedError
 
+    @abstractmethod
     def scratch(self, problem: Problem, machine: Machine) -> int:
         """Bytes of working memory at most, beside operands and result."""
-        raise NotImplementedError
 
     def parts(self, problem: Problem) -> tuple[Problem, ...]:
         """Smaller problems that this method asks the planner for."""
@@ -78,7 +79,6 @@ class Method:
         self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: "Context"
     ) -> np.ndarray:
         """Compute the unknown from canonical operands (`x` and `y`; the filter comes prepared)."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
