@@ -6,13 +6,16 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 SLOW ?=
 MARKS := $(if $(SLOW),not gpu,not slow and not gpu)
 
-.PHONY: tour test lint bench bench-quick docs clean
+.PHONY: tour test test-all lint bench bench-quick docs clean
 
 tour: $(VENV)/.tour
 	$(BIN)/faltung tour -o tour
 
 test: lint
 	$(BIN)/python -m pytest -n 2 -q -m "$(MARKS)"
+
+test-all:
+	$(MAKE) test SLOW=1
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .

@@ -75,6 +75,7 @@ class Method(ABC):
         """The work that depends on the filter only. A structured method returns None where the filter is not of its kind."""
         return k
 
+    @abstractmethod
     def run(
         self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: "Context"
     ) -> np.ndarray:

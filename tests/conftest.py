@@ -1,0 +1,10 @@
+"""How the tests draw: the same examples for everybody in CI, fresh ones elsewhere; no clock decides whether a test passes."""
+
+import os
+
+from hypothesis import settings
+
+# A first call compiles or maps kernels, so a deadline for one example would fail by the order of the tests.
+settings.register_profile("local", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true", "yes") else "local")
