@@ -2,6 +2,7 @@
 
 import math
 import operator
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from faltung.planner.policy import DEFAULT, Policy
 from faltung.problem import ITEMSIZE, Problem, Spec, checked
 
 _plans: dict[Any, Plan] = {}
+_texts: dict[Any, tuple[str, str]] = {}
 
 
 def convolve(
@@ -149,25 +151,17 @@ def problem_of(
     dilation: Any = 1,
     on: str | None = None,
     over: str | None = None,
-    dtype: str | None = None,
+    dtype: Any = None,
+    host: str = "numpy",
+    device: str = "cpu",
 ) -> Problem:
-    """The problem behind a call; every argument is checked here."""
+    """The problem behind a call; every argument is checked here. `host` and `device` speak for `Spec`s."""
     layout = Pattern.parse(PLAIN if pattern is None else pattern)
     x_shape, k_shape = tuple(x.shape), tuple(k.shape)
     x_dtype, k_dtype = (a.dtype if isinstance(a, Spec) else arrays.dtype_name(a) for a in (x, k))
-    hosts = {arrays.host_of(a) for a in (x, k) if not isinstance(a, Spec)}
-    devices = {arrays.device_of(a) for a in (x, k) if not isinstance(a, Spec)}
-    if len(hosts) > 1:
-        raise DtypeError.of(
-            "convolve",
-            "x and k of one kind",
-            "a torch tensor and a NumPy array",
-            "convert one with torch.from_numpy or .numpy()",
-        )
-    if len(devices) > 1:
-        raise ArgumentError.of(
-            "convolve", "x and k on one device", " and ".join(sorted(devices)), "move one with .to(device)"
-        )
+    hosts = {host if isinstance(a, Spec) else arrays.host_of(a) for a in (x, k)}
+    devices = {device if isinstance(a, Spec) else arrays.device_of(a) for a in (x, k)}
+    _check_together(hosts, devices)
     layout.check(x_shape, k_shape)
     taps = layout.spatial(layout.k, k_shape)
     ndim = len(taps)
@@ -197,11 +191,42 @@ def problem_of(
         boundary=boundaries.read(boundary, ndim),
         algebra=algebra.name,
         domain=domain.name,
-        host=next(iter(hosts), "numpy"),
-        device=next(iter(devices), "cpu"),
+        host=hosts.pop(),
+        device=devices.pop(),
     )
     _check_fills(draft)
     return _typed(checked(draft), dtype)
+
+
+def texts(
+    x: tuple[tuple[int, ...], str, str],
+    k: tuple[tuple[int, ...], str, str],
+    options: tuple,
+    policy: Policy | None,
+) -> tuple[str, str]:
+    """Problem and policy as text, from plain facts (shape, dtype, device) of two tensors and `problem_of`'s other arguments.
+
+    A tenth option names the unknown where it is not the result.
+
+    torch.compile takes the answer as a constant of the traced graph.
+    """
+    key = x, k, options, policy
+    with suppress(KeyError, TypeError):
+        return _texts[key]
+    if x[2] != k[2]:
+        _check_together({"torch"}, {x[2], k[2]})
+    names = ("flip", "pattern", "mode", "boundary", "stride", "dilation", "on", "over", "dtype", "unknown")
+    arguments: dict[str, Any] = dict(zip(names, options, strict=False))
+    unknown = arguments.pop("unknown", "out")
+    problem = problem_of(x=Spec(*x[:2]), k=Spec(*k[:2]), host="torch", device=x[2], **arguments).gradient(unknown)
+    answer = problem.text, _policy(policy).text
+    with suppress(TypeError):  # a list among the options: planned without the shortcut
+        _remember(_texts, key, answer)
+    return answer
+
+
+# What torch.compiler.assume_constant_result sets; calling it would import the compiler.
+texts._dynamo_marked_constant = True  # type: ignore[attr-defined]
 
 
 def _call(
@@ -219,16 +244,20 @@ def _call(
     dtype: Any,
 ) -> Any:
     x, k = arrays.as_array(x, "convolve"), arrays.as_array(k, "convolve")
-    if not flip and k.dtype.is_complex if arrays.is_torch(k) else k.dtype.kind == "c" and not flip:
+    tensors = arrays.is_torch(x), arrays.is_torch(k)
+    if any(tensors) and not all(tensors):
+        _check_together({"numpy", "torch"}, {"cpu"})
+    if not flip and (k.is_complex() if tensors[1] else k.dtype.kind == "c"):
         k = k.conj()
     if mode == "valid" and pattern is None and _longer(k, x):
         # SciPy's rule for plain signals: convolution does not care which array is the signal, so the longer one is.
         x, k = (k, x) if flip else (_reversed(k), _reversed(x))
-    if arrays.is_torch(x) or arrays.is_torch(k):
+    if tensors[0]:
         from faltung import torch_gate
 
-        problem = problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype)
-        return torch_gate.solve(problem, _policy(policy), x=x, k=k)
+        options = (flip, pattern, mode, boundary, stride, dilation, on, over, dtype)
+        problem, policy_text = texts(torch_gate.facts(x), torch_gate.facts(k), options, policy)
+        return torch_gate.solve(problem, policy_text, x=x, k=k)
     try:
         key = (
             flip,
@@ -254,10 +283,28 @@ def _call(
             problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype), _policy(policy)
         )
         if key is not None:
-            if len(_plans) >= 4096:
-                _plans.clear()
-            _plans[key] = found
+            _remember(_plans, key, found)
     return found.compute(x, k)
+
+
+def _remember(memory: dict, key: Any, value: Any) -> None:
+    if len(memory) >= 4096:
+        memory.clear()
+    memory[key] = value
+
+
+def _check_together(hosts: set[str], devices: set[str]) -> None:
+    if len(hosts) > 1:
+        raise DtypeError.of(
+            "convolve",
+            "x and k of one kind",
+            "a torch tensor and a NumPy array",
+            "convert one with torch.from_numpy or .numpy()",
+        )
+    if len(devices) > 1:
+        raise ArgumentError.of(
+            "convolve", "x and k on one device", " and ".join(sorted(devices)), "move one with .to(device)"
+        )
 
 
 def _typed(problem: Problem, dtype: Any) -> Problem:

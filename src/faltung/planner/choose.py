@@ -89,7 +89,7 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
     cost = method.cost(problem, on) + sum(p.cost for p in parts)
     bound = method.error(problem) + sum(p.error for p in parts)
     scratch = method.scratch(problem, on) + _copies(problem) + sum(p.scratch for p in parts)
-    if not problem.over.exact and not problem.over.ordered and bound > tolerance and method is not methods.DEFINITION:
+    if not problem.over.exact and not problem.over.ordered and bound > tolerance:
         return Candidate(
             method, f"its error bound {bound:.1e} is above the tolerance {tolerance:.1e}", cost, bound, scratch, parts
         )

@@ -29,9 +29,9 @@ def table(plan: "Plan") -> str:
         problem.text,
         f"result  {'x'.join(map(str, problem.result_shape))} {problem.result_dtype}, computed in {problem.compute_dtype}",
     ]
-    policy = plan.policy.text
+    others = " ".join(word for word in plan.policy.text.split() if not word.startswith(("tolerance=", "threads=")))
     lines.append(
-        f"policy  tolerance {plan.tolerance:.2g}, {plan.machine.threads} threads" + (f", {policy}" if policy else "")
+        f"policy  tolerance {plan.tolerance:.2g}, {plan.machine.threads} threads" + (f", {others}" if others else "")
     )
     lines.append(f"machine {plan.machine.origin}")
     lines.append("")
