@@ -41,9 +41,8 @@ def main() -> None:
             predicted = 2**0.5 * 0.42 * 2.0**-11 * alpha
             saved = (3 * m / (m + 2)) ** 2
             values = " ".join(str(p) for p in points if p >= 0)
-            print(
-                f"| {m} | {name}: 0, ±: {values} | {winograd.kappa(points):.1f} | {alpha:.2f} | {predicted:.1e} | {errors[m, name]:.1e} | {saved:.2f} |"
-            )
+            figures = (f"{winograd.kappa(points):.1f}", f"{alpha:.2f}", f"{predicted:.1e}", f"{errors[m, name]:.1e}")
+            print("|", " | ".join((str(m), f"{name}: ± {values}", *figures, f"{saved:.2f}")), "|")
     for m in (4, 6, 8):
         assert errors[m, "smallest error"] <= 1.05 * min(errors[m, "classical"], errors[m, "NOVA"])
 

@@ -159,7 +159,7 @@ def tune() -> None:
     """Measure this machine once, so that the planner's costs are its own."""
     from rich.progress import Progress
 
-    machine = import_module("faltung.planner.machine")
+    tuning = import_module("faltung.planner.tune")
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("measuring", total=1.0)
@@ -167,7 +167,7 @@ def tune() -> None:
         def progress(done: float, what: str = "measuring") -> None:
             bar.update(task, completed=done, description=what)
 
-        where = machine.tune(progress=progress)
+        where = tuning.tune(progress=progress)
     print(f"wrote {where}")
 
 

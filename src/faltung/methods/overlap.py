@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -99,13 +100,10 @@ class Overlap(Spectral):
 def _windows(problem: Problem, x: np.ndarray, lengths: tuple, valid: tuple, counts: tuple) -> np.ndarray:
     """A view (B, N, C, *counts, *lengths) of all tiles in the padded signal, which is extended to whole tiles."""
     grid = problem.grid
-    padded = x if grid.unpadded else grid.pad(x, 0)
     whole = tuple((q - 1) * v + f for q, v, f in zip(counts, valid, lengths, strict=True))
-    if padded.shape[3:] != whole:
-        extended = np.zeros((*x.shape[:3], *whole), dtype=x.dtype)
-        cut: Any = (..., *(slice(min(w, p)) for w, p in zip(whole, padded.shape[3:], strict=True)))
-        extended[cut] = padded[cut]
-        padded = extended
+    # What lies behind the last result is never used, so it may be whatever the boundary continues with.
+    pads = tuple((lo, w - n - lo) for w, n, (lo, _) in zip(whole, grid.n, grid.pads, strict=True))
+    padded = replace(grid, pads=pads).pad(x, 0)
     steps = padded.strides
     tile_steps = tuple(v * step for v, step in zip(valid, steps[3:], strict=True))
     shape = (*padded.shape[:3], *counts, *lengths)
@@ -125,11 +123,14 @@ def _place(problem: Problem, tiles: np.ndarray, y: np.ndarray, first: tuple[int,
     body = tiles[(slice(None), slice(None), slice(None), slice(None), *kept, slice(r - 1, r - 1 + v))]
     low = first[-1] * v
     if s == 1:
-        for q in range(body.shape[3]):
-            at = low + q * v
-            y[(slice(None), slice(None), slice(None), *target, slice(at, min(at + v, m)))] = body[:, :, :, q][
-                ..., : max(m - at, 0)
-            ]
+        ahead = (slice(None), slice(None), slice(None), *target)
+        full = min(body.shape[3], (m - low) // v)
+        into = y[(*ahead, slice(low, low + full * v))]
+        into = into.reshape(*into.shape[:-1], full, v)  # splitting an axis never copies
+        into[...] = np.moveaxis(body[:, :, :, :full], 3, -2)
+        if full < body.shape[3]:
+            rest = low + full * v
+            y[(*ahead, slice(rest, m))] = body[:, :, :, full][..., : m - rest]
         return
     for q in range(body.shape[3]):
         at = low + q * v

@@ -9,7 +9,7 @@ from faltung.errors import MemoryBudgetError, RefusedError
 from faltung.methods import Method
 from faltung.methods.method import ROUNDOFF
 from faltung.planner import wisdom
-from faltung.planner.machine import Machine, machine
+from faltung.planner.machine import Machine, this_machine
 from faltung.planner.plan import Candidate, Plan
 from faltung.planner.policy import DEFAULT, Policy
 from faltung.planner.table import bytes_
@@ -25,7 +25,7 @@ def plan_problem(problem: Problem, policy: Policy = DEFAULT) -> Plan:
     Raises:
         RefusedError: no method is left, with the sentence of each.   MemoryBudgetError: none within the memory budget.
     """
-    return _planned(problem, policy, machine())
+    return _planned(problem, policy, this_machine())
 
 
 @lru_cache(maxsize=8192)

@@ -44,7 +44,7 @@ def profile_path() -> Path:
 
 
 @lru_cache(maxsize=1)
-def machine() -> Machine:
+def this_machine() -> Machine:
     """This machine: the tuned profile where it fits this version, the shipped one otherwise."""
     facts = {"threads": available(), "memory": _memory()}
     try:

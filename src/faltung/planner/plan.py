@@ -102,7 +102,7 @@ class Plan:
             RefusedError: only methods that spread NaN or infinity are allowed, and the data hold some.
         """
         given = {"x": x, "k": k, "y": y}
-        return self.compute(**{name: self._expect(name, given[name]) for name in self._needed})
+        return self.compute(**{name: self._expect(name, given[name]) for name in self.operands})
 
     def prepare(self, k: Any) -> "Prepared":
         """Do all work that depends on the filter only; the result is called with signals: `plan.prepare(k)(x)`.
@@ -127,10 +127,11 @@ class Plan:
         """As a call, for arrays that are known to fit the problem."""
         # NaN, infinity and overflow are the data's own affair: IEEE 754 says what comes of them.
         with np.errstate(invalid="ignore", over="ignore"):
-            return self._prepare(k if "k" in self._needed else None).compute(x, y)
+            return self._prepare(k if "k" in self.operands else None).compute(x, y)
 
     @cached_property
-    def _needed(self) -> tuple[str, ...]:
+    def operands(self) -> tuple[str, ...]:
+        """Names of the arrays that a call needs."""
         ordered_gradient = self.problem.unknown != "out" and self.problem.over.ordered
         return ("x", "k", "y") if ordered_gradient else OPERANDS[self.problem.unknown]
 
@@ -139,7 +140,7 @@ class Plan:
         problem = self.problem
         if array is None:
             raise ArgumentError.of(
-                f"plan for {problem.unknown}", f"the arrays {', '.join(self._needed)}", f"no {name}", "pass it by name"
+                f"plan for {problem.unknown}", f"the arrays {', '.join(self.operands)}", f"no {name}", "pass it by name"
             )
         array = arrays.as_array(array, "plan")
         shape = {"x": problem.x_shape, "k": problem.k_shape, "y": problem.out_shape}[name]

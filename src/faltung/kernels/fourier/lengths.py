@@ -24,18 +24,19 @@ def fast_length(n: int) -> int:
 def tile_length(outputs: int, reach: int, largest: int) -> int:
     """The transform length that makes one axis of overlap-save cheapest: least work per valid output.
 
+    Candidates are 2^a, 5·2^a and one transform of the whole: lengths with many threes take up to twice as long.
+
     Args:
         outputs: unstrided outputs along the axis.   reach: extent of the filter.   largest: longest length to consider.
     """
     whole = fast_length(outputs + reach - 1)
-    best, cheapest = whole, float("inf")
-    length = fast_length(max(2 * reach - 1, 16))
-    while True:
-        length = min(length, whole)
-        valid = length - reach + 1
-        work = -(-outputs // valid) * length * (log2(max(length, 2)) + 4.0)
-        if work < cheapest:
-            best, cheapest = length, work
-        if length >= whole or length > largest:
-            return best
-        length = fast_length(length * 5 // 4 + 1)
+    limit = max(largest, 4 * reach)
+    candidates = [length for a in range(3, 40) for length in (1 << a, 5 << a - 2) if reach < length < min(whole, limit)]
+    if whole <= limit:
+        candidates.append(whole)
+    return min(candidates, key=lambda length: (_work(outputs, reach, length), length))
+
+
+def _work(outputs: int, reach: int, length: int) -> float:
+    """Butterflies of all tiles, and a few passes over them."""
+    return -(-outputs // (length - reach + 1)) * length * (log2(max(length, 2)) + 4.0)

@@ -1,0 +1,224 @@
+"""Measuring the machine: the only place that looks at a clock.
+
+A cost is linear in every rate of the machine profile. So no formula stands here: a step runs one method on one problem, asks the
+method's own cost at rate zero and at rate one, and solves for the rate that makes the cost equal the time.
+"""
+
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from faltung import __version__, methods
+from faltung.kernels.fourier import on_scipy as fourier
+from faltung.kernels.threads import spread
+from faltung.planner import machine as machines
+from faltung.planner import wisdom
+from faltung.planner.choose import plan_problem
+from faltung.planner.machine import Machine
+from faltung.planner.policy import Policy
+from faltung.problem import Problem
+
+REALS = ("float32", "float64")
+NUMBERS = (*REALS, "complex64", "complex128")
+ROWS = (*NUMBERS, "int64", "uint64", "bool")
+_OVER = {"complex64": "complex", "complex128": "complex", "int64": "integer", "uint64": "integer", "bool": "boolean"}
+
+
+def _line(pattern: str, x: str, k: str, dtype: str, pad: int = 0, extra: str = "") -> str:
+    letters = pattern.split(",")[1].split("->")[0].split()
+    ndim = len(k.split("x")) - len(letters) + 1
+    pads = ",".join([f"{pad}:{pad}"] * ndim)
+    over = f" algebra={_OVER[dtype]}" if dtype in _OVER else ""
+    return f'correlate "{pattern}" x={x}:{dtype} k={k}:{dtype} out={dtype} pad={pads} {extra}{over}'.strip()
+
+
+def _steps() -> list[tuple[str, str, str]]:
+    """(rate, method, problem line) in the order in which rates build on each other."""
+    plain, dense, batch = "*s, *s -> *s", "b c *s, o c *s -> b o *s", "b *s, *s -> b *s"
+    steps = [("call", "direct", _line(plain, "64", "8", "float64"))]
+    steps += [(f"rows.{t}", "direct", _line(plain, "512x1024", "7x7", t)) for t in ROWS]
+    steps += [(f"rows.strided.{t}", "direct", _line(plain, "512x1024", "5x5", t, extra="stride=1x2")) for t in REALS]
+    steps += [("rows.visit", "direct", _line(batch, "40000x24", "3", "float32"))]
+    steps += [("running.row", "running", _line(batch, "512x4096", "31", "float32"))]
+    steps += [("running.column", "running", _line(plain, "2048x2048", "31x31", "float32"))]
+    steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
+    steps += [("fft.product", "overlap", _line(plain, "1000000", "1001", "float32"))]
+    steps += [("pass.overlap", "overlap", _line(plain, "512x512", "15x15", "float32"))]
+    steps += [("fft.pairs", "overlap", _line(dense, "1x48x32768", "48x48x512", "float32"))]
+    steps += [(f"gemm.{t}", "gemm", _line(dense, "1x384x64x64", "384x384x1x1", t)) for t in NUMBERS]
+    steps += [("gemm.call", "gemm", _line(dense, "400x4x4x4", "8x4x1x1", "float32"))]
+    steps += [(f"patch.{t}", "gemm", _line(dense, "1x32x112x112", "32x32x3x3", t, 1)) for t in REALS]
+    steps += [(f"winograd.transform.{t}", "winograd", _line(dense, "4x32x56x56", "32x32x3x3", t, 1)) for t in REALS]
+    steps += [("pass.winograd", "winograd", _line(dense, "16x64x56x56", "64x64x3x3", "float32", 1))]
+    steps += [("definition", "definition", _line(plain, "256x256", "5x5", "float32"))]
+    return steps
+
+
+def _torch_steps() -> list[tuple[str, str, str]]:
+    dense, depthwise = "b c *s, o c *s -> b o *s", "b c *s, c *s -> b c *s"
+    steps = [("call.onednn", _line(dense, "1x8x8x8", "8x8x3x3", "float32", 1, "host=torch"))]
+    for dtype, batch in (("float32", 4), ("float64", 1)):
+        shape = f"{batch}x64x56x56"
+        steps.append((f"onednn.dense.{dtype}", _line(dense, shape, "64x64x3x3", dtype, 1, "host=torch")))
+        steps.append((f"onednn.thin.{dtype}", _line(depthwise, shape, "64x7x7", dtype, 3, "host=torch")))
+    return [(rate, "onednn", line) for rate, line in steps]
+
+
+def tune(progress: Callable[..., Any] | None = None) -> Path:
+    """Measure this machine and write the profile that planning uses from then on.
+
+    Args:
+        progress: called with the share that is done, 0 to 1, and the name of what is measured next.
+
+    Returns:
+        The file, readable JSON. Rates that need torch keep their shipped values where torch is not installed.
+
+    Cost: about half a minute on two processors.
+    """
+    rates = measured(progress)
+    path = machines.profile_path()
+    content = {
+        "faltung": __version__,
+        "taken": time.strftime("%Y-%m-%d"),
+        "cpu": _cpu(),
+        "cache": machines.this_machine().cache,
+        "rates": {name: float(f"{rate:.3g}") for name, rate in sorted(rates.items())},
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    with os.fdopen(handle, "w") as file:
+        json.dump(content, file, indent=2)
+    os.replace(temporary, path)
+    machines.this_machine.cache_clear()
+    return path
+
+
+def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
+    """All rates of this machine, in seconds for one unit on one thread."""
+    rates = dict(machines.this_machine().rates)
+    steps = _steps() + (_torch_steps() if _has_torch() else [])
+    rates["copy"], rates["thread"] = _copy(), _thread()
+    for dtype in NUMBERS:
+        rates[f"fft.cache.{dtype}"] = _transform(dtype, (16, 8192), (8192,))
+        rates[f"fft.memory.{dtype}"] = _transform(dtype, (1280, 1280), (1280, 1280))
+    for number, (rate, method, line) in enumerate(steps):
+        if progress is not None:
+            progress(number / len(steps), rate)
+        rates[rate] = _solve(rates, rate, methods.named(method), Problem.parse(line))
+    for kind in {name.rpartition(".float32")[0] for name in rates if name.endswith(".float32")}:
+        rates[kind] = rates[f"{kind}.float32"]
+    if progress is not None:
+        progress(1.0, "done")
+    return rates
+
+
+def _solve(rates: dict[str, float], rate: str, method: methods.Method, problem: Problem) -> float:
+    """The value of one rate that makes a method's cost equal its time, on all threads: costs divide by them."""
+    policy = Policy(only=(method.name,))
+    seconds = seconds_of(problem, policy)
+
+    def cost(value: float) -> float:
+        on = Machine(
+            {**rates, rate: value}, 1, machines.this_machine().cache, machines.this_machine().memory, "being measured"
+        )
+        return method.cost(problem, on)
+
+    fixed, slope = cost(0.0), cost(1.0) - cost(0.0)
+    least = 0.02 * rates.get(rate, rates.get(rate.rpartition(".")[0], 0.0))
+    return max((seconds - fixed) / slope, least)
+
+
+def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
+    """Median time of a plan on random arrays: at least three calls, more while they fit the budget."""
+    plan = plan_problem(problem, policy)
+    operands = {name: _random(problem, name) for name in plan.operands}
+    if policy.only == ("running",):
+        operands["k"][...] = 1  # a box, or the method would not take it
+    plan(**operands)
+    times: list[float] = []
+    while len(times) < 3 or (sum(times) < budget and len(times) < 200):
+        start = time.perf_counter()
+        plan.compute(**operands)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[len(times) // 2]
+
+
+def measure_wisdom(problems: Iterable[Problem], margin: float = 4.0) -> Path:
+    """Time the methods whose predicted cost is within `margin` of the best, and record the fastest for each problem."""
+    choices = {}
+    for problem in problems:
+        plan = plan_problem(problem)
+        near = [
+            c for c in plan.candidates if c.refusal is None and not c.method.structured and c.cost < margin * plan.cost
+        ]
+        times = {c.method.name: seconds_of(problem, Policy(only=(c.method.name,))) for c in near}
+        choices[wisdom.key(problem, plan.machine.threads)] = min(times, key=lambda name: times[name])
+    return wisdom.record(choices)
+
+
+def _random(problem: Problem, name: str) -> Any:
+    rng = np.random.default_rng(0)
+    shape = {"x": problem.x_shape, "k": problem.k_shape, "y": problem.out_shape}[name]
+    dtype = {"x": problem.x_dtype, "k": problem.k_dtype, "y": problem.out_dtype}[name]
+    if np.dtype("float32" if dtype == "bfloat16" else dtype).kind in "biu":
+        values = rng.integers(0, 2, shape).astype(dtype)
+    else:
+        values = rng.standard_normal(shape, dtype="float32")
+        values = values + 1j * values[::-1] if dtype.startswith("complex") else values
+        values = values.astype("float32" if dtype == "bfloat16" else dtype)
+    if problem.host == "torch":
+        import torch
+
+        return torch.from_numpy(values).to(getattr(torch, dtype))
+    return values
+
+
+def _copy() -> float:
+    source, target = np.ones(1 << 23), np.empty(1 << 23)
+    times = []
+    for _ in range(7):
+        start = time.perf_counter()
+        np.copyto(target, source)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[3] / source.nbytes
+
+
+def _transform(dtype: str, shape: tuple[int, ...], lengths: tuple[int, ...]) -> float:
+    """Seconds for one point and one doubling of a Fourier transform on one thread, there and back, halved."""
+    x = np.ones(shape, dtype)
+    times = []
+    for _ in range(9):
+        start = time.perf_counter()
+        fourier.signal(fourier.spectrum(x, lengths), lengths, not np.iscomplexobj(x))
+        times.append(time.perf_counter() - start)
+    return sorted(times)[4] / 2 / (x.size * np.log2(np.prod(lengths)))
+
+
+def _thread() -> float:
+    """What it costs to hand work to a second thread."""
+    times = []
+    for _ in range(50):
+        start = time.perf_counter()
+        spread(lambda first, last: None, 2, 2)
+        times.append(time.perf_counter() - start)
+    return max(sorted(times)[25], 5e-6)
+
+
+def _has_torch() -> bool:
+    try:
+        import torch  # noqa: F401
+    except ImportError:
+        return False
+    return True
+
+
+def _cpu() -> str:
+    import llvmlite.binding as llvm
+
+    return llvm.get_host_cpu_name()

@@ -1,0 +1,236 @@
+"""Holds compiled kernels against their `contract.py`: the same numbers from plain NumPy.
+
+`check(kernel)` runs the cases of a registered kernel. `CHECKS` maps each operation to its cases; these take any object with the
+operation's functions in place of the tool's module, so that a plug-in's version, or a wrong one, goes through the same cases.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from faltung.algebras import ALL, Algebra
+from faltung.kernels import Kernel
+from faltung.kernels.convert import contract as convert_contract
+from faltung.kernels.correlate import contract as correlate_contract
+from faltung.kernels.correlate.on_numba import STRIP
+from faltung.kernels.fourier import contract as fourier_contract
+from faltung.kernels.scan import contract as scan_contract
+from faltung.methods.method import ROUNDOFF
+
+# Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
+TAPS = (
+    (1, 1),
+    (1, 2),
+    (1, 3),
+    (1, 7),
+    (1, 8),
+    (1, 9),
+    (1, 12),
+    (1, 16),
+    (1, 19),
+    (2, 1),
+    (5, 1),
+    (6, 1),
+    (7, 1),
+    (13, 1),
+    (3, 4),
+    (4, 11),
+)
+LENGTHS = (1, 2, 17, STRIP, STRIP + 5)
+
+
+def check(kernel: Kernel, seed: int = 0) -> int:
+    """All cases of a registered kernel; returns how many were compared.
+
+    Raises:
+        AssertionError: with the case and the first value that differs.
+    """
+    return CHECKS[kernel.name](kernel.module, seed)
+
+
+def computed(algebra: Algebra) -> list[str]:
+    """The dtypes of an algebra's arithmetic."""
+    return sorted({dtype for x in algebra.dtypes for k in algebra.dtypes if (dtype := algebra.compute(x, k))})
+
+
+def check_rows(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
+    """The row kernel of every algebra and dtype."""
+    cases = 0
+    for algebra in algebras:
+        for dtype in computed(algebra):
+            for taps in TAPS:
+                for unit in (True, False):
+                    _rows(
+                        np.random.default_rng(seed + cases),
+                        tool.rows,
+                        algebra,
+                        dtype,
+                        taps,
+                        LENGTHS[cases % len(LENGTHS)],
+                        unit,
+                    )
+                    cases += 1
+    return cases
+
+
+def _rows(
+    random: np.random.Generator,
+    make: Callable,
+    algebra: Algebra,
+    dtype: str,
+    taps: tuple[int, int],
+    length: int,
+    unit: bool,
+) -> None:
+    stride, dilation = (1, 1) if unit else (int(random.integers(1, 4)), int(random.integers(1, 4)))
+    (T, U), R, B, N, O = taps, 3, 2, 2, 2
+    reach = (length - 1) * stride + (U - 1) * dilation + 1
+    base, offset = random.integers(0, 9, R), random.integers(0, 9, T)
+    size = reach + 17
+    x, k = _data(random, (B, N, size), dtype), _data(random, (B, O, T, U), dtype)
+    y = np.empty((B, N, O, R, length), dtype)
+    zero = np.array([algebra.zero(np.dtype(dtype))], dtype)
+    kernel = make("uint8" if dtype == "bool" else dtype, algebra, unit)
+    strips = -(-length // STRIP)
+    items = B * N * O * R * strips
+    addresses = [a.ctypes.data for a in (x, k, y, base, offset, zero)]
+    for first, last in ((0, items // 3), (items // 3, items)):  # pieces, as threads take them
+        kernel(*addresses, first, last, R, T, U, length, stride, dilation, size, N, O)
+    for b, n in np.ndindex(B, N):
+        wanted = correlate_contract.rows(x[b, n], k[b], base, offset, length, stride, dilation, algebra)
+        # A fused multiply-add rounds once where the reference rounds twice.
+        size_of = (
+            0.0
+            if algebra.exact
+            else (T * U + 2) * 4 * ROUNDOFF[dtype] * (T * U) * float(np.abs(x[b, n]).max() * np.abs(k[b]).max() + 1)
+        )
+        _compare(
+            y[b, n],
+            wanted,
+            size_of,
+            f"rows of {algebra.name} in {dtype}, taps {taps}, length {length}, stride {stride}, dilation {dilation}",
+        )
+
+
+def check_running(tool: Any, seed: int = 0) -> int:
+    """The running sum in every dtype that the method of that name uses."""
+    cases = 0
+    for dtype, wide in (("float32", "float64"), ("float64", "float64"), ("int64", "int64")):
+        kernel = tool.running(dtype, wide)
+        for taps, outputs, width, restart in (
+            (1, 5, 1, 4),
+            (3, 40, 1, 8),
+            (7, 33, 5, 8),
+            (12, 100, 3, 512),
+            (5, 1, 2, 8),
+            (9, 64, 1, 64),
+        ):
+            random = np.random.default_rng(seed + cases)
+            lines, n = 3, outputs + taps - 1
+            x = _data(random, (lines, n, width), dtype)
+            y, sums, zero = np.empty((lines, outputs, width), dtype), np.empty(width, wide), np.zeros(1, wide)
+            items = lines * -(-outputs // restart)
+            at = [a.ctypes.data for a in (x, y, sums, zero)]
+            kernel(*at, 0, items // 2, taps, n, outputs, width, restart)
+            kernel(*at, items // 2, items, taps, n, outputs, width, restart)
+            wanted = scan_contract.running(x.astype(wide), taps, outputs)
+            near = (
+                0.0
+                if dtype == "int64"
+                else 2 * ROUNDOFF[dtype] * taps * float(np.abs(x).max()) * (1 if dtype == "float32" else restart + taps)
+            )
+            _compare(
+                y,
+                wanted,
+                near,
+                f"running sum in {dtype}, {taps} taps, {outputs} outputs, width {width}, restart {restart}",
+            )
+            cases += 1
+    return cases
+
+
+def check_fourier(tool: Any, seed: int = 0) -> int:
+    """Transform, product and inverse together are the circular convolution."""
+    cases = 0
+    for dtype in ("float32", "float64", "complex64", "complex128"):
+        for lengths, channels, tiles in (
+            ((12,), (1, 1), ()),
+            ((15,), (3, 2), (2,)),
+            ((6, 10), (1, 3), ()),
+            ((4, 5, 6), (2, 1), ()),
+            ((8, 9), (2, 2), (2, 3)),
+        ):
+            random = np.random.default_rng(seed + cases)
+            C, O = channels
+            x = _data(random, (2, 2, C, *tiles, *(n - 1 for n in lengths)), dtype)
+            k = _data(random, (2, O, C, *(min(3, n) for n in lengths)), dtype)
+            mixed = tool.product(tool.spectrum(x, lengths), tool.spectrum(k, lengths), len(lengths))
+            y = tool.signal(mixed, lengths, not dtype.startswith("complex"))
+            wanted = np.zeros((2, 2, O, *tiles, *lengths), np.result_type(dtype, np.float64))
+            inner = (slice(None), None, None, *[None] * len(tiles))
+            for o, c in np.ndindex(O, C):
+                wanted[:, :, o] += fourier_contract.circular(
+                    x[:, :, c], k[:, o, c][(inner[0], None, *inner[3:])], lengths
+                )
+            assert y.dtype == dtype, f"Fourier kernels turn {dtype} into {y.dtype}"
+            near = 64 * ROUNDOFF[dtype] * C * float(np.abs(k).sum() * np.abs(x).max())
+            _compare(
+                y, wanted, near, f"Fourier product in {dtype}, lengths {lengths}, channels {channels}, tiles {tiles}"
+            )
+            cases += 1
+    return cases
+
+
+def check_rounded(tool: Any, seed: int = 0) -> int:
+    """Rounding into small integers: halves, both ends of the range, NaN and infinity, on one thread and on two."""
+    cases = 0
+    random = np.random.default_rng(seed)
+    for source in ("float32", "float64"):
+        for target in ("uint8", "int8", "uint16", "int16"):
+            info = np.iinfo(target)
+            ends = [v + d for v in (info.min, info.max) for d in (-1.5, -1.0, -0.5, -0.25, 0.0, 0.25, 0.5, 1.0, 1e6)]
+            special = [np.nan, np.inf, -np.inf, -0.0, 1e30, -1e30, *np.arange(-4.5, 5.0, 0.5), *ends]
+            for size, threads in ((1, 1), (7, 1), (150_000, 1), (150_000, 2)):
+                x = (random.standard_normal(size) * float(info.max)).astype(source)
+                x[: len(special)] = special[:size]
+                _compare(
+                    tool.rounded(x, target, threads),
+                    convert_contract.rounded(x, target),
+                    0.0,
+                    f"{source} rounded to {target}, {size} values",
+                )
+                cases += 1
+    return cases
+
+
+CHECKS: dict[str, Callable[..., int]] = {
+    "rows": check_rows,
+    "running": check_running,
+    "rounded": check_rounded,
+    "fourier": check_fourier,
+}
+
+
+def _data(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    if dtype == "bool":
+        return random.random(shape) < 0.3
+    if dtype in ("int64", "uint64"):
+        return random.integers(0 if dtype[0] == "u" else -1000, 1000, shape).astype(dtype)
+    values = random.standard_normal(shape)
+    return (
+        (values + 1j * random.standard_normal(shape)).astype(dtype)
+        if dtype.startswith("complex")
+        else values.astype(dtype)
+    )
+
+
+def _compare(came: np.ndarray, wanted: np.ndarray, near: float, what: str) -> None:
+    assert came.shape == wanted.shape, f"{what}: shape {came.shape}, the contract {wanted.shape}"
+    if near == 0.0:
+        wrong = came != wanted
+    else:
+        wrong = (came != wanted) & ~(np.abs(came - wanted) <= near + 2 * ROUNDOFF[str(came.dtype)] * np.abs(wanted))
+    if wrong.any():
+        at = np.unravel_index(np.argmax(wrong), wrong.shape)
+        raise AssertionError(f"{what}: {came[at]} at {tuple(map(int, at))}, the contract {wanted[at]}")
