@@ -199,7 +199,7 @@ class Problem:
         Raises:
             ArgumentError: with the word that is not understood.
         """
-        head = isinstance(text, str) and re.fullmatch(r'\s*(convolve|correlate)\s+"([^"]*)"\s+(.*)', text)
+        head = isinstance(text, str) and re.fullmatch(r'\s*(convolve|correlate)\s+"([^"]*)"\s+(.*?)\s*', text)
         if not head:
             raise ArgumentError.of(
                 "Problem.parse",

@@ -54,7 +54,8 @@ class Overlap(Spectral):
         passes = s.B * math.ceil(s.N / samples) * math.prod(counts[:-1]) * math.ceil(counts[-1] / along)
         share = min(machine.threads, passes)
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(counts) * math.prod(lengths))
-        copy = values * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
+        # Every tile is copied into its transform and out of it again, in short rows.
+        copy = 3.0 * values * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
         work = transform_cost(problem, lengths, math.prod(counts), machine, "cache")
         return machine.seconds("call.fft") + passes * machine.seconds("pass.overlap") + (copy + work) / share
 

@@ -38,7 +38,7 @@ class Spectral(Method):
         channels = max(1.0, problem.sizes.C) ** 0.5
         return 4.0 * ROUNDOFF[problem.compute_dtype] * (math.log2(max(size, 2)) + 2.0) * (1.0 + 0.2 * channels)
 
-    def filter_spectrum(self, problem: Problem, k: np.ndarray, lengths: tuple[int, ...], workers: int) -> np.ndarray:
+    def filter_spectrum(self, problem: Problem, k: np.ndarray, lengths: tuple[int, ...], threads: int) -> np.ndarray:
         """Spectrum of the flipped filter, its taps spread by the dilation."""
         grid = problem.grid
         backwards: Any = [slice(None, None, -1)] * grid.ndim
@@ -47,7 +47,7 @@ class Spectral(Method):
             spread = np.zeros((*k.shape[:3], *grid.reach), dtype=k.dtype)
             spread[(..., *[slice(None, None, d) for d in grid.dilation])] = flipped
             flipped = spread
-        return fourier.spectrum(flipped, lengths, workers)
+        return fourier.spectrum(flipped, lengths, threads)
 
 
 def transform_cost(problem: Problem, lengths: tuple[int, ...], tiles: int, machine: Machine, place: str) -> float:

@@ -48,7 +48,6 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [("running.row", "running", _line(batch, "512x4096", "31", "float32"))]
     steps += [("running.column", "running", _line(plain, "2048x2048", "31x31", "float32"))]
     steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
-    steps += [("fft.product", "overlap", _line(plain, "1000000", "1001", "float32"))]
     steps += [("pass.overlap", "overlap", _line(plain, "512x512", "15x15", "float32"))]
     steps += [("fft.pairs", "overlap", _line(dense, "1x48x32768", "48x48x512", "float32"))]
     steps += [(f"gemm.{t}", "gemm", _line(dense, "1x384x64x64", "384x384x1x1", t)) for t in NUMBERS]
@@ -104,6 +103,7 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     rates = dict(machines.this_machine().rates)
     steps = _steps() + (_torch_steps() if _has_torch() else [])
     rates["copy"], rates["thread"] = _copy(), _thread()
+    rates["fft.product"] = _product()
     for dtype in NUMBERS:
         rates[f"fft.cache.{dtype}"] = _transform(dtype, (16, 8192), (8192,))
         rates[f"fft.memory.{dtype}"] = _transform(dtype, (1280, 1280), (1280, 1280))
@@ -198,6 +198,17 @@ def _transform(dtype: str, shape: tuple[int, ...], lengths: tuple[int, ...]) -> 
         fourier.signal(fourier.spectrum(x, lengths), lengths, not np.iscomplexobj(x))
         times.append(time.perf_counter() - start)
     return sorted(times)[4] / 2 / (x.size * np.log2(np.prod(lengths)))
+
+
+def _product() -> float:
+    """Seconds for one product of two complex numbers of 8 bytes that lie in the cache."""
+    x = np.ones((16, 4097), np.complex64)
+    times = []
+    for _ in range(25):
+        start = time.perf_counter()
+        fourier.product(x[None, None, None], x[None, None, None, 0], 1)
+        times.append(time.perf_counter() - start)
+    return sorted(times)[12] / x.size
 
 
 def _thread() -> float:

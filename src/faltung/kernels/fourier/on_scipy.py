@@ -1,24 +1,75 @@
 """Fourier transforms by SciPy's ducc/pocketfft, real where the data are real, and the products between channels."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
+from faltung.kernels.threads import spread
 
-def spectrum(x: np.ndarray, lengths: tuple[int, ...], workers: int = 1) -> np.ndarray:
-    """Transform of the last axes, zero-extended to `lengths`; half of it where x is real."""
+BLOCKWISE = 1 << 16  # values from which on blocks are shared among threads
+COLUMNS = 32
+
+
+def spectrum(x: np.ndarray, lengths: tuple[int, ...], threads: int = 1) -> np.ndarray:
+    """Transform of the last axes, zero-extended to `lengths`; half of it where x is real.
+
+    Large arrays go axis by axis in blocks whose size does not depend on the number of threads, so that the bits do not either.
+    The threads are our own: SciPy's pool does not survive a fork in another thread.
+    """
     import scipy.fft as fft
 
-    axes = tuple(range(-len(lengths), 0))
-    return (fft.fftn if np.iscomplexobj(x) else fft.rfftn)(x, lengths, axes=axes, workers=workers)
+    real = not np.iscomplexobj(x)
+    if x.size < BLOCKWISE:
+        return (fft.rfftn if real else fft.fftn)(x, lengths, axes=tuple(range(-len(lengths), 0)))
+    half = lengths[-1] // 2 + 1 if real else lengths[-1]
+    y = np.zeros((*x.shape[: x.ndim - len(lengths)], *lengths[:-1], half), np.result_type(x.dtype, np.complex64))
+    inner: Any = (..., *(slice(n) for n in x.shape[x.ndim - len(lengths) : -1]), slice(None))
+    _rows(fft.rfft if real else fft.fft, x, y[inner], lengths[-1], threads)
+    for axis in range(-2, -len(lengths) - 1, -1):
+        _columns(fft.fft, y, axis, threads)
+    return y
 
 
-def signal(spectrum: np.ndarray, lengths: tuple[int, ...], real: bool, workers: int = 1) -> np.ndarray:
+def signal(spectrum: np.ndarray, lengths: tuple[int, ...], real: bool, threads: int = 1) -> np.ndarray:
     """The inverse transform; may use `spectrum` as working memory."""
     import scipy.fft as fft
 
-    axes = tuple(range(-len(lengths), 0))
-    if real:
-        return fft.irfftn(spectrum, lengths, axes=axes, workers=workers, overwrite_x=True)
-    return fft.ifftn(spectrum, lengths, axes=axes, workers=workers, overwrite_x=True)
+    if spectrum.size < BLOCKWISE // 2:
+        axes = tuple(range(-len(lengths), 0))
+        return (fft.irfftn if real else fft.ifftn)(spectrum, lengths, axes=axes, overwrite_x=True)
+    for axis in range(-len(lengths), -1):
+        _columns(fft.ifft, spectrum, axis, threads)
+    y = np.empty((*spectrum.shape[:-1], lengths[-1]), spectrum.real.dtype if real else spectrum.dtype)
+    _rows(fft.irfft if real else fft.ifft, spectrum, y, lengths[-1], threads)
+    return y
+
+
+def _rows(transform: Callable, x: np.ndarray, y: np.ndarray, length: int, threads: int) -> None:
+    """y = transform of the last axis of x, a block of rows at a time."""
+    if x.ndim == 1:
+        y[...] = transform(x, length)
+        return
+    axis = max(range(x.ndim - 1), key=lambda a: x.shape[a])
+    block = max(1, BLOCKWISE * x.shape[axis] // x.size)
+
+    def task(first: int, last: int) -> None:
+        for n in range(first, last):
+            part = (*(slice(None),) * axis, slice(n * block, (n + 1) * block))
+            y[part] = transform(x[part], length, axis=-1)
+
+    spread(task, -(-x.shape[axis] // block), threads)
+
+
+def _columns(transform: Callable, y: np.ndarray, axis: int, threads: int) -> None:
+    """Transform another axis in place, a block of the last one at a time."""
+
+    def task(first: int, last: int) -> None:
+        for n in range(first, last):
+            part = y[..., n * COLUMNS : (n + 1) * COLUMNS]
+            part[...] = transform(part, axis=axis)
+
+    spread(task, -(-y.shape[-1] // COLUMNS), threads)
 
 
 def product(x: np.ndarray, k: np.ndarray, ndim: int) -> np.ndarray:
