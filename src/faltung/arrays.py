@@ -121,9 +121,11 @@ def from_numpy(values: np.ndarray, dtype: str, host: str) -> Any:
     if host == "numpy":
         return rounded(values, dtype)
     torch = sys.modules["torch"]
-    if dtype != "bfloat16":
-        return torch.from_numpy(np.ascontiguousarray(rounded(values, dtype)))
-    return torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16)
+    values = np.ascontiguousarray(values if dtype == "bfloat16" else rounded(values, dtype))
+    if min(values.strides, default=0) < 0:  # a turned axis of length 1 counts as contiguous, but torch does not take it
+        values = values.copy()
+    tensor = torch.from_numpy(values)
+    return tensor.to(torch.bfloat16) if dtype == "bfloat16" else tensor
 
 
 def from_torch(values: Any, dtype: str, host: str) -> Any:
