@@ -38,6 +38,7 @@ def line(
     dtype: str = "float32",
     **options,
 ) -> str:
+    """One row of the corpus; options are those of `problem_of`, and host, unknown, out, x_dtype."""
     host = options.pop("host", "numpy")
     unknown = options.pop("unknown", "out")
     x_dtype = options.pop("x_dtype", dtype)
