@@ -34,7 +34,7 @@ from faltung import Policy, Problem, correlate, filters
 from faltung.planner import plan_problem
 from faltung.problem import ITEMSIZE
 
-TURNS, LONG, STOP = 7, 1.5, 20.0
+TURNS, LONG, STOP = 5, 0.7, 8.0
 QUICK = 14  # every how manyth problem of a class the quick run takes, besides the first
 
 
@@ -111,7 +111,7 @@ def interleaved(calls: dict) -> tuple[dict[str, float], dict[str, object]]:
         repeats[label] = max(1, int(2e-3 / (time.perf_counter() - start))) if first <= LONG else 1
     for turn in range(TURNS):
         for label, call in calls.items():
-            if times[label] and (times[label][0] > STOP or (times[label][0] > LONG and turn >= 2)):
+            if times[label] and (times[label][0] > STOP or (times[label][0] > LONG and turn >= 1)):
                 continue
             start = time.perf_counter()
             for _ in range(repeats[label]):
@@ -167,7 +167,7 @@ def measure(kind: str, hint: str, problem: Problem, regret: bool) -> dict:
     plan = plan_problem(problem, Policy(threads=2))
     if regret:
         for candidate in plan.candidates:
-            if candidate.refusal is None and candidate.cost < 8 * plan.cost and candidate not in plan.structured:
+            if candidate.refusal is None and candidate.cost < 6 * plan.cost and not candidate.method.structured:
                 calls[f"own: {candidate.method.name}"] = ours(problem, made, candidate.method.name)
     seconds, results = interleaved(calls)
     row = {"ours": seconds["ours"], "method": plan.method, "peers": {}, "wrong": []}

@@ -5,6 +5,7 @@ hand. With --check nothing is written and the exit code says whether a page is o
 """
 
 import inspect
+import itertools
 import re
 import sys
 from collections.abc import Iterable
@@ -37,6 +38,19 @@ def error_rows() -> Iterable[tuple[str, str, str]]:
                 if b.__module__ == "builtins" and b not in (Exception, BaseException, object)
             ]
             yield f"`{name}`", ", ".join(builtin) or "Exception", first_line(kind)
+
+
+def results() -> str:
+    """The measured tables, headings one level down."""
+    newest = max((HERE.parent / "benchmarks" / "results").glob("*.md"), key=lambda path: path.name)
+    return re.sub(r"^(#+ )", r"#\1", newest.read_text().strip(), flags=re.MULTILINE)
+
+
+def speed() -> str:
+    """The summary alone."""
+    lines = results().splitlines()
+    start = next(n for n, line in enumerate(lines) if line.startswith("| class"))
+    return "\n".join(itertools.takewhile(lambda line: line.startswith("|"), lines[start:]))
 
 
 def door_rows() -> Iterable[tuple[str, str]]:
@@ -78,6 +92,8 @@ TABLES = {
         ("filter", "what it is", "source"), ((f"`{f.name}`", f.summary, f.source) for f in filters.ALL)
     ),
     "errors": lambda: rows(("error", "is also a", "raised for"), error_rows()),
+    "results": results,
+    "speed": speed,
     "door": lambda: rows(
         ("call", "what it does"),
         ((f"`faltung.{n}`", first_line(getattr(faltung, n))) for n in faltung.__all__ if n[0] != "_"),
@@ -94,7 +110,7 @@ def filled(text: str) -> str:
 
 def main(check: bool) -> int:
     stale = []
-    for page in sorted(HERE.glob("*.md")):
+    for page in (HERE.parent / "README.md", *sorted(HERE.glob("*.md"))):
         text = page.read_text()
         if (new := filled(text)) != text:
             stale.append(page.name)

@@ -5,7 +5,7 @@ from scipy import ndimage, signal
 
 name = "SciPy"
 MODES = {"constant": "constant", "edge": "nearest", "reflect": "mirror", "symmetric": "reflect", "wrap": "wrap"}
-SLOW = 4e9  # multiply-adds that a direct loop of SciPy is not asked for
+SLOW = 3e8  # multiply-adds that a direct loop of SciPy is not asked for
 
 
 def calls(problem, hint, x, k, y) -> dict:

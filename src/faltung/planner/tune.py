@@ -130,7 +130,7 @@ def _solve(rates: dict[str, float], rate: str, method: methods.Method, problem: 
         return method.cost(problem, on)
 
     fixed, slope = cost(0.0), cost(1.0) - cost(0.0)
-    least = 0.02 * rates.get(rate, rates.get(rate.rpartition(".")[0], 0.0))
+    least = 0.2 * rates.get(rate, rates.get(rate.rpartition(".")[0], 0.0))
     return max((seconds - fixed) / slope, least)
 
 
