@@ -7,7 +7,8 @@ import pytest
 
 from faltung import winograd
 from faltung.errors import ArgumentError
-from faltung.kernels.winograd.points import TABLE, _fast_amplification
+from faltung.kernels.winograd.points import _fast_amplification
+from faltung.kernels.winograd.table import TABLE
 
 SIZES = [(m, r) for m in range(1, 13) for r in range(1, 13) if 2 <= m + r - 1 <= 14]
 TENSOR_CORES = {"float16": 2.0**-11, "float32": 2.0**-24}

@@ -1,9 +1,6 @@
 """The plan as people read it: the problem, the choice, and every method with its verdict."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from faltung.planner.plan import Candidate, Plan
+from typing import Any
 
 
 def seconds(value: float) -> str:
@@ -22,7 +19,7 @@ def bytes_(value: float) -> str:
     return f"{value:.0f} B"
 
 
-def table(plan: "Plan") -> str:
+def table(plan: Any) -> str:
     """The whole explanation as plain text: one line a method, the reason of every refusal, the parts indented."""
     problem = plan.problem
     lines = [
@@ -45,7 +42,7 @@ def table(plan: "Plan") -> str:
     return "\n".join(lines)
 
 
-def _row(plan: "Plan", candidate: "Candidate") -> str:
+def _row(plan: Any, candidate: Any) -> str:
     name = f"{candidate.method.name:<16}"
     if candidate.refusal is not None:
         return f"{name}{'refuses':<13}{'':>31}  {candidate.refusal}"
@@ -58,7 +55,7 @@ def _row(plan: "Plan", candidate: "Candidate") -> str:
     return f"{name}{'slower':<13}{figures}{candidate.method.summary}"
 
 
-def _brief(plan: "Plan") -> list[str]:
+def _brief(plan: Any) -> list[str]:
     lines = [plan.problem.text]
     lines.append(f"{plan.method}, {seconds(plan.cost)}, error {plan.error:.1e}, scratch {bytes_(plan.scratch)}")
     for way in plan.ways:

@@ -18,19 +18,8 @@ from itertools import combinations
 import numpy as np
 
 from faltung.errors import ArgumentError
+from faltung.kernels.winograd.table import TABLE
 from faltung.kernels.winograd.transforms import Matrix, transforms
-
-# Positive halves of the point sets of smallest α with small fractions, by number of points n − 1; every set is closed under
-# a → −a, and odd sets hold 0. The search (`points(..., search=True)`) finds them again.
-_HALVES = {
-    1: "", 2: "2/3", 3: "1", 4: "3/8 5/4", 5: "2/3 3/2", 6: "1/4 7/8 7/4", 7: "1/2 1 2",
-    8: "1/4 5/8 9/8 9/4", 9: "2/5 4/5 5/4 5/2", 10: "1/5 4/7 9/10 4/3 13/5", 11: "3/8 2/3 1 3/2 8/3",
-    12: "1/6 1/2 4/5 9/8 5/3 16/5", 13: "1/3 5/8 7/8 8/7 8/5 3",
-}  # fmt: skip
-TABLE: dict[int, tuple[Fraction, ...]] = {}
-for _count, _half in _HALVES.items():
-    _positive = [Fraction(_v) for _v in _half.split()]
-    TABLE[_count] = (*([Fraction(0)] if _count % 2 else []), *(_s for _v in _positive for _s in (_v, -_v)))
 
 _NOVA = {5: "5/6 7/6", 7: "3/5 1 7/6", 9: "2/5 5/6 1 7/6"}
 

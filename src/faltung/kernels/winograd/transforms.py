@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from faltung.errors import ArgumentError
+from faltung.kernels.winograd.table import TABLE
 
 Matrix = tuple[tuple[Fraction, ...], ...]
 
@@ -73,9 +74,7 @@ def transforms(m: int, r: int, points: Any = None, *, fractions_in: str = "G", b
             "use for example m=4, r=3",
         )
     if points is None:
-        from faltung.kernels.winograd.points import points as best
-
-        points = best(m, r)
+        points = TABLE.get(m + r - 2, ())
     chosen = tuple(Fraction(p).limit_denominator(1 << 20) if isinstance(p, float) else Fraction(p) for p in points)
     if len(chosen) != m + r - 2 or len(set(chosen)) != len(chosen):
         raise ArgumentError.of(
