@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from faltung.problem import Problem as Problem
     from faltung.problem import Spec as Spec
 
-__version__ = "0.1.0"
+from faltung.version import __version__
 
 _HOME = {
     "convolve": "faltung.door",

@@ -25,8 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from faltung import __version__
 from faltung.errors import MissingExtraError
+from faltung.version import __version__
 
 CTYPES = {"p": ctypes.c_void_p, "i": ctypes.c_int64, "f": ctypes.c_float, "d": ctypes.c_double}
 _MAGIC = b"faltung-kernel-1\n"

@@ -7,9 +7,9 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from faltung import __version__
 from faltung.kernels.native import cache_folder
 from faltung.kernels.threads import available
+from faltung.version import __version__
 
 
 @dataclass(frozen=True)

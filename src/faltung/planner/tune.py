@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from faltung import __version__, methods
+from faltung import methods
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.threads import spread
 from faltung.planner import machine as machines
@@ -23,6 +23,7 @@ from faltung.planner.choose import plan_problem
 from faltung.planner.machine import Machine
 from faltung.planner.policy import Policy
 from faltung.problem import Problem
+from faltung.version import __version__
 
 REALS = ("float32", "float64")
 NUMBERS = (*REALS, "complex64", "complex128")

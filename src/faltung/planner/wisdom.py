@@ -8,10 +8,10 @@ import json
 from functools import lru_cache
 from pathlib import Path
 
-from faltung import __version__
 from faltung.kernels.native import cache_folder
 from faltung.planner.machine import Machine
 from faltung.problem import Problem
+from faltung.version import __version__
 
 
 def wisdom_path() -> Path:
