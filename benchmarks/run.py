@@ -20,6 +20,8 @@ from collections import defaultdict
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+# Threads of one library that wait by spinning would slow down the next one's turn.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE))
 
