@@ -40,7 +40,8 @@ class OneDNN(Method):
 
     def cost(self, problem: Problem, machine: Machine) -> float:
         s = problem.sizes
-        kind = "onednn.dense" if s.C >= 8 and s.O >= 8 else "onednn.thin"
+        dense, flat = s.C >= 8 and s.O >= 8, self._channels_last(problem)
+        kind = "onednn.dense" if dense else "onednn.thin" if flat else "onednn.lone"
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         work = problem.macs * machine.seconds(kind, "float32" if problem.compute_dtype == "float32" else "float64")
         copies = (
