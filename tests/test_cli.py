@@ -359,3 +359,26 @@ def test_it_runs_as_a_module(monkeypatch, capsys):
         runpy.run_module("faltung.cli", run_name="__main__")
     assert ended.value.code == 0
     assert capsys.readouterr().out.strip() == faltung.__version__
+
+
+def test_tune_records_the_fastest_method_of_given_problems(tmp_path, monkeypatch, capsys):
+    from faltung import Problem
+    from faltung.planner import this_machine, wisdom
+
+    monkeypatch.setenv("FALTUNG_CACHE_DIR", str(tmp_path / "cache"))
+    wisdom._read.cache_clear()
+    line = 'correlate "*s, *s -> *s" x=300:float32 k=20:float32 out=float32 pad=0:0 boundary=constant'
+    lines = tmp_path / "problems.txt"
+    lines.write_text(f"# a comment\nsmall | a row | random | {line}\n")
+    try:
+        done("tune", "--problems", str(lines))
+        assert "wisdom.json" in capsys.readouterr().out
+        problem = Problem.parse(line)
+        assert wisdom.best(problem, this_machine()) in {"direct", "fft", "overlap", "gemm", "winograd"}
+    finally:
+        wisdom._read.cache_clear()
+
+
+def test_tune_names_a_file_that_is_not_there(tmp_path, capsys):
+    assert main(["tune", "--problems", str(tmp_path / "none.txt")]) == 2
+    assert "none.txt" in capsys.readouterr().err

@@ -17,6 +17,7 @@ from faltung.cli import work
 from faltung.cli.apply import Request, explained
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
 from faltung.errors import ArgumentError, FileError
+from faltung.problem import Problem
 
 app = typer.Typer(
     name="faltung",
@@ -155,7 +156,12 @@ def explain(
 
 
 @app.command()
-def tune() -> None:
+def tune(
+    problems: Annotated[
+        Path | None,
+        typer.Option(help="Instead: time the methods of these problems, one line each, and record the fastest."),
+    ] = None,
+) -> None:
     """Measure this machine once, so that the planner's costs are its own."""
     from rich.progress import Progress
 
@@ -167,8 +173,17 @@ def tune() -> None:
         def progress(done: float, what: str = "measuring") -> None:
             bar.update(task, completed=done, description=what)
 
-        where = tuning.tune(progress=progress)
+        where = tuning.tune(progress=progress) if problems is None else tuning.measure_wisdom(_problems(problems))
     print(f"wrote {where}")
+
+
+def _problems(path: Path) -> list[Problem]:
+    """The problems of a file: lines of text, comments and table columns before the problem left out."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileError.of(str(path), "a text file of problems", str(error), "write one problem a line") from None
+    return [Problem.parse(line.rpartition("|")[2]) for line in lines if line.strip() and not line.startswith("#")]
 
 
 KINDS = ("methods", "algebras", "operators", "kernels", "filters")

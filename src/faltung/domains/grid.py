@@ -20,6 +20,7 @@ from faltung.domains.boundary import Boundary
 from faltung.errors import ArgumentError
 
 Value = float | complex | bool
+SMALL = 1 << 15  # values below which one more pass costs less than finding margins
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,11 @@ class Grid:
         lead = x.ndim - self.ndim
         if any(lo < 0 or hi < 0 for lo, hi in self.pads):
             return self._gather(x, zero)
+        if x.size < SMALL and len(self._constants) == 1:  # one fill for all margins: write it everywhere first
+            (value,) = self._constants
+            out = np.full(x.shape[:lead] + self.padded, zero if value is None else value, dtype=x.dtype)
+            out[self._inside] = x
+            return out
         out = np.empty(x.shape[:lead] + self.padded, dtype=x.dtype)
         box = [slice(None)] * lead + [slice(lo, lo + n) for n, (lo, _) in zip(self.n, self.pads, strict=True)]
         out[tuple(box)] = x
@@ -103,6 +109,17 @@ class Grid:
                     self._extend(out, a, lead, box, margin, fill)
             box[lead + a] = slice(None)
         return out
+
+    @cached_property
+    def _inside(self) -> tuple:
+        """Where the signal lies in the padded array."""
+        return (..., *(slice(lo, lo + n) for n, (lo, _) in zip(self.n, self.pads, strict=True)))
+
+    @cached_property
+    def _constants(self) -> frozenset:
+        """The values of the boundaries if all are constants, for telling whether there is one; empty otherwise."""
+        kinds = {b.kind for b in self.boundary}
+        return frozenset(b.value for b in self.boundary) if kinds == {"constant"} else frozenset()
 
     def _extend(self, out: np.ndarray, a: int, lead: int, box: list[slice], margin: slice, fill: Value) -> None:
         """Fill one margin of axis `a`; earlier axes are whole by now, of later ones only the inner part stands."""

@@ -19,6 +19,7 @@ class Direct(Method):
     name = "direct"
     summary = "compiled loops over rows of taps, any dimension and algebra"
     source = "the definition"
+    silent = True
 
     def refuses(self, problem: Problem) -> str | None:
         if problem.unknown != "out":

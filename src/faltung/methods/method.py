@@ -40,6 +40,7 @@ class Method(ABC):
         structured: applies only to filters of a certain kind, which `prepare` finds out from the values: it then returns None
         for the others, and the plan goes on with the next method.   by_name: chosen only when the policy names it.
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
+        silent: does no arithmetic in NumPy, which would warn of NaN and overflow.
     """
 
     name = ""
@@ -48,6 +49,7 @@ class Method(ABC):
     spreads = False
     structured = False
     by_name = False
+    silent = False
     delegates = False
     on_torch = False
 
