@@ -120,7 +120,10 @@ def _numba_version() -> str:
 
 @cache
 def _source(build: Callable) -> bytes:
-    return Path(inspect.getfile(build)).read_bytes() + Path(__file__).read_bytes()
+    """What a kernel may be made from: its own folder and the files beside this one."""
+    home = Path(inspect.getfile(build)).parent
+    files = sorted({*home.glob("*.py"), *Path(__file__).parent.glob("*.py")})
+    return b"".join(file.read_bytes() for file in files)
 
 
 def _from_disk_or_compiler(

@@ -10,6 +10,10 @@ import queue
 import threading
 from collections.abc import Callable
 
+import numpy as np
+
+KEPT = 1 << 26
+
 _here = threading.local()
 _start = threading.Lock()
 _jobs: queue.SimpleQueue | None = None
@@ -40,6 +44,19 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
         jobs.put(batch)
     batch.work()
     batch.wait()
+
+
+def scratch(size: int) -> int:
+    """Address of at least `size` bytes of this thread's own working memory, on a cache line; valid until the next call.
+
+    Kept between calls, because fresh pages cost more than the work on them. Beyond KEPT bytes it is given back with the next
+    smaller request.
+    """
+    have = getattr(_here, "scratch", None)
+    if have is None or have.size < size + 64 or (have.size > KEPT and have.size > 2 * size):
+        _here.scratch = have = None
+        _here.scratch = have = np.empty(size + 64, np.uint8)
+    return -(-have.__array_interface__["data"][0] // 64) * 64
 
 
 class _Batch:

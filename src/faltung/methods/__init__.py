@@ -10,6 +10,7 @@ from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.running import RUNNING
+from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
 from faltung.methods.winograd import WINOGRAD
 
@@ -22,6 +23,7 @@ ALL: tuple[Method, ...] = (
     WINOGRAD,
     FFT_,
     OVERLAP,
+    SEGMENTS,
     ONEDNN,
     TRANSPOSED,
     FILTER_GRADIENT,

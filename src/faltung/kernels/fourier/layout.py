@@ -1,0 +1,182 @@
+"""What the tile kernels need to know of one convolution: sizes, tables and twiddle factors in arrays, and who works on what."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+
+import numpy as np
+
+from faltung.kernels.fourier import on_numba as kernel
+from faltung.kernels.fourier.on_numba import LANES
+from faltung.kernels.threads import scratch, spread
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Correlation of signals (B, N, C, *n) with filters (B, O, C, *t) into (B, N, O, *m), by tiles of `lengths` points.
+
+    The extended signal starts `lo` positions before the signal (behind its start where negative) and reaches to the end of the
+    last tile. `sources(axis, first, stop)` gives the index in the signal that stands at each of these positions beside it, -1
+    for the constant in `fills`.
+    """
+
+    dtype: str
+    B: int
+    N: int
+    C: int
+    O: int
+    n: tuple[int, ...]
+    t: tuple[int, ...]
+    m: tuple[int, ...]
+    stride: tuple[int, ...]
+    dilation: tuple[int, ...]
+    lo: tuple[int, ...]
+    lengths: tuple[int, ...]
+    sources: Callable[[int, int, int], np.ndarray]
+    fills: tuple[complex, ...]
+
+    @cached_property
+    def real(self) -> str:
+        """The dtype of real and imaginary parts."""
+        return {"complex64": "float32", "complex128": "float64"}.get(self.dtype, self.dtype)
+
+    @cached_property
+    def groups(self) -> tuple[bool, int, int]:
+        """Whether lanes run over batches (rather than over tiles), groups of tiles, groups of filters."""
+        return arrangement(self.dtype, self.B, self.N, self.C, self.O, math.prod(self.counts))
+
+    @cached_property
+    def valid(self) -> tuple[int, ...]:
+        """Results of one tile that no wrap-around touched."""
+        reach = ((t - 1) * d + 1 for t, d in zip(self.t, self.dilation, strict=True))
+        return tuple(f - r + 1 for f, r in zip(self.lengths, reach, strict=True))
+
+    @cached_property
+    def counts(self) -> tuple[int, ...]:
+        """Tiles along each axis."""
+        return counts_of(self.m, self.stride, self.valid)
+
+    @cached_property
+    def steps(self) -> tuple[int, ...]:
+        """Values between neighbours along each axis of a tile: a point more than dense, or columns would share cache sets."""
+        point, steps = 2 * LANES[self.real], [2 * LANES[self.real]]
+        for f in self.lengths[:0:-1]:
+            steps.insert(0, steps[0] * f + point)
+        return tuple(steps)
+
+    @cached_property
+    def columns(self) -> int:
+        return math.prod(self.lengths[1:])
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        wide, _, _ = self.groups
+        width, element, D = LANES[self.real], 2 if self.dtype != self.real else 1, len(self.n)
+        s = np.zeros(kernel.HEAD + kernel.AXIS * D, np.int64)
+        tiles = math.prod(self.counts)
+        pairs = -(-tiles // 2) if element == 1 else tiles
+        s[kernel.DIMS], s[kernel.PAIRED], s[kernel.WIDE], s[kernel.BATCH] = D, element == 1, wide, self.B
+        s[kernel.SAMPLES], s[kernel.CHANNELS], s[kernel.OUTPUTS] = self.N, self.C, self.O
+        s[kernel.PAIRS], s[kernel.GROUPS] = pairs, -(-self.N * pairs // width)
+        s[kernel.ELEMENT], s[kernel.COLUMNS] = element, self.columns
+        table = twiddles = 0
+        for d, (inner, outer, whole) in enumerate(self.spans):
+            h = kernel.HEAD + kernel.AXIS * d
+            for place, value in (
+                (kernel.F, self.lengths[d]), (kernel.VALID, self.valid[d]), (kernel.COUNT, self.counts[d]),
+                (kernel.M, self.m[d]), (kernel.STRIDE, self.stride[d]), (kernel.LO, self.lo[d]), (kernel.INNER, inner),
+                (kernel.OUTER, outer), (kernel.TABLE, table), (kernel.W_AT, twiddles), (kernel.STEP, self.steps[d]),
+                (kernel.TAPS, self.t[d]), (kernel.DILATION, self.dilation[d]),
+            ):  # fmt: skip
+                s[h + place] = value
+            table += whole - outer + inner
+            twiddles += 2 * self.lengths[d]
+        return s
+
+    @cached_property
+    def spans(self) -> list[tuple[int, int, int]]:
+        """Of each extended axis: where the signal begins, where it ends, the size."""
+        spans = []
+        for f, v, q, n, lo in zip(self.lengths, self.valid, self.counts, self.n, self.lo, strict=True):
+            whole = (q - 1) * v + f
+            spans.append((min(max(lo, 0), whole), min(max(lo + n, 0), whole), whole))
+        return spans
+
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Twiddle factors, sources of the margins, fills."""
+        w = [np.exp(-2j * np.pi * np.arange(f) / f).astype(np.complex128) for f in self.lengths]
+        fills = np.array([[v.real, v.imag] for v in map(complex, self.fills)], self.real)
+        tables = []
+        for d, (inner, outer, whole) in enumerate(self.spans):
+            tables += [self.sources(d, -self.lo[d], inner - self.lo[d]), self.sources(d, outer - self.lo[d], whole - self.lo[d])]
+        return np.concatenate(w).view(np.float64).astype(self.real), np.concatenate(tables), fills
+
+    @cached_property
+    def _memory(self) -> tuple[int, int, int, int, int]:
+        """Working memory of one thread in bytes, part by part: tiles, a line, rows, their addresses, origins of the tiles."""
+        item, width = np.dtype(self.real).itemsize, LANES[self.real]
+        tile = max(self.C, self.O) * self.lengths[0] * self.steps[0]
+        values = (tile, 2 * self.O * width, width * self.lengths[-1])
+        return (*(-(-item * v // 64) * 64 for v in values), 8 * width, 16 * width * (len(self.n) + 3))
+
+    @property
+    def thread_bytes(self) -> int:
+        """Working memory of one thread."""
+        return sum(self._memory) + 64
+
+    def spectra(self, k: np.ndarray, threads: int) -> np.ndarray:
+        """The filters' transforms, divided by the number of points, as the tile kernel reads them."""
+        wide, _, groups = self.groups
+        k = np.ascontiguousarray(k)
+        points, width = math.prod(self.lengths), LANES[self.real]
+        many = groups * 2 * width if wide else self.B * self.O * self.C * 2
+        out = np.empty(many * points, self.real)
+        work, sizes = kernel.filters(self.real), self._sizes.ctypes.data
+        at, to, w = k.ctypes.data, out.ctypes.data, self._arrays[0].ctypes.data
+
+        def task(first: int, last: int) -> None:
+            work(at, to, scratch(self._memory[0]), w, sizes, 1.0 / points, first, last)
+
+        spread(task, groups, threads)
+        return out
+
+    def convolve(self, x: np.ndarray, spectra: np.ndarray, threads: int) -> np.ndarray:
+        """All tiles of the canonical signal x, strides as they come."""
+        _, groups, _ = self.groups
+        y = np.empty((self.B, self.N, self.O, *self.m), self.dtype)
+        sizes, (w, tables, fills) = self._sizes.copy(), self._arrays
+        item = np.dtype(self.real).itemsize
+        if not x.flags.aligned or any(step % item for step in x.strides):
+            x = np.ascontiguousarray(x)
+        strides = [step // item for step in x.strides]
+        sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = strides[:3]
+        for d, step in enumerate(strides[3:]):
+            sizes[kernel.HEAD + kernel.AXIS * d + kernel.X_STEP] = step
+        work, memory = kernel.tiles(self.real), self._memory
+        at, tail = [a.ctypes.data for a in (x, spectra, y)], [a.ctypes.data for a in (w, tables, fills, sizes)]
+
+        def task(first: int, last: int) -> None:
+            tiles, line, temp, rows, origins = accumulate(memory[:-1], initial=scratch(sum(memory)))
+            work(*at, tiles, line, temp, rows, *tail, origins, at[0], temp, first, last)
+
+        spread(task, groups, threads)
+        return y
+
+
+def counts_of(m: tuple[int, ...], stride: tuple[int, ...], valid: tuple[int, ...]) -> tuple[int, ...]:
+    """Tiles along each axis that yield m strided results."""
+    return tuple(-(-((a - 1) * s + 1) // v) for a, s, v in zip(m, stride, valid, strict=True))
+
+
+def arrangement(dtype: str, B: int, N: int, C: int, O: int, tiles: int) -> tuple[bool, int, int]:
+    """Whether lanes run over batches, how many groups of tiles that makes, and how many of filters."""
+    real = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
+    width = LANES[real]
+    pairs = N * (-(-tiles // 2) if dtype == real else tiles)
+    by_tile, by_batch = B * -(-pairs // width), -(-B // width) * pairs
+    if C == 1 and by_batch < by_tile:
+        return True, by_batch, -(-B // width) * O
+    return False, by_tile, -(-B * O * C // width)

@@ -1,0 +1,183 @@
+"""Vectors of a fixed width as values in Numba kernels: loads, stores and arithmetic that LLVM keeps in registers.
+
+Numba leaves vectorisation to LLVM, which cannot tile loops in registers over sizes that are known only at run time. Kernels that
+live on that (register-blocked correlation, transforms of many tiles side by side) say it themselves:
+
+    v = lanes("float32", 16)
+    a = v.load(x, i)               # sixteen neighbours from x[i] on, at any alignment
+    v.store(y, i, a * v.splat(k[0]) + b)
+
+A width that the processor does not have is split by LLVM. `a * b + c` becomes one fused multiply-add, as in all our kernels.
+Imported by kernel builders only: it loads Numba.
+"""
+
+import operator
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any
+
+from llvmlite import ir
+from numba.core import types
+from numba.core.typing.templates import AbstractTemplate, infer_global, signature
+from numba.extending import intrinsic, lower_builtin, models, register_model
+
+_SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
+_SCALARS |= {f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)}
+
+
+class Vector(types.Type):
+    """The Numba type of `width` values of one dtype."""
+
+    def __init__(self, dtype: str, width: int) -> None:
+        self.dtype, self.width = dtype, width
+        super().__init__(name=f"Vector({dtype}, {width})")
+
+    @property
+    def value(self) -> ir.Type:
+        return ir.VectorType(_SCALARS[self.dtype], self.width)
+
+
+@register_model(Vector)
+class _Model(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Vector) -> None:
+        super().__init__(dmm, fe_type, fe_type.value)
+
+
+class _Binary(AbstractTemplate):
+    def generic(self, args: tuple, kws: dict) -> Any:
+        if len(args) == 2 and isinstance(args[0], Vector) and args[0] == args[1]:
+            return signature(args[0], *args)
+        return None
+
+
+def _operator(symbol: Any, of_floats: str, of_integers: str) -> None:
+    infer_global(symbol)(type(f"_{symbol.__name__}", (_Binary,), {"key": symbol}))
+
+    @lower_builtin(symbol, Vector, Vector)
+    def lower(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if sig.return_type.dtype.startswith("f"):
+            return getattr(builder, of_floats)(*args, flags=("contract",))
+        return getattr(builder, of_integers)(*args)
+
+
+for _symbol, _float, _integer in (
+    (operator.add, "fadd", "add"),
+    (operator.sub, "fsub", "sub"),
+    (operator.mul, "fmul", "mul"),
+):
+    _operator(_symbol, _float, _integer)
+
+
+@lru_cache(maxsize=64)
+def lanes(dtype: str, width: int) -> SimpleNamespace:
+    """What kernels do with vectors of that dtype and width.
+
+    `load(pointer, i)`, `store(pointer, i, v)`, `splat(scalar)`, `larger(a, b)`; `turn(addresses, shift, pointer, i, step)` reads a
+    vector from every address (`shift` values behind it) and stores the transposed square, `step` values between its rows;
+    `turn_back(pointer, i, step, addresses, shift)` is the way back.
+    """
+    vector = Vector(dtype, width)
+    scalar = getattr(types, dtype)
+    align = max(1, vector.value.element.get_abi_size(_layout()))
+
+    @intrinsic
+    def load(typingctx, pointer, index):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            return builder.load(_at(builder, vector, args), align=align, typ=vector.value)
+
+        return vector(types.CPointer(scalar), types.int64), generate
+
+    @intrinsic
+    def store(typingctx, pointer, index, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            builder.store(args[2], _at(builder, vector, args), align=align)
+            return context.get_dummy_value()
+
+        return types.void(types.CPointer(scalar), types.int64, vector), generate
+
+    @intrinsic
+    def splat(typingctx, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            one = builder.insert_element(ir.Constant(vector.value, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0))
+            zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
+            return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
+
+        return vector(scalar), generate
+
+    @intrinsic
+    def larger(typingctx, a, b):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            # As the scalar kernels' `a if a > b or a != a else b`: a NaN stays.
+            first, second = args
+            if dtype.startswith("f"):
+                wins = builder.or_(builder.fcmp_ordered(">", first, second), builder.fcmp_unordered("uno", first, first))
+            else:
+                wins = (builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", first, second)
+            return builder.select(wins, first, second)
+
+        return vector(vector, vector), generate
+
+    def vectors(builder, addresses, shift):  # type: ignore[no-untyped-def]
+        """Pointers to `width` vectors, `shift` values behind the addresses in an int64 array."""
+        for lane in range(width):
+            place = builder.gep(addresses, [ir.Constant(ir.IntType(64), lane)], source_etype=ir.IntType(64))
+            bytes_ = builder.mul(shift, ir.Constant(ir.IntType(64), align))
+            yield builder.inttoptr(builder.add(builder.load(place, typ=ir.IntType(64)), bytes_), ir.PointerType())
+
+    @intrinsic
+    def turn(typingctx, addresses, shift, pointer, index, step):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            rows = [builder.load(p, align=align, typ=vector.value) for p in vectors(builder, args[0], args[1])]
+            at = args[3]
+            for column in _transposed(builder, rows):
+                builder.store(column, _at(builder, vector, (args[2], at)), align=align)
+                at = builder.add(at, args[4])
+            return context.get_dummy_value()
+
+        to = types.CPointer(scalar)
+        return types.void(types.CPointer(types.int64), types.int64, to, types.int64, types.int64), generate
+
+    @intrinsic
+    def turn_back(typingctx, pointer, index, step, addresses, shift):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            columns, at = [], args[1]
+            for _ in range(width):
+                columns.append(builder.load(_at(builder, vector, (args[0], at)), align=align, typ=vector.value))
+                at = builder.add(at, args[2])
+            for row, place in zip(_transposed(builder, columns), vectors(builder, args[3], args[4]), strict=True):
+                builder.store(row, place, align=align)
+            return context.get_dummy_value()
+
+        at = types.CPointer(scalar)
+        return types.void(at, types.int64, types.int64, types.CPointer(types.int64), types.int64), generate
+
+    return SimpleNamespace(load=load, store=store, splat=splat, larger=larger, turn=turn, turn_back=turn_back)
+
+
+def _transposed(builder: Any, rows: list) -> list:
+    """Square transposition in registers: blocks of half the width change sides, then blocks of a quarter, and so on."""
+    width = len(rows)
+    distance = width // 2
+    while distance:
+        for i in range(width):
+            if i & distance:
+                continue
+            a, b = rows[i], rows[i + distance]
+            low = [j if not j & distance else width + j - distance for j in range(width)]
+            high = [j + distance if not j & distance else width + j for j in range(width)]
+            rows[i], rows[i + distance] = (
+                builder.shuffle_vector(a, b, ir.Constant(ir.VectorType(ir.IntType(32), width), m)) for m in (low, high)
+            )
+        distance //= 2
+    return rows
+
+
+def _layout() -> Any:
+    import llvmlite.binding as llvm
+
+    return llvm.create_target_data("")
+
+
+def _at(builder: Any, vector: Vector, args: Any) -> Any:
+    address = builder.gep(args[0], [args[1]], source_etype=vector.value.element)
+    return builder.bitcast(address, ir.PointerType(vector.value))
