@@ -15,7 +15,8 @@ class Algebra:
 
     `add` and `mul` work element by element on NumPy arrays and are the judge's operations. `source` holds the same two
     operations as scalar Python expressions in `a` and `b`, from which the compiled kernels are made; the kernel suite checks
-    that both agree. `laws` are promises that `faltung.testing.laws` tests:
+    that both agree. `vector_add` and `vector_mul` name the same two among the operations on vectors (`add`, `mul`, `larger`);
+    empty where kernels have none. `laws` are promises that `faltung.testing.laws` tests:
 
     - `ring`: add has inverses, so fast bilinear algorithms (FFT, Winograd, GEMM, running sums) are right;
     - `exact`: no rounding, results are equal bit for bit whatever the method;
@@ -36,6 +37,8 @@ class Algebra:
     dtypes: tuple[str, ...]
     compute: Callable[[str, str], str | None]
     laws: frozenset[str]
+    vector_add: str = ""
+    vector_mul: str = ""
 
     @property
     def ring(self) -> bool:

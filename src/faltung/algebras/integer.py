@@ -95,4 +95,6 @@ INTEGER = Algebra(
     dtypes=INTEGERS,
     compute=_compute,
     laws=frozenset({"ring", "commutative", "exact"}),
+    vector_add="add",
+    vector_mul="mul",
 )

@@ -20,4 +20,6 @@ MAX_PLUS = Algebra(
     dtypes=REALS,
     compute=lambda x, k: widest_real(x, k) if x in REALS and k in REALS else None,
     laws=frozenset({"commutative", "idempotent", "ordered"}),
+    vector_add="larger",
+    vector_mul="add",
 )

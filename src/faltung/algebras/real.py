@@ -17,4 +17,6 @@ REAL = Algebra(
     dtypes=REALS,
     compute=widest_real,
     laws=frozenset({"ring", "commutative"}),
+    vector_add="add",
+    vector_mul="mul",
 )

@@ -25,6 +25,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from faltung.errors import MissingExtraError
 from faltung.version import __version__
 
@@ -89,6 +91,21 @@ def load(name: str, build: Callable[..., tuple[Callable, str]], *constants: Any)
         return _loaded[memory_key]
 
 
+def ready(name: str, build: Callable[..., tuple[Callable, str]], *constants: Any) -> bool:
+    """Whether `load` would find the kernel compiled, in memory or on disk. Nothing is compiled to find out.
+
+    With `FALTUNG_COMPILE=eager` in the environment every kernel counts as ready: nobody minds to wait for the compiler.
+    """
+    if os.environ.get("FALTUNG_COMPILE") == "eager" or f"{name}{constants!r}" in _loaded:
+        return True
+    return _path(name, build, constants).exists()
+
+
+def _path(name: str, build: Callable, constants: tuple) -> Path:
+    digest = hashlib.sha256(_source(build) + f"{_toolchain()}|{constants!r}".encode()).hexdigest()[:24]
+    return cache_folder() / f"{name}-{digest}.bin"
+
+
 @cache
 def _machine() -> tuple[str, str]:
     import llvmlite.binding as llvm
@@ -97,6 +114,18 @@ def _machine() -> tuple[str, str]:
     if "NUMBA_CPU_FEATURES" in os.environ:
         return cpu, os.environ["NUMBA_CPU_FEATURES"]
     return cpu, "" if os.environ.get("NUMBA_CPU_NAME") else llvm.get_host_cpu_features().flatten()
+
+
+def address(a: np.ndarray) -> int:
+    """Where the values of an array start."""
+    return a.__array_interface__["data"][0]
+
+
+@cache
+def lanes(dtype: str) -> int:
+    """How many values of a dtype kernels put into one vector: 64 bytes where the processor has such registers, else 32."""
+    wide = "+avx512f" in _machine()[1].split(",")
+    return (64 if wide else 32) // np.dtype(dtype).itemsize
 
 
 @cache
@@ -129,8 +158,7 @@ def _source(build: Callable) -> bytes:
 def _from_disk_or_compiler(
     name: str, build: Callable[..., tuple[Callable, str]], constants: tuple
 ) -> Callable[..., None]:
-    digest = hashlib.sha256(_source(build) + f"{_toolchain()}|{constants!r}".encode()).hexdigest()[:24]
-    path = cache_folder() / f"{name}-{digest}.bin"
+    path = _path(name, build, constants)
     try:
         symbol, signature, code = _read(path.read_bytes())
     except (OSError, ValueError):
@@ -162,6 +190,19 @@ def _write(path: Path, symbol: str, signature: str, code: bytes) -> None:
         return
 
 
+# "contract" allows fused multiply-adds, which only make results more accurate. Nothing that reorders sums or assumes finite
+# values is allowed: results repeat bit for bit, and NaN and infinity behave as IEEE 754 says.
+_OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
+_OPTIONS |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
+
+
+def inner(function: Callable) -> Any:
+    """Decorates what a kernel calls: compiled into it, and without the wrappers that make it callable from Python."""
+    from numba import njit
+
+    return njit(**_OPTIONS)(function)
+
+
 def _compile(build: Callable[..., tuple[Callable, str]], constants: tuple) -> tuple[str, str, bytes]:
     from numba import njit, types
 
@@ -170,11 +211,7 @@ def _compile(build: Callable[..., tuple[Callable, str]], constants: tuple) -> tu
     arguments = [
         types.CPointer(getattr(types, a[2:])) if a.startswith("p:") else letters[a] for a in signature.split(",")
     ]
-    # "contract" allows fused multiply-adds, which only make results more accurate. Nothing that reorders sums or assumes
-    # finite values is allowed: results repeat bit for bit, and NaN and infinity behave as IEEE 754 says.
-    options: dict[str, Any] = {"nogil": True, "fastmath": {"contract"}, "error_model": "numpy", "boundscheck": False}
-    options |= {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "_nrt": False}
-    compiled = njit(types.void(*arguments), **options)(function)
+    compiled = njit(types.void(*arguments), **_OPTIONS)(function)
     result = compiled.overloads[tuple(arguments)]
     return result.fndesc.llvm_func_name, signature, result.library._get_compiled_object()
 

@@ -16,6 +16,7 @@ from functools import lru_cache
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 from llvmlite import ir
 from numba.core import types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
@@ -72,7 +73,7 @@ for _symbol, _float, _integer in (
 def lanes(dtype: str, width: int) -> SimpleNamespace:
     """What kernels do with vectors of that dtype and width.
 
-    `load(pointer, i)`, `store(pointer, i, v)`, `splat(scalar)`, `larger(a, b)`; `turn(addresses, shift, pointer, i, step)` reads a
+    `load(pointer, i)`, `store(pointer, i, v)`, `splat(scalar)`; `turn(addresses, shift, pointer, i, step)` reads a
     vector from every address (`shift` values behind it) and stores the transposed square, `step` values between its rows;
     `turn_back(pointer, i, step, addresses, shift)` is the way back.
     """
@@ -103,19 +104,6 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
             return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
 
         return vector(scalar), generate
-
-    @intrinsic
-    def larger(typingctx, a, b):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            # As the scalar kernels' `a if a > b or a != a else b`: a NaN stays.
-            first, second = args
-            if dtype.startswith("f"):
-                wins = builder.or_(builder.fcmp_ordered(">", first, second), builder.fcmp_unordered("uno", first, first))
-            else:
-                wins = (builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", first, second)
-            return builder.select(wins, first, second)
-
-        return vector(vector, vector), generate
 
     def vectors(builder, addresses, shift):  # type: ignore[no-untyped-def]
         """Pointers to `width` vectors, `shift` values behind the addresses in an int64 array."""
@@ -151,7 +139,7 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
         at = types.CPointer(scalar)
         return types.void(at, types.int64, types.int64, types.CPointer(types.int64), types.int64), generate
 
-    return SimpleNamespace(load=load, store=store, splat=splat, larger=larger, turn=turn, turn_back=turn_back)
+    return SimpleNamespace(load=load, store=store, splat=splat, turn=turn, turn_back=turn_back)
 
 
 def _transposed(builder: Any, rows: list) -> list:
@@ -170,6 +158,103 @@ def _transposed(builder: Any, rows: list) -> list:
             )
         distance //= 2
     return rows
+
+
+class Tile(types.Type):
+    """The Numba type of a block of vectors, `rows` by `columns`, that LLVM takes apart into registers."""
+
+    def __init__(self, vector: Vector, rows: int, columns: int) -> None:
+        self.vector, self.rows, self.columns = vector, rows, columns
+        super().__init__(name=f"Tile({vector.name}, {rows}, {columns})")
+
+
+@register_model(Tile)
+class _TileModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: Tile) -> None:
+        super().__init__(dmm, fe_type, ir.ArrayType(fe_type.vector.value, fe_type.rows * fe_type.columns))
+
+
+def combine(builder: Any, dtype: str, operation: str, a: Any, b: Any) -> Any:
+    """`add`, `mul` or `larger` (a where it is larger or a NaN, else b) of two vectors; products and sums may fuse."""
+    if operation == "larger":
+        if dtype.startswith("f"):
+            wins = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
+        else:
+            wins = (builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", a, b)
+        return builder.select(wins, a, b)
+    if dtype.startswith("f"):
+        return getattr(builder, f"f{operation}")(a, b, flags=("contract",))
+    return getattr(builder, operation)(a, b)
+
+
+@lru_cache(maxsize=64)
+def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -> SimpleNamespace:
+    """Sums of products in a block of `rows` by `columns` vectors; `add` and `mul` are operations of `combine`.
+
+    `start(scalar)` is a block of one value. `step(first, last)` makes a function `(block, x, p, k, q, hop)` that reads `columns`
+    vectors from x[p] on and, for every row r in [first, last), adds their product with k[q + r·hop] to the row.
+    `write(block, address, hop, count)` stores the first `count` rows, `hop` values apart.
+    """
+    vector = Vector(dtype, width)
+    tile, scalar, size = Tile(vector, rows, columns), getattr(types, dtype), np.dtype(dtype).itemsize
+    pointer = types.CPointer(scalar)
+
+    def splat(builder, value):  # type: ignore[no-untyped-def]
+        one = builder.insert_element(ir.Constant(vector.value, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
+        zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
+        return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
+
+    @intrinsic
+    def start(typingctx, value):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            block, fill = ir.Constant(ir.ArrayType(vector.value, rows * columns), ir.Undefined), splat(builder, args[0])
+            for i in range(rows * columns):
+                block = builder.insert_value(block, fill, i)
+            return block
+
+        return tile(scalar), generate
+
+    def step(first: int, last: int) -> Any:
+        @intrinsic
+        def advance(typingctx, block, x, p, k, q, hop):  # type: ignore[no-untyped-def]
+            def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+                block, x, p, k, q, hop = args
+                xs = []
+                for v in range(columns):
+                    at = builder.add(p, ir.Constant(ir.IntType(64), v * width))
+                    xs.append(builder.load(_at(builder, vector, (x, at)), align=size, typ=vector.value))
+                for r in range(first, last):
+                    at = builder.add(q, builder.mul(hop, ir.Constant(ir.IntType(64), r)))
+                    element = vector.value.element
+                    w = splat(builder, builder.load(builder.gep(k, [at], source_etype=element), typ=element, align=size))
+                    for v in range(columns):
+                        i = r * columns + v
+                        product = combine(builder, dtype, mul, xs[v], w)
+                        total = combine(builder, dtype, add, builder.extract_value(block, i), product)
+                        block = builder.insert_value(block, total, i)
+                return block
+
+            return tile(tile, pointer, types.int64, pointer, types.int64, types.int64), generate
+
+        return advance
+
+    @intrinsic
+    def write(typingctx, block, address, hop, count):  # type: ignore[no-untyped-def]
+        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+            block, at, hop, count = args
+            hop = builder.mul(hop, ir.Constant(ir.IntType(64), size))
+            for r in range(rows):
+                with builder.if_then(builder.icmp_signed(">", count, ir.Constant(ir.IntType(64), r))):
+                    for v in range(columns):
+                        place = builder.add(at, ir.Constant(ir.IntType(64), v * width * size))
+                        place = builder.inttoptr(place, ir.PointerType())
+                        builder.store(builder.extract_value(block, r * columns + v), place, align=size)
+                at = builder.add(at, hop)
+            return context.get_dummy_value()
+
+        return types.void(tile, types.int64, types.int64, types.int64), generate
+
+    return SimpleNamespace(start=start, step=step, write=write)
 
 
 def _layout() -> Any:

@@ -2,6 +2,7 @@
 
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
+from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
 from faltung.methods.fft import FFT_
@@ -17,6 +18,7 @@ from faltung.methods.winograd import WINOGRAD
 ALL: tuple[Method, ...] = (
     DEFINITION,
     DIRECT,
+    BLOCKS,
     SEPARABLE,
     RUNNING,
     GEMM,

@@ -1,6 +1,7 @@
 """Direct convolution: the taps are multiplied and summed row by row, by one compiled kernel for every dimension and algebra."""
 
 import math
+import threading
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -8,9 +9,12 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.correlate.on_numba import STRIP, rows
+from faltung.kernels.native import address
 from faltung.kernels.threads import spread
 from faltung.methods.method import Context, Machine, Method, bytes_of, padded_bytes, summation_error
 from faltung.problem import Problem
+
+QUICK = 1 << 14  # values of a signal below which the way to the kernel is what takes the time
 
 
 class Direct(Method):
@@ -56,6 +60,25 @@ class Direct(Method):
         tables = 8 * (math.prod(g.m[:-1]) + s.C * math.prod(g.t[:-1]))
         return padded_bytes(problem) + bytes_of(problem, s.B * s.O * s.C * g.taps) + 4 * tables + 4096
 
+    def quick(self, problem: Problem) -> Any:
+        g, s = problem.grid, problem.sizes
+        fits = 0 < math.prod(g.padded) <= QUICK and problem.macs <= 4 * QUICK
+        plain = s.B == s.N == s.C == s.O == 1 and len(set(g.boundary)) == 1 and g.boundary[0].kind == "constant"
+        if not (fits and plain) or any(lo < 0 or hi < 0 for lo, hi in g.pads):
+            return None
+        loops = _loops(problem)
+        buffers, kernel, tables, items = _Buffers(problem, loops.zero[0]), loops.kernel, loops.tables, loops.items
+        shape, dtype = problem.out_shape, np.dtype(problem.compute_dtype)
+
+        def call(x: np.ndarray, k: np.ndarray) -> np.ndarray:
+            buffers.inside[...] = x
+            buffers.taps[...] = k
+            y = np.empty(shape, dtype)
+            kernel(*buffers.at, y.__array_interface__["data"][0], *tables, 0, items)
+            return y
+
+        return call
+
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
         return np.ascontiguousarray(k)
 
@@ -64,14 +87,27 @@ class Direct(Method):
         loops = _loops(problem)
         x = np.ascontiguousarray(operands["x"] if g.unpadded else g.pad(operands["x"], loops.zero[0]))
         y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
-        kernel, tables, shape = loops.kernel, loops.tables, loops.shape
+        kernel, tables = loops.kernel, loops.tables
         at = address(x), address(prepared), address(y)
 
         def task(first: int, last: int) -> None:
-            kernel(*at, *tables, first, last, *shape)
+            kernel(*at, *tables, first, last)
 
         spread(task, loops.items, context.threads, loops.grain)
         return y
+
+
+class _Buffers(threading.local):
+    """What a small call needs besides its result, kept by every thread: the padded signal and the filter in a row."""
+
+    def __init__(self, problem: Problem, zero: Any) -> None:
+        g = problem.grid
+        value = g.boundary[0].value if g.boundary else None
+        padded = np.full(g.padded, zero if value is None else value, problem.compute_dtype)
+        taps = np.empty(g.t, problem.compute_dtype)
+        self.inside = padded[tuple(slice(lo, lo + n) for n, (lo, _) in zip(g.n, g.pads, strict=True))]
+        self.taps = taps[(slice(None, None, -1),) * g.ndim] if problem.flip else taps
+        self.at = address(padded), address(taps)
 
 
 class _Loops:
@@ -89,12 +125,10 @@ class _Loops:
             offset = (offset[:, None] + np.arange(t) * (dilation * step)).ravel()
         dtype = np.dtype(problem.compute_dtype)
         self.zero = np.array([problem.over.zero(dtype)], dtype=dtype)
-        self.arrays = base, offset, self.zero  # kept alive: the kernel sees their addresses
-        self.tables = tuple(address(a) for a in self.arrays)
         length, taps = g.m[-1], g.t[-1]
         self.items = s.B * s.N * s.O * base.size * -(-length // STRIP)
         self.grain = max(1, int(100_000 / max(1, min(length, STRIP) * offset.size * taps)))
-        self.shape = (
+        sizes = (
             base.size,
             offset.size,
             taps,
@@ -105,16 +139,14 @@ class _Loops:
             s.N,
             s.O,
         )
+        # Kept alive: the kernel sees their addresses.
+        self.arrays = base, offset, self.zero, np.array(sizes, dtype=np.int64)
+        self.tables = tuple(address(a) for a in self.arrays)
         scalar = "uint8" if problem.compute_dtype == "bool" else problem.compute_dtype
         self.kernel = rows(scalar, problem.over, g.stride[-1] == 1 and g.dilation[-1] == 1)
 
 
 _loops = lru_cache(maxsize=256)(_Loops)
-
-
-def address(a: np.ndarray) -> int:
-    """Where the values of an array start."""
-    return a.__array_interface__["data"][0]
 
 
 DIRECT = Direct()

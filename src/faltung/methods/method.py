@@ -73,9 +73,20 @@ class Method(ABC):
         """Smaller problems that this method asks the planner for."""
         return ()
 
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        """Compiled kernels that take long to make, as `native.load` takes them: a plan weighs their compilation."""
+        return ()
+
     def prepare(self, problem: Problem, k: np.ndarray, context: "Context") -> Any:
         """The work that depends on the filter only. A structured method returns None where the filter is not of its kind."""
         return k
+
+    def quick(self, problem: Problem) -> Any:
+        """For calls so small that the way to the kernel takes the time: a function of x and k as they come, or None.
+
+        Asked only where operands and result are NumPy arrays in the dtype of the arithmetic with no axis to move.
+        """
+        return None
 
     @abstractmethod
     def run(

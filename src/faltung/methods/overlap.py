@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from faltung.kernels.fourier.layout import LANES, Layout, arrangement, counts_of
+from faltung.kernels.fourier.layout import Layout, arrangement, counts_of
+from faltung.kernels.fourier.on_numba import keys
+from faltung.kernels.native import lanes
 from faltung.methods.method import ROUNDOFF, Context, Machine
 from faltung.methods.spectral import Spectral
 from faltung.problem import Problem
@@ -45,18 +47,22 @@ class Overlap(Spectral):
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         lengths = _lengths(problem, _rates(machine, problem.compute_dtype), machine.cache)
-        layout, s = _layout(problem, lengths), problem.sizes
+        layout, s = layout_of(problem, lengths), problem.sizes
         wide, _, filters = layout.groups
-        spectra = math.prod(lengths) * 2 * (filters * LANES[layout.real] if wide else s.B * s.O * s.C)
-        tables = 16 * sum(lengths) + 32 * sum(whole - outer + inner for inner, outer, whole in layout.spans)
+        spectra = math.prod(lengths) * 2 * (filters * lanes(layout.real) if wide else s.B * s.O * s.C)
+        tables = 16 * sum(lengths) + 4 * layout.extension.table_bytes
         operands = s.B * s.N * s.C * math.prod(problem.grid.n) * np.dtype(problem.compute_dtype).itemsize
         item = np.dtype(layout.real).itemsize
         taps = s.B * s.O * s.C * problem.grid.taps * 2 * item
         return machine.threads * layout.thread_bytes + item * spectra + tables + operands + taps + (1 << 16)
 
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        real = {"complex64": "float32", "complex128": "float64"}.get(problem.compute_dtype, problem.compute_dtype)
+        return keys(real)
+
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> tuple[Layout, np.ndarray]:
         lengths = _lengths(problem, _rates(context.machine, problem.compute_dtype), context.machine.cache)
-        layout = _layout(problem, lengths)
+        layout = layout_of(problem, lengths)
         return layout, layout.spectra(k, context.threads)
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
@@ -78,16 +84,18 @@ def _groups(problem: Problem, lengths: tuple[int, ...]) -> tuple[bool, int, int]
 
 def _group_cost(problem: Problem, lengths: tuple[int, ...], rates: tuple[float, ...], cache: int) -> float:
     """Seconds for one group of tiles on one thread."""
+    return sum(amount * rate for amount, rate in zip(group_work(problem, lengths, cache), rates, strict=True))
+
+
+def group_work(problem: Problem, lengths: tuple[int, ...], cache: int) -> tuple[float, ...]:
+    """How much of each kind of work, in the order of RATES, one group of tiles is."""
     s, points, D = problem.sizes, math.prod(lengths), len(lengths)
-    transform, move, product, row, far = rates
-    both = s.C + s.O
-    work = both * points * (math.log2(max(points, 2)) * transform + move) + s.C * s.O * points * product
-    work += both * points / lengths[-1] * row
-    held = 128.0 * max(s.C, s.O) * points
-    if held > 0.75 * cache:  # every pass over the tiles comes from beyond the core's own cache
+    both, far = s.C + s.O, 0.0
+    if 128.0 * max(s.C, s.O) * points > 0.75 * cache:  # every pass over the tiles comes from beyond the core's own cache
         passes = 2 if D > 1 else 2 + 2 * max(0, math.ceil(math.log(points / 256, 4)))
-        work += 128.0 * both * points * passes * far
-    return work
+        far = 128.0 * both * points * passes
+    vectors = both * points
+    return vectors * math.log2(max(points, 2)), vectors, s.C * s.O * points, vectors / lengths[-1], far
 
 
 @lru_cache(maxsize=4096)
@@ -112,7 +120,8 @@ def _lengths(problem: Problem, rates: tuple[float, ...], cache: int) -> tuple[in
 
 
 @lru_cache(maxsize=256)
-def _layout(problem: Problem, lengths: tuple[int, ...]) -> Layout:
+def layout_of(problem: Problem, lengths: tuple[int, ...]) -> Layout:
+    """The convolution by tiles of that size."""
     g, s = problem.grid, problem.sizes
 
     def sources(axis: int, first: int, stop: int) -> np.ndarray:

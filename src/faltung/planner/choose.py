@@ -1,4 +1,4 @@
-"""Choosing: a pure function of problem, policy and machine; no values, no clock."""
+"""Choosing: a pure function of problem, policy, machine and the kernels that are compiled; no values, no clock."""
 
 import math
 from dataclasses import replace
@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from faltung import methods
 from faltung.errors import MemoryBudgetError, RefusedError
+from faltung.kernels import native
 from faltung.methods import Method
 from faltung.methods.method import ROUNDOFF
 from faltung.planner import wisdom
@@ -41,7 +42,7 @@ def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
         )
     candidates = tuple(_weigh(method, problem, policy, on, tolerance, budget) for method in methods.ALL)
     fit = [c for c in candidates if c.refusal is None]
-    general = sorted((c for c in fit if not c.method.structured), key=lambda c: c.cost)
+    general = sorted((c for c in fit if not c.method.structured), key=lambda c: c.cost + c.compile / policy.calls)
     known = wisdom.best(problem, on)
     chosen = next((c for c in general if c.method.name == known), general[0] if general else None)
     limit = chosen.cost * WORTH_LOOKING if chosen else float("inf")
@@ -103,7 +104,9 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
             scratch,
             parts,
         )
-    return Candidate(method, None, cost, bound, scratch, parts)
+    missing = [key for key in method.kernels(problem, on) if not native.ready(*key)]
+    first = sum(on.seconds(f"compile.{key[0].partition('-')[0]}") for key in missing)
+    return Candidate(method, None, cost, bound, scratch, parts, compile=first + sum(p.first for p in parts))
 
 
 def _result(problem: Problem) -> int:

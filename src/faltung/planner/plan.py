@@ -13,7 +13,7 @@ from faltung.errors import ArgumentError, DtypeError, RefusedError
 from faltung.kernels.convert import on_numba as convert
 from faltung.kernels.threads import spread
 from faltung.methods import Context, Machine, Method
-from faltung.pattern import permuted
+from faltung.pattern import PLAIN, permuted
 from faltung.planner.policy import Policy
 from faltung.planner.table import table
 from faltung.problem import Problem
@@ -27,6 +27,8 @@ _BACKWARDS = (slice(None, None, -1),)
 class Candidate:
     """One method's standing in a plan: its refusal, or its predicted seconds, error bound and scratch.
 
+    `compile` are seconds that the first call spends on compiling kernels.
+
     `budget` is how often a structured method's parts may run before the next method is faster (the rank that pays).
     """
 
@@ -37,6 +39,7 @@ class Candidate:
     scratch: int = 0
     parts: "tuple[Plan, ...]" = ()
     budget: int = 1
+    compile: float = 0.0
 
 
 @dataclass(eq=False)
@@ -70,6 +73,11 @@ class Plan:
     def cost(self) -> float:
         """Predicted seconds of one call."""
         return self.ways[-1].cost
+
+    @property
+    def first(self) -> float:
+        """Seconds that the first call spends on compiling kernels that are not on disk yet."""
+        return max(way.compile for way in self.ways)
 
     @property
     def error(self) -> float:
@@ -125,12 +133,24 @@ class Plan:
 
     def compute(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
         """As a call, for arrays that are known to fit the problem."""
+        if self.quick is not None:
+            return self.quick(x, k)
         k = k if "k" in self.operands else None
         if self._silent:
             return self._prepare(k).compute(x, y)
         # NaN, infinity and overflow are the data's own affair: IEEE 754 says what comes of them.
         with np.errstate(invalid="ignore", over="ignore"):
             return self._prepare(k).compute(x, y)
+
+    @cached_property
+    def quick(self) -> "Callable | None":
+        """The method's short way for small calls, where it has one for this problem."""
+        p = self.problem
+        plain = p.unknown == "out" and p.host == "numpy" and p.algebra != "integer" and not p.empty
+        plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {p.compute_dtype}
+        if not plain or len(self.ways) > 1 or p.pattern != PLAIN:
+            return None
+        return self.ways[0].method.quick(p)
 
     @cached_property
     def _silent(self) -> bool:

@@ -17,6 +17,8 @@ class Policy:
         deterministic: refuse methods whose result may differ between two runs. Default True.
         only: names of the methods to choose from; one name forces it. A forced method runs or raises, nothing stands in for it.
         without: names of methods not to use.
+        calls: how often such a call will be made, about: a kernel that must be compiled first is used where it pays over so many
+            calls. Default 100; layers of `faltung.nn` say 10,000, and `faltung tune` compiles beforehand.
         threads: how many threads kernels may use, at least 1. Default: all processors of this process.
 
     Example:
@@ -30,6 +32,7 @@ class Policy:
     only: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     threads: int | None = None
+    calls: int = 100
 
     def __post_init__(self) -> None:
         for name in ("only", "without"):
@@ -40,7 +43,7 @@ class Policy:
                     "Policy", f"{name} as a method's name or several", repr(value), "write for example only='fft'"
                 )
             object.__setattr__(self, name, tuple(names))
-        for name, kinds in (("tolerance", (float, int)), ("memory", (int,)), ("threads", (int,))):
+        for name, kinds in (("tolerance", (float, int)), ("memory", (int,)), ("threads", (int,)), ("calls", (int,))):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 raise ArgumentError.of("Policy", f"{name} as a number", repr(value), "leave it out for the default")
@@ -56,6 +59,8 @@ class Policy:
             raise ArgumentError.of(
                 "Policy", "a memory budget of at least one byte", repr(self.memory), "give bytes, such as 2**30"
             )
+        if self.calls is None or self.calls < 1:
+            raise ArgumentError.of("Policy", "at least one call", repr(self.calls), "leave it out for the default")
         if self.threads is not None and self.threads < 1:
             raise ArgumentError.of(
                 "Policy", "at least one thread", repr(self.threads), "leave it out to use all processors"
@@ -79,6 +84,7 @@ class Policy:
             "tolerance": float,
             "memory": int,
             "threads": int,
+            "calls": int,
             "deterministic": {"True": True, "False": False}.__getitem__,
         }
         for word in text.split():

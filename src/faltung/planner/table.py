@@ -47,6 +47,8 @@ def _row(plan: Any, candidate: Any) -> str:
     if candidate.refusal is not None:
         return f"{name}{'refuses':<13}{'':>31}  {candidate.refusal}"
     figures = f"{seconds(candidate.cost):>10}{candidate.error:>10.1e}{bytes_(candidate.scratch):>11}  "
+    if candidate.compile:
+        figures += f"(compiles {seconds(candidate.compile)} first) "
     if candidate is plan.chosen:
         return f"{name}{'chosen':<13}{figures}{candidate.method.summary}"
     if candidate in plan.structured:

@@ -9,18 +9,23 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from faltung import methods
+from faltung.algebras import REAL
+from faltung.kernels import native
+from faltung.kernels.blocks.on_numba import key as blocks_key
 from faltung.kernels.fourier import on_scipy as fourier
+from faltung.kernels.fourier.on_numba import keys as tile_keys
 from faltung.kernels.threads import spread
+from faltung.methods import overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
 from faltung.planner.choose import plan_problem
-from faltung.planner.machine import Machine
 from faltung.planner.policy import Policy
 from faltung.problem import Problem
 from faltung.version import __version__
@@ -46,6 +51,12 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [(f"rows.{t}", "direct", _line(plain, "512x1024", "7x7", t)) for t in ROWS]
     steps += [(f"rows.strided.{t}", "direct", _line(plain, "512x1024", "5x5", t, extra="stride=1x2")) for t in REALS]
     steps += [("rows.visit", "direct", _line(batch, "40000x24", "3", "float32"))]
+    for t in ("float32", "float64", "int64"):
+        steps.append((f"blocks.load.{t}", "blocks", _line(dense, "4x64x56x56", "64x64x3x3", t, 1)))
+        steps.append((f"blocks.stage.{t}", "blocks", _line(plain, "2048x2048", "3x3", t, 1)))
+        steps.append((f"blocks.visit.{t}", "blocks", _line(dense, "2x256x14x14", "256x256x3x3", t, 1)))
+    steps += [("call.blocks", "blocks", _line(plain, "16x16", "3x3", "float32", 1))]
+    steps += [("call.overlap", "overlap", _line(plain, "100", "20", "float32"))]
     steps += [("running.row", "running", _line(batch, "512x4096", "31", "float32"))]
     steps += [("running.column", "running", _line(plain, "2048x2048", "31x31", "float32"))]
     steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
@@ -80,7 +91,7 @@ def tune(progress: Callable[..., Any] | None = None) -> Path:
     Returns:
         The file, readable JSON. Rates that need torch keep their shipped values where torch is not installed.
 
-    Cost: about half a minute on two processors.
+    Cost: about a minute on two processors, and another for the compiler the first time.
     """
     rates = measured(progress)
     path = machines.profile_path()
@@ -103,16 +114,21 @@ def tune(progress: Callable[..., Any] | None = None) -> Path:
 def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     """All rates of this machine, in seconds for one unit on one thread."""
     rates = dict(machines.this_machine().rates)
+    compile_kernels(rates, progress)
     steps = _steps() + (_torch_steps() if _has_torch() else [])
     rates["copy"], rates["thread"] = _copy(), _thread()
     rates["fft.product"] = _product()
     for dtype in NUMBERS:
         rates[f"fft.cache.{dtype}"] = _transform(dtype, (16, 8192), (8192,))
         rates[f"fft.memory.{dtype}"] = _transform(dtype, (1280, 1280), (1280, 1280))
+    for dtype in REALS:
+        rates |= {f"lanes.{kind}.{dtype}": rate for kind, rate in zip(overlap.RATES, _lanes(dtype), strict=True)}
     for number, (rate, method, line) in enumerate(steps):
         if progress is not None:
-            progress(number / len(steps), rate)
+            progress(0.5 + 0.5 * number / len(steps), rate)
         rates[rate] = _solve(rates, rate, methods.named(method), Problem.parse(line))
+    for kind in ("fma", "load", "stage", "visit"):
+        rates[f"blocks.{kind}.uint64"] = rates[f"blocks.{kind}.int64"]
     for kind in {name.rpartition(".float32")[0] for name in rates if name.endswith(".float32")}:
         rates[kind] = rates[f"{kind}.float32"]
     if progress is not None:
@@ -120,19 +136,30 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     return rates
 
 
+def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..., Any] | None = None) -> None:
+    """Compile what float32 and float64 need, so that no plan has to weigh it; `rates` takes the time of those that were missing."""
+    shapes = [(rows, v, False) for rows in (1, 2, 3, 4) for v in ((1, 8) if rows == 1 else (1, 2, 4))]
+    shapes += [(4, v, True) for v in (1, 2, 4)] + [(8, v, True) for v in (1, 2)]
+    keys = [blocks_key(dtype, REAL, *shape) for dtype in REALS for shape in shapes]
+    keys += [key for dtype in REALS for key in tile_keys(dtype)]
+    for number, key in enumerate(keys):
+        if progress is not None:
+            progress(0.5 * number / len(keys), f"compiling {key[0]}")
+        if not native.ready(*key):
+            seconds = _timed(lambda key=key: native.load(*key))
+            if rates is not None:
+                rates[f"compile.{key[0].partition('-')[0]}"] = seconds
+
+
 def _solve(rates: dict[str, float], rate: str, method: methods.Method, problem: Problem) -> float:
-    """The value of one rate that makes a method's cost equal its time, on all threads: costs divide by them."""
-    policy = Policy(only=(method.name,))
-    seconds = seconds_of(problem, policy)
+    """The value of one rate that makes a method's cost, on all threads, equal its time."""
+    seconds, here = seconds_of(problem, Policy(only=(method.name,))), machines.this_machine()
 
     def cost(value: float) -> float:
-        on = Machine(
-            {**rates, rate: value}, 1, machines.this_machine().cache, machines.this_machine().memory, "being measured"
-        )
-        return method.cost(problem, on)
+        return method.cost(problem, replace(here, rates={**rates, rate: value}))
 
     fixed, slope = cost(0.0), cost(1.0) - cost(0.0)
-    least = 0.2 * rates.get(rate, rates.get(rate.rpartition(".")[0], 0.0))
+    least = 0.02 * rates.get(rate, rates.get(rate.rpartition(".")[0], 0.0))
     return max((seconds - fixed) / slope, least)
 
 
@@ -200,6 +227,43 @@ def _transform(dtype: str, shape: tuple[int, ...], lengths: tuple[int, ...]) -> 
         fourier.signal(fourier.spectrum(x, lengths), lengths, not np.iscomplexobj(x))
         times.append(time.perf_counter() - start)
     return sorted(times)[4] / 2 / (x.size * np.log2(np.prod(lengths)))
+
+
+# Tiles (channels, lengths, taps) that differ in what they spend their time on.
+_TILES = (
+    (1, (512,), 32), (1, (2048,), 64), (1, (8192,), 64), (1, (16384,), 64), (1, (32, 32), 5), (1, (64, 64), 7), (1, (96, 96), 7),
+    (1, (256, 256), 7), (16, (512,), 32), (8, (32, 32), 5), (1, (24, 24, 24), 3),
+)  # fmt: skip
+
+
+def _lanes(dtype: str) -> tuple[float, ...]:
+    """The rates of overlap-save in lanes: least squares over tiles of all kinds, each on one thread."""
+    from scipy.optimize import nnls
+
+    work, times, cache = [], [], machines.this_machine().cache
+    for channels, lengths, taps in _TILES:
+        tiles = (2 * 4 * 16, *(1 for _ in lengths[1:]))
+        sizes = [(f - taps + 1) * q + taps - 1 for f, q in zip(lengths, tiles, strict=True)]
+        pattern = "c *s, o c *s -> o *s" if channels > 1 else "*s, *s -> *s"
+        x = "x".join(map(str, ((channels,) if channels > 1 else ()) + tuple(sizes)))
+        k = "x".join(map(str, ((channels, channels) if channels > 1 else ()) + (taps,) * len(lengths)))
+        problem = Problem.parse(_line(pattern, x, k, dtype))
+        layout = overlap.layout_of(problem, lengths)
+        s = problem.sizes
+        data = np.ones((1, 1, s.C, *problem.grid.n), dtype)
+        spectra = layout.spectra(np.ones((1, s.O, s.C, *problem.grid.t), dtype), 1)
+        seconds = min(_timed(lambda c=layout, d=data, f=spectra: c.convolve(d, f, 1)) for _ in range(5))
+        groups = layout.groups[1]
+        work.append([groups * amount / seconds for amount in overlap.group_work(problem, lengths, cache)])
+        times.append(1.0)
+    rates, _ = nnls(np.array(work), np.array(times))
+    return tuple(max(float(rate), 1e-13) for rate in rates)
+
+
+def _timed(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _product() -> float:

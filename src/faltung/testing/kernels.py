@@ -94,9 +94,10 @@ def _rows(
     kernel = make("uint8" if dtype == "bool" else dtype, algebra, unit)
     strips = -(-length // STRIP)
     items = B * N * O * R * strips
-    addresses = [a.ctypes.data for a in (x, k, y, base, offset, zero)]
+    sizes = np.array([R, T, U, length, stride, dilation, size, N, O], np.int64)
+    addresses = [a.ctypes.data for a in (x, k, y, base, offset, zero, sizes)]
     for first, last in ((0, items // 3), (items // 3, items)):  # pieces, as threads take them
-        kernel(*addresses, first, last, R, T, U, length, stride, dilation, size, N, O)
+        kernel(*addresses, first, last)
     for b, n in np.ndindex(B, N):
         wanted = correlate_contract.rows(x[b, n], k[b], base, offset, length, stride, dilation, algebra)
         # A fused multiply-add rounds once where the reference rounds twice.

@@ -15,13 +15,13 @@ STRIP = 2048
 
 def build(dtype: str, plus: str, times: str, unit: bool) -> tuple[Callable, str]:
     """The kernel for one scalar type and two scalar operations; `unit` fixes stride and dilation at 1."""
-    from numba import njit
-
     scope: dict = {}
     exec(f"def add(a, b): return {plus}\ndef mul(a, b): return {times}", scope)
-    add, mul = (njit(scope[name], fastmath={"contract"}) for name in ("add", "mul"))
+    add, mul = (native.inner(scope[name]) for name in ("add", "mul"))
 
-    def rows(x, k, y, base, offset, zero, first, last, R, T, U, length, s_any, d_any, x_step, k_step, G):
+    def rows(x, k, y, base, offset, zero, sizes, first, last):
+        R, T, U, length = sizes[0], sizes[1], sizes[2], sizes[3]
+        s_any, d_any, x_step, k_step, G = sizes[4], sizes[5], sizes[6], sizes[7], sizes[8]
         # Item i of [first, last) is (group g, filter o, row r, strip); k_step filters share one group of the signal.
         s = 1 if unit else s_any
         d = 1 if unit else d_any
@@ -90,7 +90,7 @@ def build(dtype: str, plus: str, times: str, unit: bool) -> tuple[Callable, str]
                 t += 1
 
     pointer = f"p:{dtype}"
-    return rows, ",".join([pointer, pointer, pointer, "p:int64", "p:int64", pointer, *"iiiiiiiiiii"])
+    return rows, ",".join([pointer, pointer, pointer, "p:int64", "p:int64", pointer, "p:int64", "i", "i"])
 
 
 def rows(dtype: str, algebra: Algebra, unit: bool) -> Callable[..., None]:

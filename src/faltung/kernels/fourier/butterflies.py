@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from faltung.kernels import native
+
 LEAF = 256
 
 
@@ -21,15 +23,13 @@ def transforms(dtype: str, width: int) -> tuple[Callable, Callable]:
 
     w[wp + 2k], w[wp + 2k + 1] hold cos and −sin of 2πk/n.
     """
-    from numba import njit
-
     from faltung.kernels.simd import lanes
 
     v = lanes(dtype, width)
     load, store, splat = v.load, v.store, v.splat
     HALF, ROOT = getattr(np, dtype)(0.5), getattr(np, dtype)(0.75**0.5)
     I = width  # from a point's real to its imaginary parts
-    jit = njit(fastmath={"contract"}, error_model="numpy", inline="never")
+    jit = native.inner
 
     @jit
     def halves(x, p0, p1, w, wp):

@@ -8,8 +8,9 @@ from itertools import accumulate
 
 import numpy as np
 
+from faltung.kernels.extend import Extension
 from faltung.kernels.fourier import on_numba as kernel
-from faltung.kernels.fourier.on_numba import LANES
+from faltung.kernels.native import address, lanes
 from faltung.kernels.threads import scratch, spread
 
 
@@ -18,8 +19,7 @@ class Layout:
     """Correlation of signals (B, N, C, *n) with filters (B, O, C, *t) into (B, N, O, *m), by tiles of `lengths` points.
 
     The extended signal starts `lo` positions before the signal (behind its start where negative) and reaches to the end of the
-    last tile. `sources(axis, first, stop)` gives the index in the signal that stands at each of these positions beside it, -1
-    for the constant in `fills`.
+    last tile; `sources` and `fills` say what stands there, see `Extension`.
     """
 
     dtype: str
@@ -61,7 +61,7 @@ class Layout:
     @cached_property
     def steps(self) -> tuple[int, ...]:
         """Values between neighbours along each axis of a tile: a point more than dense, or columns would share cache sets."""
-        point, steps = 2 * LANES[self.real], [2 * LANES[self.real]]
+        point, steps = 2 * lanes(self.real), [2 * lanes(self.real)]
         for f in self.lengths[:0:-1]:
             steps.insert(0, steps[0] * f + point)
         return tuple(steps)
@@ -73,7 +73,7 @@ class Layout:
     @cached_property
     def _sizes(self) -> np.ndarray:
         wide, _, _ = self.groups
-        width, element, D = LANES[self.real], 2 if self.dtype != self.real else 1, len(self.n)
+        width, element, D = lanes(self.real), 2 if self.dtype != self.real else 1, len(self.n)
         s = np.zeros(kernel.HEAD + kernel.AXIS * D, np.int64)
         tiles = math.prod(self.counts)
         pairs = -(-tiles // 2) if element == 1 else tiles
@@ -81,43 +81,33 @@ class Layout:
         s[kernel.SAMPLES], s[kernel.CHANNELS], s[kernel.OUTPUTS] = self.N, self.C, self.O
         s[kernel.PAIRS], s[kernel.GROUPS] = pairs, -(-self.N * pairs // width)
         s[kernel.ELEMENT], s[kernel.COLUMNS] = element, self.columns
-        table = twiddles = 0
-        for d, (inner, outer, whole) in enumerate(self.spans):
+        twiddles = 0
+        for d in range(D):
             h = kernel.HEAD + kernel.AXIS * d
             for place, value in (
                 (kernel.F, self.lengths[d]), (kernel.VALID, self.valid[d]), (kernel.COUNT, self.counts[d]),
-                (kernel.M, self.m[d]), (kernel.STRIDE, self.stride[d]), (kernel.LO, self.lo[d]), (kernel.INNER, inner),
-                (kernel.OUTER, outer), (kernel.TABLE, table), (kernel.W_AT, twiddles), (kernel.STEP, self.steps[d]),
-                (kernel.TAPS, self.t[d]), (kernel.DILATION, self.dilation[d]),
+                (kernel.M, self.m[d]), (kernel.STRIDE, self.stride[d]), (kernel.W_AT, twiddles),
+                (kernel.STEP, self.steps[d]), (kernel.TAPS, self.t[d]), (kernel.DILATION, self.dilation[d]),
             ):  # fmt: skip
                 s[h + place] = value
-            table += whole - outer + inner
             twiddles += 2 * self.lengths[d]
         return s
 
     @cached_property
-    def spans(self) -> list[tuple[int, int, int]]:
-        """Of each extended axis: where the signal begins, where it ends, the size."""
-        spans = []
-        for f, v, q, n, lo in zip(self.lengths, self.valid, self.counts, self.n, self.lo, strict=True):
-            whole = (q - 1) * v + f
-            spans.append((min(max(lo, 0), whole), min(max(lo + n, 0), whole), whole))
-        return spans
+    def extension(self) -> Extension:
+        whole = tuple((q - 1) * v + f for f, v, q in zip(self.lengths, self.valid, self.counts, strict=True))
+        return Extension(self.n, self.lo, whole, self.sources, self.fills)
 
     @cached_property
-    def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Twiddle factors, sources of the margins, fills."""
-        w = [np.exp(-2j * np.pi * np.arange(f) / f).astype(np.complex128) for f in self.lengths]
-        fills = np.array([[v.real, v.imag] for v in map(complex, self.fills)], self.real)
-        tables = []
-        for d, (inner, outer, whole) in enumerate(self.spans):
-            tables += [self.sources(d, -self.lo[d], inner - self.lo[d]), self.sources(d, outer - self.lo[d], whole - self.lo[d])]
-        return np.concatenate(w).view(np.float64).astype(self.real), np.concatenate(tables), fills
+    def _twiddles(self) -> np.ndarray:
+        """cos and −sin of 2πk/F for every axis."""
+        w = [np.exp(-2j * np.pi * np.arange(f) / f) for f in self.lengths]
+        return np.concatenate(w).view(np.float64).astype(self.real)
 
     @cached_property
     def _memory(self) -> tuple[int, int, int, int, int]:
         """Working memory of one thread in bytes, part by part: tiles, a line, rows, their addresses, origins of the tiles."""
-        item, width = np.dtype(self.real).itemsize, LANES[self.real]
+        item, width = np.dtype(self.real).itemsize, lanes(self.real)
         tile = max(self.C, self.O) * self.lengths[0] * self.steps[0]
         values = (tile, 2 * self.O * width, width * self.lengths[-1])
         return (*(-(-item * v // 64) * 64 for v in values), 8 * width, 16 * width * (len(self.n) + 3))
@@ -131,11 +121,11 @@ class Layout:
         """The filters' transforms, divided by the number of points, as the tile kernel reads them."""
         wide, _, groups = self.groups
         k = np.ascontiguousarray(k)
-        points, width = math.prod(self.lengths), LANES[self.real]
+        points, width = math.prod(self.lengths), lanes(self.real)
         many = groups * 2 * width if wide else self.B * self.O * self.C * 2
         out = np.empty(many * points, self.real)
         work, sizes = kernel.filters(self.real), self._sizes.ctypes.data
-        at, to, w = k.ctypes.data, out.ctypes.data, self._arrays[0].ctypes.data
+        at, to, w = k.ctypes.data, out.ctypes.data, self._twiddles.ctypes.data
 
         def task(first: int, last: int) -> None:
             work(at, to, scratch(self._memory[0]), w, sizes, 1.0 / points, first, last)
@@ -145,25 +135,36 @@ class Layout:
 
     def convolve(self, x: np.ndarray, spectra: np.ndarray, threads: int) -> np.ndarray:
         """All tiles of the canonical signal x, strides as they come."""
-        _, groups, _ = self.groups
         y = np.empty((self.B, self.N, self.O, *self.m), self.dtype)
-        sizes, (w, tables, fills) = self._sizes.copy(), self._arrays
         item = np.dtype(self.real).itemsize
         if not x.flags.aligned or any(step % item for step in x.strides):
             x = np.ascontiguousarray(x)
-        strides = [step // item for step in x.strides]
-        sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = strides[:3]
-        for d, step in enumerate(strides[3:]):
-            sizes[kernel.HEAD + kernel.AXIS * d + kernel.X_STEP] = step
-        work, memory = kernel.tiles(self.real), self._memory
-        at, tail = [a.ctypes.data for a in (x, spectra, y)], [a.ctypes.data for a in (w, tables, fills, sizes)]
+        work, tables, memory = kernel.tiles(self.real), self._fixed(x.strides), self._memory
+        at = address(x), address(spectra), address(y)
 
         def task(first: int, last: int) -> None:
             tiles, line, temp, rows, origins = accumulate(memory[:-1], initial=scratch(sum(memory)))
-            work(*at, tiles, line, temp, rows, *tail, origins, at[0], temp, first, last)
+            work(*at, tiles, line, temp, rows, *tables[0], origins, at[0], temp, first, last)
 
-        spread(task, groups, threads)
+        spread(task, self.groups[1], threads)
         return y
+
+    @cached_property
+    def _known(self) -> dict:
+        return {}
+
+    def _fixed(self, strides: tuple[int, ...]) -> tuple[tuple[int, ...], list]:
+        """Addresses of all that does not change between calls with such strides, and the arrays behind them."""
+        if strides not in self._known:
+            if len(self._known) > 64:
+                self._known.clear()
+            steps = [step // np.dtype(self.real).itemsize for step in strides]
+            sizes = self._sizes.copy()
+            sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = steps[:3]
+            fills = np.array([[v.real, v.imag] for v in map(complex, self.fills)], self.real)
+            arrays = [self._twiddles, self.extension.tables, fills, sizes, self.extension.axes(steps[3:])]
+            self._known[strides] = tuple(map(address, arrays)), arrays
+        return self._known[strides]
 
 
 def counts_of(m: tuple[int, ...], stride: tuple[int, ...], valid: tuple[int, ...]) -> tuple[int, ...]:
@@ -174,7 +175,7 @@ def counts_of(m: tuple[int, ...], stride: tuple[int, ...], valid: tuple[int, ...
 def arrangement(dtype: str, B: int, N: int, C: int, O: int, tiles: int) -> tuple[bool, int, int]:
     """Whether lanes run over batches, how many groups of tiles that makes, and how many of filters."""
     real = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
-    width = LANES[real]
+    width = lanes(real)
     pairs = N * (-(-tiles // 2) if dtype == real else tiles)
     by_tile, by_batch = B * -(-pairs // width), -(-B // width) * pairs
     if C == 1 and by_batch < by_tile:

@@ -11,19 +11,16 @@ from collections.abc import Callable
 
 import numpy as np
 
-from faltung.kernels import native
+from faltung.kernels import extend, native
 from faltung.kernels.fourier.butterflies import transforms
 
-LANES = {"float32": 16, "float64": 8}
 # Places in the array of sizes; what belongs to an axis stands HEAD + AXIS·axis further on.
 (DIMS, PAIRED, WIDE, SAMPLES, CHANNELS, OUTPUTS, PAIRS, GROUPS, BATCH, X_B, X_N, X_C, ELEMENT, COLUMNS, HEAD) = range(15)
-(F, VALID, COUNT, M, STRIDE, X_STEP, LO, INNER, OUTER, TABLE, W_AT, STEP, TAPS, DILATION, AXIS) = range(15)
+(F, VALID, COUNT, M, STRIDE, W_AT, STEP, TAPS, DILATION, AXIS) = range(10)
 
 
 def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
     """The kernel that convolves groups [first, last) of tiles."""
-    from numba import njit
-
     from faltung.kernels.simd import lanes
 
     v = lanes(dtype, width)
@@ -31,7 +28,8 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
     W, W2, ITEM = width, 2 * width, np.dtype(dtype).itemsize
     zero = getattr(np, dtype)(0)
     forward, inverse = transforms(dtype, width)
-    jit = njit(fastmath={"contract"}, error_model="numpy", inline="never")
+    locate, copy_row = extend.readers()
+    jit = native.inner
 
     @jit
     def place(group, lane, s, org):
@@ -62,52 +60,35 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
                     org[o + 3 + d] = org[3 + d]
 
     @jit
-    def row_of(x, x_at, temp, temp_at, r, c, lane, half, s, tables, fills, org):
+    def row_of(x, x_at, temp, temp_at, r, c, lane, half, s, e, tables, fills, org):
         """Address of row r of one tile: in the signal where it lies inside, in working memory otherwise."""
-        D = s[DIMS]
-        o = (2 * lane + half) * (D + 3)
-        z = HEAD + AXIS * (D - 1)
-        length, first, step = s[z + F], org[o + 2 + D], s[z + X_STEP]
+        z = s[DIMS] - 1
+        o = (2 * lane + half) * (z + 4)
+        length, first = s[HEAD + AXIS * z + F], org[o + 3 + z]
         at, constant, rest = org[o] + c * s[X_C], -1, r
-        for d in range(D - 2, -1, -1):
-            h = HEAD + AXIS * d
-            p = org[o + 3 + d] + rest % s[h + F]
-            rest //= s[h + F]
-            a, b = s[h + INNER], s[h + OUTER]
-            source = p - s[h + LO] if a <= p < b else tables[s[h + TABLE] + (p if p < a else p - b + a)]
+        for d in range(z - 1, -1, -1):
+            source = locate(org[o + 3 + d] + rest % s[HEAD + AXIS * d + F], d, e, tables)
+            rest //= s[HEAD + AXIS * d + F]
             if source >= 0:
-                at += source * s[h + X_STEP]
+                at += source * e[extend.AXIS * d + extend.STEP]
             elif constant < 0:
                 constant = d
-        a, b = s[z + INNER], s[z + OUTER]
-        if constant < 0 and step == 1 and a <= first and first + length <= b:
-            return x_at + (at + first - s[z + LO]) * ITEM
+        h = extend.AXIS * z
+        if constant < 0 and e[h + extend.STEP] == 1 and e[h + extend.INNER] <= first <= e[h + extend.OUTER] - length:
+            return x_at + (at + first - e[h + extend.LO]) * ITEM
         part = 0 if s[PAIRED] else half
-        edge = fills[2 * (D - 1) + part]
+        edge = fills[2 * z + part]
         inner = edge if constant < 0 else fills[2 * constant + part]
-        lo, hi = min(max(a - first, 0), length), min(max(b - first, 0), length)
-        put = lane * length
-        for start, stop in ((0, lo), (hi, length)):
-            for j in range(start, stop):
-                p = first + j
-                source = tables[s[z + TABLE] + (p if p < a else p - b + a)]
-                temp[put + j] = edge if source < 0 else inner if constant >= 0 else x[at + source * step]
-        if constant >= 0:
-            for j in range(lo, hi):
-                temp[put + j] = inner
-        else:
-            p = at + (first - s[z + LO]) * step
-            for j in range(lo, hi):
-                temp[put + j] = x[p + j * step]
-        return temp_at + put * ITEM
+        copy_row(x, at, temp, lane * length, first, length, z, e, tables, edge, constant >= 0, inner)
+        return temp_at + lane * length * ITEM
 
     @jit
-    def gather(x, x_at, buf, to, temp, temp_at, rows, r, c, s, tables, fills, org):
+    def gather(x, x_at, buf, to, temp, temp_at, rows, r, c, s, e, tables, fills, org):
         """Row r of all tiles of the group, the boundary where they leave the signal."""
         length = s[HEAD + AXIS * (s[DIMS] - 1) + F]
         for half in range(2):
             for lane in range(W):
-                rows[lane] = row_of(x, x_at, temp, temp_at, r, c, lane, half, s, tables, fills, org)
+                rows[lane] = row_of(x, x_at, temp, temp_at, r, c, lane, half, s, e, tables, fills, org)
             j, put = 0, to + half * W
             while j + W <= length:
                 turn(rows, j, buf, put + j * W2, W2)
@@ -269,7 +250,7 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
             r //= s[HEAD + AXIS * d + F]
         return p
 
-    def tiles(x, k, y, buf, line, temp, rows, w, tables, fills, s, org, x_at, temp_at, first, last):
+    def tiles(x, k, y, buf, line, temp, rows, w, tables, fills, s, e, org, x_at, temp_at, first, last):
         D, C, O = s[DIMS], s[CHANNELS], s[OUTPUTS]
         z = HEAD + AXIS * (D - 1)
         height = 1
@@ -283,7 +264,7 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
             for c in range(C):
                 for r in range(height):
                     at = c * tile + start_of(r, s)
-                    gather(x, x_at, buf, at, temp, temp_at, rows, r, c, s, tables, fills, org)
+                    gather(x, x_at, buf, at, temp, temp_at, rows, r, c, s, e, tables, fills, org)
                     if D > 1:
                         forward(buf, at, s[z + STEP], s[z + F], w, s[z + W_AT])
                 for axis in range(D - 2, 0, -1):
@@ -314,17 +295,15 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
                     scatter(y, buf, at, temp, temp_at, rows, r, o, s, org)
 
     pointer = f"p:{dtype}"
-    return tiles, ",".join([*[pointer] * 6, "p:int64", pointer, "p:int64", pointer, "p:int64", "p:int64", *"iiii"])
+    return tiles, ",".join([*[pointer] * 6, "p:int64", pointer, "p:int64", pointer, *["p:int64"] * 3, *"iiii"])
 
 
 def build_filters(dtype: str, width: int) -> tuple[Callable, str]:
     """The kernel that transforms groups [first, last) of filters into the layout that `tiles` reads."""
-    from numba import njit
-
     W, W2 = width, 2 * width
     zero = getattr(np, dtype)(0)
     forward, _ = transforms(dtype, width)
-    jit = njit(fastmath={"contract"}, error_model="numpy", inline="never")
+    jit = native.inner
 
     @jit
     def insert(k, buf, index, lane, s, scale):
@@ -385,11 +364,17 @@ def build_filters(dtype: str, width: int) -> tuple[Callable, str]:
     return filters, ",".join([*[pointer] * 4, "p:int64", "f" if dtype == "float32" else "d", "i", "i"])
 
 
+def keys(dtype: str) -> tuple[tuple, tuple]:
+    """What `native.load` takes for the two kernels, of tiles and of filters."""
+    width = native.lanes(dtype)
+    return (f"tiles-{dtype}", build_tiles, dtype, width), (f"filters-{dtype}", build_filters, dtype, width)
+
+
 def tiles(dtype: str) -> Callable[..., None]:
     """The compiled convolution of tiles."""
-    return native.load(f"tiles-{dtype}", build_tiles, dtype, LANES[dtype])
+    return native.load(*keys(dtype)[0])
 
 
 def filters(dtype: str) -> Callable[..., None]:
     """The compiled transform of filters."""
-    return native.load(f"filters-{dtype}", build_filters, dtype, LANES[dtype])
+    return native.load(*keys(dtype)[1])
