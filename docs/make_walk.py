@@ -5,6 +5,8 @@ import tempfile
 
 os.environ["FALTUNG_CACHE_DIR"] = tempfile.mkdtemp()  # without a tuned profile, so that everyone sees the same figures
 
+os.environ["FALTUNG_COMPILE"] = "eager"  # nor with the time of a compiler that has run on this machine or has not
+
 import faltung
 
 print(

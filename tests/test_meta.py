@@ -316,9 +316,7 @@ def rows_of_another_algebra(dtype, algebra, unit):
 def lazy_rows(dtype, algebra, unit):
     """Leaves the last piece of work to others."""
     right = TOOLS["rows"].rows(dtype, algebra, unit)
-    return lambda x, k, y, base, offset, zero, first, last, *rest: right(
-        x, k, y, base, offset, zero, first, last - 1, *rest
-    )
+    return lambda *a: right(*a[:-1], a[-1] - 1)
 
 
 def wrong_running(dtype, wide):
@@ -331,11 +329,37 @@ def unconjugated(x, k, ndim):
     return TOOLS["fourier"].product(x, k.conj(), ndim)
 
 
+def late_blocks(dtype, algebra, *shape):
+    """Reads each sample one place late."""
+    right = TOOLS["blocks"].blocks(dtype, algebra, *shape)
+    return lambda x, *rest: right(x + np.dtype(dtype).itemsize, *rest)
+
+
+def blocks_of_another_algebra(dtype, algebra, *shape):
+    other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
+    return TOOLS["blocks"].blocks(dtype, other if algebra.name == "real" else algebra, *shape)
+
+
+def idle_tiles(dtype):
+    """Leaves the last group of tiles to others."""
+    right = TOOLS["tiles"].tiles(dtype)
+    return lambda *a: right(*a[:-1], a[-1] - 1)
+
+
+def unscaled_filters(dtype):
+    right = TOOLS["tiles"].filters(dtype)
+    return lambda *a: right(*a[:5], 1.0, *a[6:])
+
+
 fourier = {name: getattr(TOOLS["fourier"], name) for name in ("spectrum", "product", "signal")}
 WRONG_KERNELS = [
     ("rows", {"rows": wrong_rows}),
     ("rows", {"rows": rows_of_another_algebra}),
     ("rows", {"rows": lazy_rows}),
+    ("blocks", {"blocks": late_blocks}),
+    ("blocks", {"blocks": blocks_of_another_algebra}),
+    ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
+    ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),
     ("running", {"running": wrong_running}),
     ("fourier", {**fourier, "product": unconjugated}),
     (

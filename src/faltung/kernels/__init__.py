@@ -38,6 +38,13 @@ ALL: tuple[Kernel, ...] = (
         "correlate",
     ),
     Kernel(
+        "blocks",
+        "numba",
+        "sums of products in register blocks, the signal's tiles and their boundary gathered into the cache",
+        "Goto and van de Geijn (2008)",
+        "blocks",
+    ),
+    Kernel(
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
@@ -52,6 +59,13 @@ ALL: tuple[Kernel, ...] = (
         "scipy",
         "transforms of the last axes and products between channels",
         "Cooley and Tukey (1965)",
+        "fourier",
+    ),
+    Kernel(
+        "tiles",
+        "numba",
+        "overlap-save with a tile or a pair of tiles in each lane of the vectors",
+        "Gentleman and Sande (1966); Stockham (1966)",
         "fourier",
     ),
 )

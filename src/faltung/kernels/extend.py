@@ -55,6 +55,21 @@ class Extension:
             table += whole - outer + inner
         return out
 
+    def of(self, x: np.ndarray) -> np.ndarray:
+        """The extended signal as an array, in NumPy: what kernels read without making it."""
+        for d, (inner, outer, whole) in enumerate(self.spans):
+            lo, axis = self.lo[d], x.ndim - len(self.n) + d
+            at = np.concatenate(
+                (
+                    self.sources(d, -lo, inner - lo),
+                    np.arange(inner, outer) - lo,
+                    self.sources(d, outer - lo, whole - lo),
+                )
+            )
+            x = np.take(x, np.maximum(at, 0), axis=axis)
+            np.moveaxis(x, axis, 0)[at < 0] = self.fills[d]
+        return x
+
     @property
     def table_bytes(self) -> int:
         return 8 * sum(whole - outer + inner for inner, outer, whole in self.spans)

@@ -18,15 +18,16 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
+from numba.core import types as _types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
 
+types: Any = _types  # Numba's stubs do not name all of them
 _SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _SCALARS |= {f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
-class Vector(types.Type):
+class Vector(_types.Type):
     """The Numba type of `width` values of one dtype."""
 
     def __init__(self, dtype: str, width: int) -> None:
@@ -82,30 +83,32 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
     align = max(1, vector.value.element.get_abi_size(_layout()))
 
     @intrinsic
-    def load(typingctx, pointer, index):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def load(typingctx, pointer, index):
+        def generate(context, builder, sig, args):
             return builder.load(_at(builder, vector, args), align=align, typ=vector.value)
 
         return vector(types.CPointer(scalar), types.int64), generate
 
     @intrinsic
-    def store(typingctx, pointer, index, value):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def store(typingctx, pointer, index, value):
+        def generate(context, builder, sig, args):
             builder.store(args[2], _at(builder, vector, args), align=align)
             return context.get_dummy_value()
 
         return types.void(types.CPointer(scalar), types.int64, vector), generate
 
     @intrinsic
-    def splat(typingctx, value):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
-            one = builder.insert_element(ir.Constant(vector.value, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0))
+    def splat(typingctx, value):
+        def generate(context, builder, sig, args):
+            one = builder.insert_element(
+                ir.Constant(vector.value, ir.Undefined), args[0], ir.Constant(ir.IntType(32), 0)
+            )
             zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
             return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
 
         return vector(scalar), generate
 
-    def vectors(builder, addresses, shift):  # type: ignore[no-untyped-def]
+    def vectors(builder, addresses, shift):
         """Pointers to `width` vectors, `shift` values behind the addresses in an int64 array."""
         for lane in range(width):
             place = builder.gep(addresses, [ir.Constant(ir.IntType(64), lane)], source_etype=ir.IntType(64))
@@ -113,8 +116,8 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
             yield builder.inttoptr(builder.add(builder.load(place, typ=ir.IntType(64)), bytes_), ir.PointerType())
 
     @intrinsic
-    def turn(typingctx, addresses, shift, pointer, index, step):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def turn(typingctx, addresses, shift, pointer, index, step):
+        def generate(context, builder, sig, args):
             rows = [builder.load(p, align=align, typ=vector.value) for p in vectors(builder, args[0], args[1])]
             at = args[3]
             for column in _transposed(builder, rows):
@@ -126,8 +129,8 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
         return types.void(types.CPointer(types.int64), types.int64, to, types.int64, types.int64), generate
 
     @intrinsic
-    def turn_back(typingctx, pointer, index, step, addresses, shift):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def turn_back(typingctx, pointer, index, step, addresses, shift):
+        def generate(context, builder, sig, args):
             columns, at = [], args[1]
             for _ in range(width):
                 columns.append(builder.load(_at(builder, vector, (args[0], at)), align=align, typ=vector.value))
@@ -160,7 +163,7 @@ def _transposed(builder: Any, rows: list) -> list:
     return rows
 
 
-class Tile(types.Type):
+class Tile(_types.Type):
     """The Numba type of a block of vectors, `rows` by `columns`, that LLVM takes apart into registers."""
 
     def __init__(self, vector: Vector, rows: int, columns: int) -> None:
@@ -199,14 +202,14 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
     tile, scalar, size = Tile(vector, rows, columns), getattr(types, dtype), np.dtype(dtype).itemsize
     pointer = types.CPointer(scalar)
 
-    def splat(builder, value):  # type: ignore[no-untyped-def]
+    def splat(builder, value):
         one = builder.insert_element(ir.Constant(vector.value, ir.Undefined), value, ir.Constant(ir.IntType(32), 0))
         zeros = ir.Constant(ir.VectorType(ir.IntType(32), width), None)
         return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
 
     @intrinsic
-    def start(typingctx, value):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def start(typingctx, value):
+        def generate(context, builder, sig, args):
             block, fill = ir.Constant(ir.ArrayType(vector.value, rows * columns), ir.Undefined), splat(builder, args[0])
             for i in range(rows * columns):
                 block = builder.insert_value(block, fill, i)
@@ -216,8 +219,8 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
 
     def step(first: int, last: int) -> Any:
         @intrinsic
-        def advance(typingctx, block, x, p, k, q, hop):  # type: ignore[no-untyped-def]
-            def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+        def advance(typingctx, block, x, p, k, q, hop):
+            def generate(context, builder, sig, args):
                 block, x, p, k, q, hop = args
                 xs = []
                 for v in range(columns):
@@ -226,7 +229,9 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
                 for r in range(first, last):
                     at = builder.add(q, builder.mul(hop, ir.Constant(ir.IntType(64), r)))
                     element = vector.value.element
-                    w = splat(builder, builder.load(builder.gep(k, [at], source_etype=element), typ=element, align=size))
+                    w = splat(
+                        builder, builder.load(builder.gep(k, [at], source_etype=element), typ=element, align=size)
+                    )
                     for v in range(columns):
                         i = r * columns + v
                         product = combine(builder, dtype, mul, xs[v], w)
@@ -239,8 +244,8 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
         return advance
 
     @intrinsic
-    def write(typingctx, block, address, hop, count):  # type: ignore[no-untyped-def]
-        def generate(context, builder, sig, args):  # type: ignore[no-untyped-def]
+    def write(typingctx, block, address, hop, count):
+        def generate(context, builder, sig, args):
             block, at, hop, count = args
             hop = builder.mul(hop, ir.Constant(ir.IntType(64), size))
             for r in range(rows):

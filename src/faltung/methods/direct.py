@@ -70,7 +70,8 @@ class Direct(Method):
         buffers, kernel, tables, items = _Buffers(problem, loops.zero[0]), loops.kernel, loops.tables, loops.items
         shape, dtype = problem.out_shape, np.dtype(problem.compute_dtype)
 
-        def call(x: np.ndarray, k: np.ndarray) -> np.ndarray:
+        # The closure holds the loops, whose tables the kernel reads by address.
+        def call(x: np.ndarray, k: np.ndarray, _alive: Any = loops) -> np.ndarray:
             buffers.inside[...] = x
             buffers.taps[...] = k
             y = np.empty(shape, dtype)

@@ -46,7 +46,11 @@ class OneDNN(Method):
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         # Dense kernels work on blocks of 16 channels.
         blocks = -(-s.C // 16) * -(-s.O // 16) * 256 / (s.C * s.O) if dense else 1.0
-        work = blocks * problem.macs * machine.seconds(kind, "float32" if problem.compute_dtype == "float32" else "float64")
+        work = (
+            blocks
+            * problem.macs
+            * machine.seconds(kind, "float32" if problem.compute_dtype == "float32" else "float64")
+        )
         copies = (
             (4.0 if self._channels_last(problem) else 1.0)
             * float(values)

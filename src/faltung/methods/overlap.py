@@ -91,7 +91,9 @@ def group_work(problem: Problem, lengths: tuple[int, ...], cache: int) -> tuple[
     """How much of each kind of work, in the order of RATES, one group of tiles is."""
     s, points, D = problem.sizes, math.prod(lengths), len(lengths)
     both, far = s.C + s.O, 0.0
-    if 128.0 * max(s.C, s.O) * points > 0.75 * cache:  # every pass over the tiles comes from beyond the core's own cache
+    if (
+        128.0 * max(s.C, s.O) * points > 0.75 * cache
+    ):  # every pass over the tiles comes from beyond the core's own cache
         passes = 2 if D > 1 else 2 + 2 * max(0, math.ceil(math.log(points / 256, 4)))
         far = 128.0 * both * points * passes
     vectors = both * points
@@ -129,7 +131,20 @@ def layout_of(problem: Problem, lengths: tuple[int, ...]) -> Layout:
 
     lows = tuple(lo for lo, _ in g.pads)
     return Layout(
-        problem.compute_dtype, s.B, s.N, s.C, s.O, g.n, g.t, g.m, g.stride, g.dilation, lows, lengths, sources, g.fills(0)
+        problem.compute_dtype,
+        s.B,
+        s.N,
+        s.C,
+        s.O,
+        g.n,
+        g.t,
+        g.m,
+        g.stride,
+        g.dilation,
+        lows,
+        lengths,
+        sources,
+        g.fills(0),
     )
 
 

@@ -160,7 +160,10 @@ def texts(transposed: bool, known: tuple, options: tuple, mixed: bool, policy: P
     if policy is not None and not isinstance(policy, Policy):
         raise ArgumentError.of("policy", "a faltung.Policy", repr(policy), "write Policy(only='fft') or the like")
     make = _transposed_problem if transposed else _problem
-    answer = make(*_checked(transposed, known, options[3], mixed), *options).text, (MANY_CALLS if policy is None else policy).text
+    answer = (
+        make(*_checked(transposed, known, options[3], mixed), *options).text,
+        (MANY_CALLS if policy is None else policy).text,
+    )
     with suppress(TypeError):  # a list among the options: stated anew each time
         if len(_texts) >= 4096:
             _texts.clear()

@@ -49,7 +49,7 @@ def this_machine() -> Machine:
     facts = {"threads": available(), "memory": _memory()}
     try:
         tuned = json.loads(profile_path().read_text())
-        if tuned["faltung"] == __version__ and set(_shipped()["rates"]) <= set(tuned["rates"]):
+        if tuned["faltung"] == __version__ and set(shipped()["rates"]) <= set(tuned["rates"]):
             return Machine(tuned["rates"], cache=tuned["cache"], origin=f"measured on {tuned['taken']}", **facts)
         origin = (
             f"shipped defaults (the profile of {profile_path()} is of version {tuned['faltung']}; run faltung tune)"
@@ -58,11 +58,12 @@ def this_machine() -> Machine:
         origin = "shipped defaults (run faltung tune to measure this machine)"
     except (OSError, ValueError, KeyError, TypeError) as error:
         origin = f"shipped defaults ({profile_path()} cannot be read: {error}; run faltung tune)"
-    shipped = _shipped()
-    return Machine(shipped["rates"], cache=shipped["cache"], origin=origin, **facts)
+    default = shipped()
+    return Machine(default["rates"], cache=default["cache"], origin=origin, **facts)
 
 
-def _shipped() -> dict:
+def shipped() -> dict:
+    """The profile that comes with the package."""
     return json.loads(files("faltung.planner").joinpath("profile.json").read_text())
 
 

@@ -4,17 +4,22 @@
 operation's functions in place of the tool's module, so that a plug-in's version, or a wrong one, goes through the same cases.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from faltung.algebras import ALL, Algebra
+from faltung.domains import Boundary
 from faltung.kernels import Kernel
+from faltung.kernels.blocks import contract as blocks_contract
+from faltung.kernels.blocks.layout import Blocks
 from faltung.kernels.convert import contract as convert_contract
 from faltung.kernels.correlate import contract as correlate_contract
 from faltung.kernels.correlate.on_numba import STRIP
 from faltung.kernels.fourier import contract as fourier_contract
+from faltung.kernels.fourier.layout import Layout
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 
@@ -114,6 +119,101 @@ def _rows(
         )
 
 
+# (B, N, C, O), signal, taps, stride, dilation, pads before and behind, boundary: every way through the two tiled kernels.
+TILED = (
+    ((1, 1, 1, 1), (100,), (7,), (1,), (1,), (3, 3), "constant"),
+    ((1, 3, 1, 1), (100,), (7,), (2,), (1,), (6, 3), "reflect"),
+    ((33, 2, 1, 1), (50,), (5,), (2,), (2,), (2, 2), "wrap"),
+    ((20, 1, 1, 3), (50,), (5,), (1,), (2,), (9, 0), "edge"),
+    ((2, 2, 3, 5), (50,), (4,), (3,), (1,), (-2, 2), "constant"),
+    ((1, 2, 3, 9), (20, 21), (5, 3), (1, 2), (1, 1), (2, 1), "symmetric"),
+    ((1, 1, 1, 1), (40, 150), (7, 3), (2, 1), (1, 1), (2, 2), "constant"),
+    ((1, 1, 2, 1), (40, 41), (7, 3), (1, 1), (2, 1), (3, 2), "reflect"),
+    ((1, 1, 2, 1), (40, 41), (3, 3), (3, 1), (2, 1), (3, 2), "wrap"),
+    ((1, 1, 1, 17), (9, 33), (1, 1), (1, 1), (1, 1), (0, 0), "constant"),
+    ((2, 1, 2, 3), (12, 13, 14), (3, 3, 2), (1, 2, 1), (1, 1, 2), (2, 1), "edge"),
+    ((3, 1, 1, 1), (6, 7, 8, 5), (3, 3, 2, 2), (1, 1, 1, 1), (1, 1, 1, 1), (1, 1), "symmetric"),
+)
+CACHES = (1 << 20, 1 << 12)  # one in which a signal fits and one in which it does not
+
+
+def check_blocks(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
+    """The block kernel of every algebra that has vectors."""
+    cases = 0
+    for algebra in algebras:
+        for dtype in computed(algebra) if algebra.vector_add else []:
+            for case in TILED:
+                random, cache = np.random.default_rng(seed + cases), CACHES[cases % 2]
+                (B, N, C, O), k, x, common, extended = _tiled(random, case, dtype, flat=True)
+                zero = algebra.zero(np.dtype(dtype))
+                common["fills"] = (zero,) * len(common["n"])
+                layout = Blocks(algebra, dtype, B, N, C, O, **common, cache=cache)
+                layout.__dict__["_work"] = tool.blocks(dtype, algebra, *layout.shape)
+                y = layout.correlate(x, layout.packed(k), 1 + cases % 2)
+                wanted = blocks_contract.blocks(
+                    extended(layout.extension), k, layout.m, layout.stride, layout.dilation, algebra
+                )
+                taps = C * math.prod(layout.t)
+                near = (
+                    0.0 if algebra.exact else 8 * ROUNDOFF[dtype] * taps * float(np.abs(x).max() * np.abs(k).max() + 1)
+                )
+                _compare(y, wanted, near, f"blocks {layout.shape} of {algebra.name} in {dtype}, {case}")
+                cases += 1
+    return cases
+
+
+def check_tiles(tool: Any, seed: int = 0) -> int:
+    """Overlap-save in lanes: filters and tiles together."""
+    cases = 0
+    for dtype in ("float32", "float64", "complex64", "complex128"):
+        for case in TILED:
+            random = np.random.default_rng(seed + cases)
+            (B, N, C, O), k, x, common, extended = _tiled(random, case, dtype, flat=False)
+            reach = [(t - 1) * d + 1 for t, d in zip(common["t"], common["dilation"], strict=True)]
+            lengths = tuple(next(f for f in (4, 6, 8, 12, 16, 24, 32, 48, 64) if f > r) for r in reach)
+            layout = Layout(dtype, B, N, C, O, **common, lengths=lengths)
+            layout.__dict__["_tiles"], layout.__dict__["_filters"] = tool.tiles(layout.real), tool.filters(layout.real)
+            y = layout.convolve(x, layout.spectra(k, 2), 1 + cases % 2)
+            wanted = fourier_contract.tiles(extended(layout.extension), k, layout.m, layout.stride, layout.dilation)
+            near = 64 * ROUNDOFF[dtype] * C * float(np.abs(k).sum() * np.abs(x).max())
+            _compare(y, wanted, near, f"tiles of {lengths} in {dtype}, {case}")
+            cases += 1
+    return cases
+
+
+def _tiled(random: np.random.Generator, case: tuple, dtype: str, flat: bool) -> tuple:
+    """Sizes, filters, signal, what the layouts share, and a function from an extension to the extended signal."""
+    (B, N, C, O), n, t, stride, dilation, (lo, hi), kind = case
+    x, k = _data(random, (B, N, C, *n), dtype), _data(random, (B, O, C, *t), dtype)
+    if flat and len(n) == 1:
+        n, t, stride, dilation = (1, *n), (1, *t), (1, *stride), (1, *dilation)
+        x, k = x[:, :, :, None], k[:, :, :, None]
+        los, his = (0, lo), (0, hi)
+    else:
+        los, his = (lo,) * len(n), (hi,) * len(n)
+    m = tuple(
+        (size + a + b - (taps - 1) * d - 1) // s + 1
+        for size, a, b, taps, d, s in zip(n, los, his, t, dilation, stride, strict=True)
+    )
+    boundary = Boundary(kind)
+
+    def sources(axis: int, first: int, stop: int) -> np.ndarray:
+        return boundary.sources(n[axis], -first, stop - n[axis])
+
+    fills = (0.0,) * len(n)
+    common = {
+        "n": n,
+        "t": t,
+        "m": m,
+        "stride": stride,
+        "dilation": dilation,
+        "lo": los,
+        "sources": sources,
+        "fills": fills,
+    }
+    return (B, N, C, O), k, x, common, lambda extension: extension.of(x)
+
+
 def check_running(tool: Any, seed: int = 0) -> int:
     """The running sum in every dtype that the method of that name uses."""
     cases = 0
@@ -207,6 +307,8 @@ def check_rounded(tool: Any, seed: int = 0) -> int:
 
 CHECKS: dict[str, Callable[..., int]] = {
     "rows": check_rows,
+    "blocks": check_blocks,
+    "tiles": check_tiles,
     "running": check_running,
     "rounded": check_rounded,
     "fourier": check_fourier,

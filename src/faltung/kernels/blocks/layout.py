@@ -63,15 +63,17 @@ class Blocks:
         """Rows and vectors of a block, and whether its rows are outputs: whatever needs the fewest loads a product."""
         longest = max(length for _, length in self.chain[2])
         rows = min(4, longest, max(1, self.m[-2] // self.chain[0]))
+        rows = rows if rows > 2 else 1
         by_output = self.O >= 4 > rows * longest / (longest + rows - 1)
-        rows = 4 if by_output else rows
         width = lanes(self.dtype)
-        most = (8 if rows == 1 else 4) if width * np.dtype(self.dtype).itemsize == 64 else (4 if rows == 1 else 2)
-        need = -(-self.m[-1] // width)
+        need, registers = -(-self.m[-1] // width), 4 if width * np.dtype(self.dtype).itemsize == 64 else 2
         # Few shapes, because each is a kernel of its own; narrow ones leave the processor waiting for its own sums.
-        choices = [v for v in ((1, 8) if rows == 1 else (1, 2, 4)) if v <= most] + [most] * (rows == 1)
+        choices = (1, registers) if not by_output else (1, 2, registers) if self.O >= 8 else (2, registers)
+        choices = (1, 2 * registers) if rows == 1 and not by_output else choices
         vectors = min(choices, key=lambda v: -(-need // v) * v * (1 + 1 / v))
-        return (8 if by_output and vectors < 4 <= most and self.O >= 8 else rows), vectors, by_output
+        if by_output:
+            rows = 8 if self.O >= 8 and vectors < registers else 4
+        return rows, vectors, by_output
 
     @cached_property
     def tile(self) -> tuple[int, ...]:
@@ -80,7 +82,11 @@ class Blocks:
         item = np.dtype(self.dtype).itemsize
 
         def held() -> int:
-            return self.C * item * math.prod((b - 1) * s + r for b, s, r in zip(block, self.stride, self.reach, strict=True))
+            return (
+                self.C
+                * item
+                * math.prod((b - 1) * s + r for b, s, r in zip(block, self.stride, self.reach, strict=True))
+            )
 
         def count() -> int:
             return self.B * self.N * math.prod(-(-m // b) for m, b in zip(self.m, block, strict=True))
@@ -117,7 +123,7 @@ class Blocks:
     @cached_property
     def _pitch(self) -> tuple[int, int]:
         """Values between rows of the signal in working memory, and between the phases within a row."""
-        rows, vectors, _ = self.shape
+        _, vectors, _ = self.shape
         width = lanes(self.dtype)
         wide = width * vectors
         phase = -(-self.tile[-1] // wide) * wide + -(-self.reach[-1] // self.stride[-1]) + 1
@@ -167,9 +173,7 @@ class Blocks:
 
         The last tile along an axis ends with the axis and may repeat results of the one before: the same bits, written twice.
         """
-        starts = [
-            [min(i, m - b) for i in range(0, m, b)] for m, b in zip(self.m, self.tile, strict=True)
-        ]
+        starts = [[min(i, m - b) for i in range(0, m, b)] for m, b in zip(self.m, self.tile, strict=True)]
         out = []
         for start in itertools.product(*starts):
             result = 0

@@ -61,7 +61,9 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
                         to[put + phase * s[PHASE] + j] = temp[phase + j * stride]
             put += s[PITCH]
 
-    def blocks(x, k, y, buf, temp, zero, tables, fills, s, e, chain, tap, origin, row, block_at, y_at, temp_at, first, last):
+    def blocks(
+        x, k, y, buf, temp, zero, tables, fills, s, e, chain, tap, origin, row, block_at, y_at, temp_at, first, last
+    ):
         O, parts, length = s[OUTPUTS], (s[OUTPUTS] + s[SHARE] - 1) // s[SHARE], s[LENGTH]
         for item in range(first, last):
             tile, rest = item // parts % s[TILES], item // parts // s[TILES]
@@ -103,7 +105,9 @@ def _block_source(rows: int, outputs: bool) -> str:
 
     def taps(depth: int, step: str, row: str, tap: str, between: str = "-TAP") -> None:
         lines.append("    " * depth + "for u in range(U):")
-        lines.append("    " * depth + f"    a = {step}(a, x, xc + ({row}) * ROW + tap[u], k, kc + ({tap}) * TAP + u, {between})")
+        lines.append(
+            "    " * depth + f"    a = {step}(a, x, xc + ({row}) * ROW + tap[u], k, kc + ({tap}) * TAP + u, {between})"
+        )
 
     if outputs:
         lines.append("        for t in range(length):")
@@ -126,6 +130,8 @@ def _block_source(rows: int, outputs: bool) -> str:
 
 def key(dtype: str, algebra: Algebra, rows: int, vectors: int, outputs: bool) -> tuple:
     """What `native.load` takes for one shape of blocks."""
+    if dtype == "uint64" and not algebra.ordered:  # sums and products wrap alike: one kernel for both
+        dtype = "int64"
     name = f"blocks-{algebra.name}-{dtype}-{rows}x{vectors}{'o' if outputs else ''}"
     return name, build, dtype, algebra.vector_add, algebra.vector_mul, rows, vectors, outputs, native.lanes(dtype)
 

@@ -105,7 +105,7 @@ class Layout:
         return np.concatenate(w).view(np.float64).astype(self.real)
 
     @cached_property
-    def _memory(self) -> tuple[int, int, int, int, int]:
+    def _memory(self) -> tuple[int, ...]:
         """Working memory of one thread in bytes, part by part: tiles, a line, rows, their addresses, origins of the tiles."""
         item, width = np.dtype(self.real).itemsize, lanes(self.real)
         tile = max(self.C, self.O) * self.lengths[0] * self.steps[0]
@@ -124,7 +124,7 @@ class Layout:
         points, width = math.prod(self.lengths), lanes(self.real)
         many = groups * 2 * width if wide else self.B * self.O * self.C * 2
         out = np.empty(many * points, self.real)
-        work, sizes = kernel.filters(self.real), self._sizes.ctypes.data
+        work, sizes = self._filters, self._sizes.ctypes.data
         at, to, w = k.ctypes.data, out.ctypes.data, self._twiddles.ctypes.data
 
         def task(first: int, last: int) -> None:
@@ -139,7 +139,7 @@ class Layout:
         item = np.dtype(self.real).itemsize
         if not x.flags.aligned or any(step % item for step in x.strides):
             x = np.ascontiguousarray(x)
-        work, tables, memory = kernel.tiles(self.real), self._fixed(x.strides), self._memory
+        work, tables, memory = self._tiles, self._fixed(x.strides), self._memory
         at = address(x), address(spectra), address(y)
 
         def task(first: int, last: int) -> None:
@@ -148,6 +148,14 @@ class Layout:
 
         spread(task, self.groups[1], threads)
         return y
+
+    @cached_property
+    def _tiles(self) -> Callable:
+        return kernel.tiles(self.real)
+
+    @cached_property
+    def _filters(self) -> Callable:
+        return kernel.filters(self.real)
 
     @cached_property
     def _known(self) -> dict:

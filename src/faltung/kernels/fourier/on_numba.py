@@ -15,7 +15,9 @@ from faltung.kernels import extend, native
 from faltung.kernels.fourier.butterflies import transforms
 
 # Places in the array of sizes; what belongs to an axis stands HEAD + AXIS·axis further on.
-(DIMS, PAIRED, WIDE, SAMPLES, CHANNELS, OUTPUTS, PAIRS, GROUPS, BATCH, X_B, X_N, X_C, ELEMENT, COLUMNS, HEAD) = range(15)
+(DIMS, PAIRED, WIDE, SAMPLES, CHANNELS, OUTPUTS, PAIRS, GROUPS, BATCH, X_B, X_N, X_C, ELEMENT, COLUMNS, HEAD) = range(
+    15
+)
 (F, VALID, COUNT, M, STRIDE, W_AT, STEP, TAPS, DILATION, AXIS) = range(10)
 
 
