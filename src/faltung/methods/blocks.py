@@ -104,9 +104,9 @@ def _layout(problem: Problem, cache: int) -> Blocks:
         return (filler, *values) if flat else values
 
     return Blocks(
-        problem.over, problem.compute_dtype, s.B, s.N, s.C, s.O, with_row(g.n, 1), with_row(g.t, 1), with_row(g.m, 1),
+        problem.compute_dtype, s.B, s.N, s.C, s.O, with_row(g.n, 1), with_row(g.t, 1), with_row(g.m, 1),
         with_row(g.stride, 1), with_row(g.dilation, 1), with_row(tuple(lo for lo, _ in g.pads), 0), sources,
-        with_row(g.fills(zero), zero), cache,
+        with_row(g.fills(zero), zero), problem.over, cache,
     )  # fmt: skip
 
 

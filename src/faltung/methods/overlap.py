@@ -131,21 +131,8 @@ def layout_of(problem: Problem, lengths: tuple[int, ...]) -> Layout:
 
     lows = tuple(lo for lo, _ in g.pads)
     return Layout(
-        problem.compute_dtype,
-        s.B,
-        s.N,
-        s.C,
-        s.O,
-        g.n,
-        g.t,
-        g.m,
-        g.stride,
-        g.dilation,
-        lows,
-        lengths,
-        sources,
-        g.fills(0),
-    )
+        problem.compute_dtype, s.B, s.N, s.C, s.O, g.n, g.t, g.m, g.stride, g.dilation, lows, sources, g.fills(0), lengths
+    )  # fmt: skip
 
 
 OVERLAP = Overlap()

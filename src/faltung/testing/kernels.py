@@ -147,7 +147,7 @@ def check_blocks(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) 
                 (B, N, C, O), k, x, common, extended = _tiled(random, case, dtype, flat=True)
                 zero = algebra.zero(np.dtype(dtype))
                 common["fills"] = (zero,) * len(common["n"])
-                layout = Blocks(algebra, dtype, B, N, C, O, **common, cache=cache)
+                layout = Blocks(dtype, B, N, C, O, **common, algebra=algebra, cache=cache)
                 layout.__dict__["_work"] = tool.blocks(dtype, algebra, *layout.shape)
                 y = layout.correlate(x, layout.packed(k), 1 + cases % 2)
                 wanted = blocks_contract.blocks(

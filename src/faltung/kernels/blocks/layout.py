@@ -10,7 +10,7 @@ import numpy as np
 
 from faltung.algebras import Algebra
 from faltung.kernels.blocks import on_numba as kernel
-from faltung.kernels.extend import Extension
+from faltung.kernels.correlation import Correlation
 from faltung.kernels.native import address, lanes
 from faltung.kernels.threads import scratch, spread
 
@@ -19,32 +19,11 @@ PIECE = 1 << 17  # products below which a piece is not cut further
 
 
 @dataclass(frozen=True, eq=False)
-class Blocks:
-    """Correlation of signals (B, N, C, *n) with filters (B, O, C, *t) into (B, N, O, *m), two axes or more.
-
-    The extended signal starts `lo` positions before the signal; `sources` and `fills` say what stands there, see `Extension`.
-    Tiles are chosen to stay within `cache` bytes.
-    """
+class Blocks(Correlation):
+    """The correlation along two axes or more, in any algebra with vectors, by tiles that stay within `cache` bytes."""
 
     algebra: Algebra
-    dtype: str
-    B: int
-    N: int
-    C: int
-    O: int
-    n: tuple[int, ...]
-    t: tuple[int, ...]
-    m: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    lo: tuple[int, ...]
-    sources: Callable[[int, int, int], np.ndarray]
-    fills: tuple
     cache: int
-
-    @cached_property
-    def reach(self) -> tuple[int, ...]:
-        return tuple((t - 1) * d + 1 for t, d in zip(self.t, self.dilation, strict=True))
 
     @cached_property
     def chain(self) -> tuple[int, int, list[tuple[int, int]]]:
@@ -214,9 +193,8 @@ class Blocks:
         return sum(a.nbytes for a in self._arrays) + self.extension.table_bytes
 
     @cached_property
-    def extension(self) -> Extension:
-        whole = tuple((m - 1) * s + r for m, s, r in zip(self.m, self.stride, self.reach, strict=True))
-        return Extension(self.n, self.lo, whole, self.sources, self.fills)
+    def whole(self) -> tuple[int, ...]:
+        return tuple((m - 1) * s + r for m, s, r in zip(self.m, self.stride, self.reach, strict=True))
 
     @cached_property
     def _constants(self) -> tuple[np.ndarray, np.ndarray]:
@@ -232,9 +210,8 @@ class Blocks:
     def correlate(self, x: np.ndarray, k: np.ndarray, threads: int) -> np.ndarray:
         """The result for the canonical signal x, strides as they come, and filters as `packed` returns them."""
         y = np.empty((self.B, self.N, self.O, *self.m), self.dtype)
-        if not x.flags.aligned or any(step % y.itemsize for step in x.strides):
-            x = np.ascontiguousarray(x)
-        work, tables, memory, (signal, _) = self._work, self._fixed(x.strides), self.thread_bytes, self._memory
+        x = self.readable(x)
+        work, tables, memory, (signal, _) = self._work, self.fixed(x.strides), self.thread_bytes, self._memory
         at = address(x), address(k), address(y)
 
         def task(first: int, last: int) -> None:
@@ -248,20 +225,9 @@ class Blocks:
     def _work(self) -> Callable:
         return kernel.blocks(self.dtype, self.algebra, *self.shape)
 
-    @cached_property
-    def _known(self) -> dict:
-        return {}
-
-    def _fixed(self, strides: tuple[int, ...]) -> tuple[tuple[int, ...], list]:
-        """Addresses of all that does not change between calls with such strides, and the arrays behind them."""
-        if strides not in self._known:
-            if len(self._known) > 64:
-                self._known.clear()
-            steps = [step // np.dtype(self.dtype).itemsize for step in strides]
-            sizes, *tables = self._arrays
-            sizes = sizes.copy()
-            sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = steps[:3]
-            zero, fills = self._constants
-            arrays = [zero, self.extension.tables, fills, sizes, self.extension.axes(steps[3:]), *tables]
-            self._known[strides] = tuple(map(address, arrays)), arrays
-        return self._known[strides]
+    def tables(self, steps: list[int]) -> list[np.ndarray]:
+        sizes, *tables = self._arrays
+        sizes = sizes.copy()
+        sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = steps[:3]
+        zero, fills = self._constants
+        return [zero, self.extension.tables, fills, sizes, self.extension.axes(steps[3:]), *tables]

@@ -8,39 +8,17 @@ from itertools import accumulate
 
 import numpy as np
 
-from faltung.kernels.extend import Extension
+from faltung.kernels.correlation import Correlation
 from faltung.kernels.fourier import on_numba as kernel
 from faltung.kernels.native import address, lanes
 from faltung.kernels.threads import scratch, spread
 
 
 @dataclass(frozen=True, eq=False)
-class Layout:
-    """Correlation of signals (B, N, C, *n) with filters (B, O, C, *t) into (B, N, O, *m), by tiles of `lengths` points.
+class Layout(Correlation):
+    """The correlation by tiles of `lengths` points."""
 
-    The extended signal starts `lo` positions before the signal (behind its start where negative) and reaches to the end of the
-    last tile; `sources` and `fills` say what stands there, see `Extension`.
-    """
-
-    dtype: str
-    B: int
-    N: int
-    C: int
-    O: int
-    n: tuple[int, ...]
-    t: tuple[int, ...]
-    m: tuple[int, ...]
-    stride: tuple[int, ...]
-    dilation: tuple[int, ...]
-    lo: tuple[int, ...]
     lengths: tuple[int, ...]
-    sources: Callable[[int, int, int], np.ndarray]
-    fills: tuple[complex, ...]
-
-    @cached_property
-    def real(self) -> str:
-        """The dtype of real and imaginary parts."""
-        return {"complex64": "float32", "complex128": "float64"}.get(self.dtype, self.dtype)
 
     @cached_property
     def groups(self) -> tuple[bool, int, int]:
@@ -50,8 +28,7 @@ class Layout:
     @cached_property
     def valid(self) -> tuple[int, ...]:
         """Results of one tile that no wrap-around touched."""
-        reach = ((t - 1) * d + 1 for t, d in zip(self.t, self.dilation, strict=True))
-        return tuple(f - r + 1 for f, r in zip(self.lengths, reach, strict=True))
+        return tuple(f - r + 1 for f, r in zip(self.lengths, self.reach, strict=True))
 
     @cached_property
     def counts(self) -> tuple[int, ...]:
@@ -94,9 +71,8 @@ class Layout:
         return s
 
     @cached_property
-    def extension(self) -> Extension:
-        whole = tuple((q - 1) * v + f for f, v, q in zip(self.lengths, self.valid, self.counts, strict=True))
-        return Extension(self.n, self.lo, whole, self.sources, self.fills)
+    def whole(self) -> tuple[int, ...]:
+        return tuple((q - 1) * v + f for f, v, q in zip(self.lengths, self.valid, self.counts, strict=True))
 
     @cached_property
     def _twiddles(self) -> np.ndarray:
@@ -136,10 +112,8 @@ class Layout:
     def convolve(self, x: np.ndarray, spectra: np.ndarray, threads: int) -> np.ndarray:
         """All tiles of the canonical signal x, strides as they come."""
         y = np.empty((self.B, self.N, self.O, *self.m), self.dtype)
-        item = np.dtype(self.real).itemsize
-        if not x.flags.aligned or any(step % item for step in x.strides):
-            x = np.ascontiguousarray(x)
-        work, tables, memory = self._tiles, self._fixed(x.strides), self._memory
+        x = self.readable(x)
+        work, tables, memory = self._tiles, self.fixed(x.strides), self._memory
         at = address(x), address(spectra), address(y)
 
         def task(first: int, last: int) -> None:
@@ -157,22 +131,11 @@ class Layout:
     def _filters(self) -> Callable:
         return kernel.filters(self.real)
 
-    @cached_property
-    def _known(self) -> dict:
-        return {}
-
-    def _fixed(self, strides: tuple[int, ...]) -> tuple[tuple[int, ...], list]:
-        """Addresses of all that does not change between calls with such strides, and the arrays behind them."""
-        if strides not in self._known:
-            if len(self._known) > 64:
-                self._known.clear()
-            steps = [step // np.dtype(self.real).itemsize for step in strides]
-            sizes = self._sizes.copy()
-            sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = steps[:3]
-            fills = np.array([[v.real, v.imag] for v in map(complex, self.fills)], self.real)
-            arrays = [self._twiddles, self.extension.tables, fills, sizes, self.extension.axes(steps[3:])]
-            self._known[strides] = tuple(map(address, arrays)), arrays
-        return self._known[strides]
+    def tables(self, steps: list[int]) -> list[np.ndarray]:
+        sizes = self._sizes.copy()
+        sizes[[kernel.X_B, kernel.X_N, kernel.X_C]] = steps[:3]
+        fills = np.array([[v.real, v.imag] for v in map(complex, self.fills)], self.real)
+        return [self._twiddles, self.extension.tables, fills, sizes, self.extension.axes(steps[3:])]
 
 
 def counts_of(m: tuple[int, ...], stride: tuple[int, ...], valid: tuple[int, ...]) -> tuple[int, ...]:
