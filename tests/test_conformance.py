@@ -1,6 +1,7 @@
 """Every method on every problem that it accepts, against the definition: values, bits, inputs, memory, NaN; gradients too."""
 
 from collections import Counter
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -52,6 +53,32 @@ def test_chosen_plans_equal_the_definition_whatever_the_filter(chunk):
             assert differs(problem, chosen(**given), given, chosen.error) is None, (
                 f"{problem.text} seed {seed}, {filters}"
             )
+
+
+@pytest.mark.parametrize(
+    ("method", "algebra"), [("passes", "real"), ("window", "real"), ("window", "integer"), ("window", "max-plus")]
+)
+def test_passes_within_tiles(method, algebra):
+    verdicts = Counter()
+    for seed in range(150):
+        problem = draw(seed, host="numpy", algebra=algebra, unknown="out", pattern=PATTERNS[0], ndim=2 + seed % 3)
+        verdicts[
+            check(
+                replace(problem, stride=(1,) * problem.grid.ndim, dilation=(1,) * problem.grid.ndim), method, seed=seed
+            )
+        ] += 1
+    assert verdicts["right"] >= 50, verdicts
+
+
+def test_passes_split_any_filter_when_asked_and_windows_refuse_it():
+    verdicts = Counter()
+    for seed in range(100):
+        problem = draw(seed, host="numpy", algebra="real", unknown="out", pattern=PATTERNS[0], ndim=2)
+        problem = replace(problem, stride=(1, 1), dilation=(1, 1))
+        verdicts["passes", check(problem, "passes", seed=seed, filters="normal")] += 1
+        verdicts["window", check(problem, "window", seed=seed, filters="normal")] += 1
+    assert verdicts["passes", "right"] >= 30, verdicts
+    assert verdicts["window", "unfit"] >= 10, verdicts
 
 
 def test_running_sums_refuse_other_filters():

@@ -340,6 +340,11 @@ def blocks_of_another_algebra(dtype, algebra, *shape):
     return TOOLS["blocks"].blocks(dtype, other if algebra.name == "real" else algebra, *shape)
 
 
+def passes_of_another_algebra(dtype, algebra):
+    other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
+    return TOOLS["passes"].passes(dtype, other if algebra.name == "real" else algebra)
+
+
 def idle_tiles(dtype):
     """Leaves the last group of tiles to others."""
     right = TOOLS["tiles"].tiles(dtype)
@@ -358,6 +363,7 @@ WRONG_KERNELS = [
     ("rows", {"rows": lazy_rows}),
     ("blocks", {"blocks": late_blocks}),
     ("blocks", {"blocks": blocks_of_another_algebra}),
+    ("passes", {"passes": passes_of_another_algebra}),
     ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
     ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),
     ("running", {"running": wrong_running}),

@@ -45,6 +45,13 @@ ALL: tuple[Kernel, ...] = (
         "blocks",
     ),
     Kernel(
+        "passes",
+        "numba",
+        "rows of taps, or windows by doubling, along one axis after the other within a tile of the cache",
+        "Treitel and Shanks (1971); Pecht (1985)",
+        "passes",
+    ),
+    Kernel(
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(

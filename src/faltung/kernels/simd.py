@@ -180,14 +180,28 @@ class _TileModel(models.PrimitiveModel):
 def combine(builder: Any, dtype: str, operation: str, a: Any, b: Any) -> Any:
     """`add`, `mul` or `larger` (a where it is larger or a NaN, else b) of two vectors; products and sums may fuse."""
     if operation == "larger":
-        if dtype.startswith("f"):
-            wins = builder.or_(builder.fcmp_ordered(">", a, b), builder.fcmp_unordered("uno", a, a))
-        else:
-            wins = (builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", a, b)
-        return builder.select(wins, a, b)
+        if dtype.startswith("f"):  # the inner choice is the processor's own maximum, which loses a NaN in a
+            larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)
+            return builder.select(builder.fcmp_unordered("uno", a, a), a, larger)
+        return builder.select((builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", a, b), a, b)
     if dtype.startswith("f"):
         return getattr(builder, f"f{operation}")(a, b, flags=("contract",))
     return getattr(builder, operation)(a, b)
+
+
+@lru_cache(maxsize=64)
+def combiner(dtype: str, width: int, operation: str) -> Any:
+    """One operation of `combine` as a function of two vectors."""
+    vector = Vector(dtype, width)
+
+    @intrinsic
+    def apply(typingctx, a, b):
+        def generate(context, builder, sig, args):
+            return combine(builder, dtype, operation, *args)
+
+        return vector(vector, vector), generate
+
+    return apply
 
 
 @lru_cache(maxsize=64)

@@ -10,6 +10,7 @@ from faltung.methods.gemm import GEMM
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
+from faltung.methods.passes import PASSES, WINDOW
 from faltung.methods.running import RUNNING
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
@@ -19,7 +20,9 @@ ALL: tuple[Method, ...] = (
     DEFINITION,
     DIRECT,
     BLOCKS,
+    PASSES,
     SEPARABLE,
+    WINDOW,
     RUNNING,
     GEMM,
     WINOGRAD,

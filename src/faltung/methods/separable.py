@@ -91,9 +91,7 @@ class Separable(Method):
         allowed = max(context.tolerance - self.error(problem), 0.0) / 4 if context.tolerance else 0.0
         allowed = min(allowed, 32 * ROUNDOFF[problem.compute_dtype])
         budget = context.budget
-        splits = [
-            _split(filter_.astype(wide), allowed * float(np.abs(filter_).sum()), budget) for filter_ in k[:, 0, 0]
-        ]
+        splits = [rank_one_terms(f.astype(wide), allowed * float(np.abs(f).sum()), budget) for f in k[:, 0, 0]]
         if any(s is None for s in splits):
             return None
         rank = max(len(s) for s in splits if s is not None)
@@ -122,7 +120,7 @@ class Separable(Method):
         return total
 
 
-def _split(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarray]] | None:
+def rank_one_terms(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarray]] | None:
     """Factors of at most `budget` rank-one terms whose sum differs from k by at most `cut` in the 1-norm; None if it takes more."""
     if not np.isfinite(k).all():
         return None
@@ -136,7 +134,7 @@ def _split(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarray]] | N
         return None
     terms: list[list[np.ndarray]] = []
     for r in range(rank):
-        rest = _split((values[r] * right[r]).reshape(k.shape[1:]), cut / rank, budget)
+        rest = rank_one_terms((values[r] * right[r]).reshape(k.shape[1:]), cut / rank, budget)
         if rest is None:
             return None
         terms += [[left[:, r], *factors] for factors in rest]

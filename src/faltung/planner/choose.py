@@ -42,14 +42,18 @@ def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
         )
     candidates = tuple(_weigh(method, problem, policy, on, tolerance, budget) for method in methods.ALL)
     fit = [c for c in candidates if c.refusal is None]
-    general = sorted((c for c in fit if not c.method.structured), key=lambda c: c.cost + c.compile / policy.calls)
+
+    def total(c: Candidate) -> float:
+        return c.cost + c.compile / policy.calls
+
+    general = sorted((c for c in fit if not c.method.structured), key=total)
     known = wisdom.best(problem, on)
     chosen = next((c for c in general if c.method.name == known), general[0] if general else None)
-    limit = chosen.cost * WORTH_LOOKING if chosen else float("inf")
+    limit = total(chosen) * WORTH_LOOKING if chosen else float("inf")
     structured = []
-    for c in sorted((c for c in fit if c.method.structured and c.cost < limit), key=lambda c: c.cost):
-        parts = sum(p.cost for p in c.parts)
-        rank = int((limit - (c.cost - parts)) / parts) if parts and chosen else 64 if parts else 1
+    for c in sorted((c for c in fit if c.method.structured and total(c) < limit), key=total):
+        each = sum(p.cost for p in c.parts) or c.cost
+        rank = int((limit - c.cost + each) / each) if chosen else 64
         structured.append(replace(c, budget=max(1, min(rank, 64))))
     if chosen is None and not structured:
         raise _nothing_fits(problem, policy, candidates, budget)
@@ -87,7 +91,7 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
         parts = tuple(_planned(part, inner, on) for part in method.parts(problem))
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")
-    cost = method.cost(problem, on) + sum(p.cost for p in parts)
+    cost = method.cost(problem, on) + (sum(p.cost for p in parts) if parts else crossing(method, problem, on))
     bound = method.error(problem) + sum(p.error for p in parts)
     scratch = method.scratch(problem, on) + _copies(problem) + sum(p.scratch for p in parts)
     if not problem.over.exact and not problem.over.ordered and bound > tolerance:
@@ -107,6 +111,11 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
     missing = [key for key in method.kernels(problem, on) if not native.ready(*key)]
     first = sum(on.seconds(f"compile.{key[0].partition('-')[0]}") for key in missing)
     return Candidate(method, None, cost, bound, scratch, parts, compile=first + sum(p.first for p in parts))
+
+
+def crossing(method: Method, problem: Problem, on: Machine) -> float:
+    """Seconds in which the result crosses memory, once more where it is looked through for what is not finite."""
+    return (1 + method.spreads) * _result(problem) * on.seconds("copy")
 
 
 def _result(problem: Problem) -> int:

@@ -22,11 +22,12 @@ from faltung.kernels import native
 from faltung.kernels.blocks.on_numba import key as blocks_key
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
+from faltung.kernels.passes.on_numba import key as passes_key
 from faltung.kernels.threads import spread
 from faltung.methods import overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
-from faltung.planner.choose import plan_problem
+from faltung.planner.choose import crossing, plan_problem
 from faltung.planner.policy import Policy
 from faltung.problem import Problem
 from faltung.version import __version__
@@ -59,6 +60,7 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [("call.blocks", "blocks", _line(plain, "16x16", "3x3", "float32", 1))]
     steps += [("call.overlap", "overlap", _line(plain, "100", "20", "float32"))]
     steps += [("running.row", "running", _line(batch, "512x4096", "31", "float32"))]
+    steps += [(f"passes.sum.{t}", "window", _line(plain, "2048x2048", "31x31", t, 15)) for t in REALS]
     steps += [("running.column", "running", _line(plain, "2048x2048", "31x31", "float32"))]
     steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
     steps += [("pass.segments", "segments", _line(plain, "512x512", "15x15", "float32"))]
@@ -143,7 +145,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     shapes = [(1, v, False) for v in (1, 2 * wide)] + [(rows, v, False) for rows in (3, 4) for v in (1, wide)]
     shapes += [(4, v, True) for v in sorted({2, wide})] + [(8, v, True) for v in (1, 2) if v < wide]
     keys = [blocks_key(dtype, REAL, *shape) for dtype in REALS for shape in shapes]
-    keys += [key for dtype in REALS for key in tile_keys(dtype)]
+    keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL))]
     for number, key in enumerate(keys):
         if progress is not None:
             progress(0.5 * number / len(keys), f"compiling {key[0]}")
@@ -158,7 +160,8 @@ def _solve(rates: dict[str, float], rate: str, method: methods.Method, problem: 
     seconds, here = seconds_of(problem, Policy(only=(method.name,))), machines.this_machine()
 
     def cost(value: float) -> float:
-        return method.cost(problem, replace(here, rates={**rates, rate: value}))
+        on = replace(here, rates={**rates, rate: value})
+        return method.cost(problem, on) + (0.0 if method.parts(problem) else crossing(method, problem, on))
 
     fixed, slope = cost(0.0), cost(1.0) - cost(0.0)
     # A disturbed measurement must not make a kind of work look free.
@@ -171,7 +174,7 @@ def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
     """Shortest time of a plan on random arrays, the one least disturbed: three calls or more, while they fit the budget."""
     plan = plan_problem(problem, policy)
     operands = {name: _random(problem, name) for name in plan.operands}
-    if policy.only == ("running",):
+    if policy.only in (("running",), ("window",)):
         operands["k"][...] = 1  # a box, or the method would not take it
     plan(**operands)
     times: list[float] = []

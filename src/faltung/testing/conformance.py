@@ -21,7 +21,8 @@ from faltung.problem import ITEMSIZE, Problem
 from faltung.testing.problems import on_host, operands
 
 SLACK = 24 << 10  # bytes of interpreter objects that a call may take beside its arrays
-NEEDS = {"running": "box", "separable": "rank one"}  # the filter that a structured method takes
+# The filter that a structured method takes.
+NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one"}
 _HIGH = {"real": "float64", "max-plus": "float64", "complex": "complex128", "boolean": "bool"}
 _JUDGE = Policy(only=("definition",))
 

@@ -20,6 +20,8 @@ from faltung.kernels.correlate import contract as correlate_contract
 from faltung.kernels.correlate.on_numba import STRIP
 from faltung.kernels.fourier import contract as fourier_contract
 from faltung.kernels.fourier.layout import Layout
+from faltung.kernels.passes import contract as passes_contract
+from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 
@@ -181,6 +183,59 @@ def check_tiles(tool: Any, seed: int = 0) -> int:
     return cases
 
 
+# (B, N), signal, taps, terms (0: a window), pads before and behind, boundary.
+PASSED = (
+    ((1, 1), (40, 100), (5, 7), 1, (2, 3), "constant"),
+    ((2, 3), (40, 100), (5, 7), 3, (2, 3), "reflect"),
+    ((1, 2), (40, 100), (5, 7), 0, (2, 3), "wrap"),
+    ((2, 1), (90, 300), (31, 31), 0, (15, 15), "symmetric"),
+    ((1, 1), (90, 300), (1, 16), 0, (0, 9), "edge"),
+    ((1, 1), (90, 300), (16, 1), 0, (-3, 9), "constant"),
+    ((1, 1), (70, 33), (8, 2), 2, (9, 9), "edge"),
+    ((1, 2), (20, 21, 37), (3, 4, 5), 1, (1, 2), "wrap"),
+    ((1, 1), (20, 21, 37), (3, 4, 5), 0, (4, 0), "reflect"),
+    ((2, 1), (9, 8, 11, 17), (3, 2, 2, 5), 2, (1, 1), "symmetric"),
+)
+
+
+def check_passes(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
+    """The pass kernel of every algebra that has vectors: rows of taps, and windows."""
+    cases = 0
+    for algebra in algebras:
+        for dtype in computed(algebra) if algebra.vector_add else []:
+            for case in PASSED:
+                (B, N), n, t, terms, (lo, hi), kind = case
+                if terms > 1 and algebra.ordered:
+                    continue  # terms are added, which only rings have a use for
+                random, cache = np.random.default_rng(seed + cases), CACHES[cases % 2]
+                x, boundary = _data(random, (B, N, 1, *n), dtype), Boundary(kind)
+                factors = [
+                    [[_data(random, (size,), dtype) for size in t] for _ in range(max(terms, 1))] for _ in range(B)
+                ]
+                if terms == 0:
+                    one = algebra.one(np.dtype(dtype))
+                    for rows in factors:
+                        rows[0] = [np.full_like(r, one if a + 1 < len(t) else r[0]) for a, r in enumerate(rows[0])]
+
+                def sources(axis: int, first: int, stop: int, b: Boundary = boundary, n: tuple = n) -> np.ndarray:
+                    return b.sources(n[axis], -first, stop - n[axis])
+
+                ones, m = (1,) * len(n), tuple(size + lo + hi - taps + 1 for size, taps in zip(n, t, strict=True))
+                fills = (algebra.zero(np.dtype(dtype)),) * len(n)
+                layout = Passes(
+                    dtype, B, N, 1, 1, n, t, m, ones, ones, (lo,) * len(n), sources, fills, algebra, cache, max(terms, 1), not terms
+                )  # fmt: skip
+                layout.__dict__["_work"] = tool.passes(dtype, algebra)
+                k = np.array([[np.concatenate(rows) for rows in terms_] for terms_ in factors], dtype)
+                y = layout.correlate(x, k, 1 + cases % 2)
+                wanted = passes_contract.passes(layout.extension.of(x), factors, m, algebra)
+                top = max(1.0, max(float(np.abs(r).max()) for rows in factors for row in rows for r in row)) ** len(n)
+                near = 0.0 if algebra.exact else 64 * ROUNDOFF[dtype] * math.prod(t) * float(np.abs(x).max() * top + 1)
+                _compare(y, wanted, near, f"passes of {algebra.name} in {dtype}, {case}")
+                cases += 1
+    return cases
+
+
 def _tiled(random: np.random.Generator, case: tuple, dtype: str, flat: bool) -> tuple:
     """Sizes, filters, signal, what the layouts share, and a function from an extension to the extended signal."""
     (B, N, C, O), n, t, stride, dilation, (lo, hi), kind = case
@@ -308,6 +363,7 @@ def check_rounded(tool: Any, seed: int = 0) -> int:
 CHECKS: dict[str, Callable[..., int]] = {
     "rows": check_rows,
     "blocks": check_blocks,
+    "passes": check_passes,
     "tiles": check_tiles,
     "running": check_running,
     "rounded": check_rounded,
@@ -333,7 +389,9 @@ def _compare(came: np.ndarray, wanted: np.ndarray, near: float, what: str) -> No
     if near == 0.0:
         wrong = came != wanted
     else:
-        wrong = (came != wanted) & ~(np.abs(came - wanted) <= near + 2 * ROUNDOFF[str(came.dtype)] * np.abs(wanted))
+        with np.errstate(invalid="ignore"):  # equal infinities have no difference
+            apart = np.abs(came - wanted)
+        wrong = (came != wanted) & ~(apart <= near + 2 * ROUNDOFF[str(came.dtype)] * np.abs(wanted))
     if wrong.any():
         at = np.unravel_index(np.argmax(wrong), wrong.shape)
         raise AssertionError(f"{what}: {came[at]} at {tuple(map(int, at))}, the contract {wanted[at]}")

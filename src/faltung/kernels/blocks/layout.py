@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
+from typing import ClassVar
 
 import numpy as np
 
@@ -24,6 +25,7 @@ class Blocks(Correlation):
 
     algebra: Algebra
     cache: int
+    copies: ClassVar[int] = 2  # how many times a tile's signal must fit into the cache
 
     @cached_property
     def chain(self) -> tuple[int, int, list[tuple[int, int]]]:
@@ -75,7 +77,7 @@ class Blocks(Correlation):
 
         least = [1] * (len(block) - 2) + [rows, 4 * self.shape[1] * lanes(self.dtype)]
         whole = {a for a in range(len(block)) if block[a] <= least[a]}  # axes that are not cut any further
-        while len(whole) < len(block) and (held() > self.cache // 2 or (count() < ITEMS and work() > PIECE)):
+        while len(whole) < len(block) and (held() > self.cache // self.copies or (count() < ITEMS and work() > PIECE)):
             # Cut where tiles are longest beside their halo; short rows cost more than a taller halo.
             gain = [b * s / r for b, s, r in zip(block, self.stride, self.reach, strict=True)]
             gain[-1] /= 8

@@ -27,39 +27,8 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
 
     `add` and `mul` are expressions in the vectors a and b.
     """
-    from faltung.kernels.simd import tiles
-
-    locate, copy_row = extend.readers()
-    jit = native.inner
+    stage, block = stager(), blocker(dtype, add, mul, rows, vectors, outputs, width)
     R, WIDE, ITEM = rows, width * vectors, np.dtype(dtype).itemsize
-    tile_ = tiles(dtype, width, rows, vectors, add, mul)
-    scope = {"start": tile_.start, "write": tile_.write, "step": tile_.step(0, rows)}
-    for i in range(rows):
-        scope |= {f"first{i}": tile_.step(0, i + 1), f"last{i}": tile_.step(i, rows), f"only{i}": tile_.step(i, i + 1)}
-    exec(_block_source(rows, outputs), scope)
-    block = jit(scope["block"])
-
-    @jit
-    def stage(x, at, to, put, temp, o, s, e, tables, fills, origin, row):
-        """Copy the extended signal of one tile and channel, its last axis sorted by the phases of the stride."""
-        z, length, stride = s[Z], s[EXTENT], s[STRIDE]
-        for r in range(s[LINES]):
-            p, edge, constant = at, fills[z], False
-            inner = edge
-            for d in range(z):
-                source = locate(origin[o + d] + row[r * z + d], d, e, tables)
-                if source >= 0:
-                    p += source * e[extend.AXIS * d + extend.STEP]
-                else:
-                    constant, inner = True, fills[d]
-            if stride == 1:
-                copy_row(x, p, to, put, origin[o + z], length, z, e, tables, edge, constant, inner)
-            else:
-                copy_row(x, p, temp, 0, origin[o + z], length, z, e, tables, edge, constant, inner)
-                for phase in range(stride):
-                    for j in range((length - phase + stride - 1) // stride):
-                        to[put + phase * s[PHASE] + j] = temp[phase + j * stride]
-            put += s[PITCH]
 
     def blocks(
         x, k, y, buf, temp, zero, tables, fills, s, e, chain, tap, origin, row, block_at, y_at, temp_at, first, last
@@ -83,7 +52,11 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
                         fits = length - j >= WIDE
                         address = y_at + put * ITEM if fits else temp_at
                         row_at, kr = block_at[3 * i] + j, (b * O + o) * s[FILTER]
-                        block(buf, row_at, k, kr, address, hop if fits else WIDE, good, zero, s, chain, tap)
+                        hop_ = hop if fits else WIDE
+                        block(
+                            buf, row_at, k, kr, address, hop_, good, zero, s[U], s[ROW], s[TAP], s[FILTER], 0, s[CHAINS],
+                            chain, tap,
+                        )  # fmt: skip
                         if not fits:
                             for r in range(good):
                                 for q in range(length - j):
@@ -93,13 +66,53 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
     return blocks, ",".join([*[pointer] * 6, "p:int64", pointer, *["p:int64"] * 7, *"iiii"])
 
 
+def stager() -> Callable:
+    """Compiled `stage(...)`: the extended signal of one tile and channel into working memory."""
+    locate, copy_row = extend.readers()
+
+    @native.inner
+    def stage(x, at, to, put, temp, o, s, e, tables, fills, origin, row):
+        """Copy the extended signal of one tile and channel, its last axis sorted by the phases of the stride."""
+        z, length, stride = s[Z], s[EXTENT], s[STRIDE]
+        for r in range(s[LINES]):
+            p, edge, constant = at, fills[z], False
+            inner = edge
+            for d in range(z):
+                source = locate(origin[o + d] + row[r * z + d], d, e, tables)
+                if source >= 0:
+                    p += source * e[extend.AXIS * d + extend.STEP]
+                else:
+                    constant, inner = True, fills[d]
+            if stride == 1:
+                copy_row(x, p, to, put, origin[o + z], length, z, e, tables, edge, constant, inner)
+            else:
+                copy_row(x, p, temp, 0, origin[o + z], length, z, e, tables, edge, constant, inner)
+                for phase in range(stride):
+                    for j in range((length - phase + stride - 1) // stride):
+                        to[put + phase * s[PHASE] + j] = temp[phase + j * stride]
+            put += s[PITCH]
+
+    return stage
+
+
+def blocker(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool, width: int) -> Callable:
+    """Compiled `block(...)`: one block of results from x[at] on and the filter at k[kr], written to an address."""
+    from faltung.kernels.simd import tiles
+
+    tile = tiles(dtype, width, rows, vectors, add, mul)
+    scope = {"start": tile.start, "write": tile.write, "step": tile.step(0, rows)}
+    for i in range(rows):
+        scope |= {f"first{i}": tile.step(0, i + 1), f"last{i}": tile.step(i, rows), f"only{i}": tile.step(i, i + 1)}
+    exec(_block_source(rows, outputs), scope)
+    return native.inner(scope["block"])
+
+
 def _block_source(rows: int, outputs: bool) -> str:
     """`block` with one loop for every set of rows that meets a row of the signal."""
     lines = [
-        "def block(x, at, k, kr, address, hop, good, zero, s, chain, tap):",
+        "def block(x, at, k, kr, address, hop, good, zero, U, ROW, TAP, FILTER, c0, c1, chain, tap):",
         "    a = start(zero[0])",
-        f"    U, ROW, TAP = s[{U}], s[{ROW}], s[{TAP}]",
-        f"    for c in range(s[{CHAINS}]):",
+        "    for c in range(c0, c1):",
         "        xc, kc, length = at + chain[3 * c], kr + chain[3 * c + 1], chain[3 * c + 2]",
     ]
 
@@ -111,7 +124,7 @@ def _block_source(rows: int, outputs: bool) -> str:
 
     if outputs:
         lines.append("        for t in range(length):")
-        taps(3, "step", "t", "t", f"s[{FILTER}]")
+        taps(3, "step", "t", "t", "FILTER")
     else:
         lines.append(f"        if length >= {rows}:")
         for i in range(rows - 1):
