@@ -1,6 +1,5 @@
 """What the tiled kernels share: one correlation as plain sizes, with a boundary that is read instead of made."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,15 +51,6 @@ class Correlation(ABC):
     @cached_property
     def extension(self) -> Extension:
         return Extension(self.n, self.lo, self.whole, self.sources, self.fills)
-
-    @property
-    def pairs(self) -> int:
-        """Filters of one channel each."""
-        return self.B * self.O * self.C
-
-    @property
-    def taps(self) -> int:
-        return math.prod(self.t)
 
     @abstractmethod
     def tables(self, steps: list[int]) -> list[np.ndarray]:

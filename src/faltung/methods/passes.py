@@ -1,6 +1,7 @@
 """Filters of low rank and boxes, as passes along one axis after the other inside each tile of the cache."""
 
 import math
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
@@ -56,9 +57,9 @@ class Tiled(Method):
         looking = 1e-4 if self.window else 1e-4 + 1e-7 * problem.sizes.B * problem.grid.taps
         return machine.seconds("call.blocks") + looking + work * share
 
+    @abstractmethod
     def sums(self, t: int, halo: float, last: bool, machine: Machine, dtype: str) -> float:
         """Seconds for one vector of results of a pass; `halo` is the margin beside a tile."""
-        raise NotImplementedError
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         layout = _layout(problem, 1, self.window, machine.cache)
