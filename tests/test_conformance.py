@@ -81,6 +81,11 @@ def test_passes_split_any_filter_when_asked_and_windows_refuse_it():
     assert verdicts["window", "unfit"] >= 10, verdicts
 
 
+def test_a_window_of_huge_values_does_not_overflow_on_the_way():
+    x, k = np.full((64, 70), 3e38, "float32"), np.full((7, 9), 1 / 63, "float32")
+    assert np.allclose(plan(x, k, mode="valid", policy=Policy(only="window"))(x, k), 3e38, rtol=1e-5)
+
+
 def test_running_sums_refuse_other_filters():
     verdicts = Counter()
     for seed in range(200):

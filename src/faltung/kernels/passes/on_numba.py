@@ -66,6 +66,10 @@ def build(dtype: str, add: str, mul: str, width: int) -> tuple[Callable, str]:
             n, b = rest % s[SAMPLES], rest // s[SAMPLES]
             corner = tile * (z + 2)
             stage(x, b * s[X_B] + n * s[X_N], buf, 0, temp, corner, s, e, tables, fills, origin, row)
+            if windows:  # first of all, so that no sum grows beyond what the filter makes of it
+                factor = splat(k[b * s[FACTORS] + s[hz + AT]])
+                for p in range(0, space, W):
+                    store(buf, p, times(load(buf, p), factor))
             for term in range(s[TERMS]):
                 kr, source, target = (b * s[TERMS] + term) * s[FACTORS], 0, space
                 lines, outer = s[LINES], 1
@@ -100,14 +104,11 @@ def build(dtype: str, add: str, mul: str, width: int) -> tuple[Callable, str]:
                     put += rest * s[PLANE] + origin[corner + z + 1]
                     if windows:
                         window(buf, p, target, (length + W - 1) // W, W, 1, s[hz + TAPS])
-                        factor = splat(k[kr + s[hz + AT]])
-                        for j in range(0, length, W):
-                            v_ = times(load(buf, target + j), factor)
-                            if j + W <= length:
-                                store(y, put + j, v_)
-                            else:
-                                store(temp, j, v_)
                         done = length // W * W
+                        for j in range(0, done, W):
+                            store(y, put + j, load(buf, target + j))
+                        if done < length:
+                            store(temp, done, load(buf, target + done))
                     else:
                         done = length // LONG * LONG if term == 0 else 0
                         for j in range(0, length, LONG):
