@@ -139,6 +139,11 @@ class Pattern:
             at += width
         return places
 
+    def places(self, axes: tuple[str, ...], names: tuple[str, ...], ndim: int) -> tuple[int, ...]:
+        """The axes of an array whose pattern is `axes`, in the order of `names`."""
+        at = self._places(axes, ndim)
+        return tuple(place for name in names for place in range(at[name].start, at[name].stop))
+
     @lru_cache(maxsize=1024)  # noqa: B019 - patterns are few and frozen
     def order(self, axes: tuple[str, ...], roles: str, ndim: int) -> tuple[int, ...] | None:
         """The axes of an array in canonical order, letters of a role side by side; None where they are in order already."""

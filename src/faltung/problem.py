@@ -131,6 +131,12 @@ class Problem:
         wider = {"float32": "float64", "complex64": "complex128"}
         return wider[dtype] if self.out_dtype in ("float64", "complex128") and dtype in wider else dtype
 
+    @cached_property
+    def channels_last(self) -> bool:
+        """Whether signal and result come with channels innermost, as the pattern says."""
+        layout = self.layout
+        return layout.x[-1] != layout.star and layout.y[-1] != layout.star
+
     @property
     def empty(self) -> bool:
         """Whether an axis has no entries, so that the result is empty or the algebra's zero."""

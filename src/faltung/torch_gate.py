@@ -14,7 +14,7 @@ another graph, and a dimension that export is asked to keep open is refused by t
 import operator
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -34,6 +34,7 @@ from faltung.problem import Problem
 _SLOTS = ("x", "k", "y")
 _SLOT_OF = {"x": "x", "k": "k", "out": "y"}
 _UNKNOWN_OF = {slot: unknown for unknown, slot in _SLOT_OF.items()}
+_ORDINARY = (Tensor, torch.nn.Parameter)
 _NARROW = ("float16", "bfloat16", "float32")
 
 _library = torch.library.Library("faltung", "DEF")
@@ -60,7 +61,27 @@ def solve(
         ArgumentError, DtypeError: a tensor is missing or is not what the problem says.
         RefusedError: nothing fits the policy, or a derivative that the algebra does not have is asked for.
     """
+    if plain(x, k, y):
+        return _compute(x, k, y, problem, policy)
     return _OP(x, k, y, problem, policy)
+
+
+def plain(*operands: Tensor | None) -> bool:
+    """Whether these are ordinary tensors in the processor's memory that nobody watches.
+
+    No derivative can be asked for, nothing is traced, batched or cast: then none of the operator's layers has anything to do, and
+    the computation is called directly, because the way through them takes longer than a small convolution.
+    """
+    if torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
+        return False
+    if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or torch._C._get_tracing_state():
+        return False
+    if torch._C._functorch.peek_interpreter_stack() is not None:
+        return False
+    watched = torch.is_grad_enabled()
+    return not any(
+        a is not None and (type(a) not in _ORDINARY or not a.is_cpu or (watched and a.requires_grad)) for a in operands
+    )
 
 
 def facts(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
@@ -80,14 +101,60 @@ def _policy(text: str) -> Policy:
 
 
 def _compute(x: Tensor | None, k: Tensor | None, y: Tensor | None, problem: str, policy: str) -> Tensor:
-    return plan_problem(Problem.parse(problem), _policy(policy))(x, k, y)
+    last = _innermost(problem, x, y)
+    if last is None:
+        return plan_problem(Problem.parse(problem), _policy(policy))(x, k, y)
+    x, y = (a if a is None else a.permute(order) for a, order in ((x, last.x), (y, last.y)))
+    result = plan_problem(last.problem, _policy(policy))(x, k, y)
+    return result.permute(last.back) if last.back else result
 
 
 def _shaped(x: Tensor | None, k: Tensor | None, y: Tensor | None, problem: str, policy: str) -> Tensor:
-    """The result without values: for fake tensors while tracing, and for meta tensors."""
-    stated = Problem.parse(problem)
+    """The result without values, in the same memory layout: for fake tensors while tracing, and for meta tensors."""
+    last = _innermost(problem, x, y)
+    stated = Problem.parse(problem) if last is None else last.problem
     known = next(a for a in (x, k, y) if a is not None)
-    return known.new_empty(stated.result_shape, dtype=getattr(torch, stated.result_dtype))
+    result = known.new_empty(stated.result_shape, dtype=getattr(torch, stated.result_dtype))
+    return result.permute(last.back) if last is not None and last.back else result
+
+
+@dataclass(frozen=True)
+class _Last:
+    """A problem stated for memory with channels innermost, the orders that bring signal and result there, and the way back."""
+
+    problem: Problem
+    x: tuple[int, ...]
+    y: tuple[int, ...]
+    back: tuple[int, ...]
+
+
+def _innermost(problem: str, x: Tensor | None, y: Tensor | None) -> _Last | None:
+    """The problem for channels innermost where the tensors lie so (torch.channels_last); None where they do not."""
+    signal = y if x is None else x
+    if signal is None or signal.is_contiguous():
+        return None
+    last = _stated_last(problem)
+    return last if signal.permute(last.y if x is None else last.x).is_contiguous() else None
+
+
+@lru_cache(maxsize=4096)
+def _stated_last(text: str) -> _Last:
+    problem = Problem.parse(text)
+    layout = problem.layout
+
+    def moved(axes: tuple[str, ...], ndim: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
+        batch = tuple(a for a in axes if a in layout.roles["N"])
+        names = (*batch, layout.star, *(a for a in axes if a not in batch and a != layout.star))
+        return names, layout.places(axes, names, ndim)
+
+    (x, to_x), (y, to_y) = moved(layout.x, len(problem.x_shape)), moved(layout.y, len(problem.out_shape))
+    stated = replace(
+        problem,
+        pattern=f"{' '.join(x)}, {' '.join(layout.k)} -> {' '.join(y)}",
+        x_shape=tuple(problem.x_shape[a] for a in to_x),
+    )
+    to = {"out": to_y, "x": to_x, "k": ()}[problem.unknown]
+    return _Last(stated, to_x, to_y, tuple(to.index(a) for a in range(len(to))))
 
 
 _library.impl("solve", _compute, "CompositeExplicitAutograd")

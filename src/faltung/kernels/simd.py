@@ -210,6 +210,8 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
 
     `start(scalar)` is a block of one value. `step(first, last)` makes a function `(block, x, p, k, q, hop)` that reads `columns`
     vectors from x[p] on and, for every row r in [first, last), adds their product with k[q + r·hop] to the row.
+    `reach(depth)` makes `(block, w, p, hop, places, shift)` that does so `depth` times: it reads `columns` vectors from
+    w[p + d·hop] on and, for every row r, adds their product with the value d steps behind the address places[r] + shift bytes.
     `write(block, address, hop, count)` stores the first `count` rows, `hop` values apart.
     """
     vector = Vector(dtype, width)
@@ -257,6 +259,38 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
 
         return advance
 
+    def reach(depth: int) -> Any:
+        @intrinsic
+        def advance(typingctx, block, w, p, hop, places, shift):
+            def generate(context, builder, sig, args):
+                block, w, p, hop, places, shift = args
+                long, element = ir.IntType(64), vector.value.element
+                starts = []
+                for r in range(rows):
+                    place = builder.gep(places, [ir.Constant(long, r)], source_etype=long)
+                    place = builder.add(builder.load(place, typ=long), shift)
+                    starts.append(builder.inttoptr(place, ir.PointerType()))
+                for d in range(depth):
+                    ws = []
+                    for v in range(columns):
+                        at = builder.add(p, ir.Constant(long, v * width))
+                        ws.append(builder.load(_at(builder, vector, (w, at)), align=size, typ=vector.value))
+                    for r in range(rows):
+                        at = builder.gep(starts[r], [ir.Constant(long, d)], source_etype=element)
+                        value = splat(builder, builder.load(at, typ=element, align=size))
+                        for v in range(columns):
+                            i = r * columns + v
+                            product = combine(builder, dtype, mul, value, ws[v])
+                            total = combine(builder, dtype, add, builder.extract_value(block, i), product)
+                            block = builder.insert_value(block, total, i)
+                    p = builder.add(p, hop)
+                return block
+
+            long = types.int64
+            return tile(tile, pointer, long, long, types.CPointer(long), long), generate
+
+        return advance
+
     @intrinsic
     def write(typingctx, block, address, hop, count):
         def generate(context, builder, sig, args):
@@ -273,7 +307,7 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
 
         return types.void(tile, types.int64, types.int64, types.int64), generate
 
-    return SimpleNamespace(start=start, step=step, write=write)
+    return SimpleNamespace(start=start, step=step, reach=reach, write=write)
 
 
 def _layout() -> Any:

@@ -5,6 +5,7 @@ number of threads may call at once, and a call from inside a worker runs there, 
 """
 
 import contextvars
+import math
 import os
 import queue
 import threading
@@ -52,11 +53,24 @@ def scratch(size: int) -> int:
     Kept between calls, because fresh pages cost more than the work on them. Beyond KEPT bytes it is given back with the next
     smaller request.
     """
-    have = getattr(_here, "scratch", None)
-    if have is None or have.size < size + 64 or (have.size > KEPT and have.size > 2 * size):
-        _here.scratch = have = None
-        _here.scratch = have = np.empty(size + 64, np.uint8)
-    return -(-have.__array_interface__["data"][0] // 64) * 64
+    return -(-_memory("scratch", size + 64).__array_interface__["data"][0] // 64) * 64
+
+
+def kept(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array for passing values on within one call: this thread's memory for that purpose, overwritten by its next request."""
+    count = math.prod(shape) * dtype.itemsize
+    return _memory(purpose, count)[:count].view(dtype).reshape(shape)
+
+
+def _memory(purpose: str, size: int) -> np.ndarray:
+    try:
+        have = _here.memory.get(purpose)
+    except AttributeError:
+        _here.memory, have = {}, None
+    if have is None or have.size < size or (have.size > KEPT and have.size > 2 * size):
+        have = _here.memory[purpose] = None
+        have = _here.memory[purpose] = np.empty(size, np.uint8)
+    return have
 
 
 class _Batch:

@@ -7,6 +7,7 @@ from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
 from faltung.methods.fft import FFT_
 from faltung.methods.gemm import GEMM
+from faltung.methods.indirect import INDIRECT
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -20,6 +21,7 @@ ALL: tuple[Method, ...] = (
     DEFINITION,
     DIRECT,
     BLOCKS,
+    INDIRECT,
     PASSES,
     SEPARABLE,
     WINDOW,

@@ -40,7 +40,8 @@ class Method(ABC):
         structured: applies only to filters of a certain kind, which `prepare` finds out from the values: it then returns None
         for the others, and the plan goes on with the next method.   by_name: chosen only when the policy names it.
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
-        silent: does no arithmetic in NumPy, which would warn of NaN and overflow.
+        silent: does no arithmetic in NumPy, which would warn of NaN and overflow.   innermost: reads and returns arrays whose
+        channels are innermost in memory, None where it takes either.
     """
 
     name = ""
@@ -52,6 +53,7 @@ class Method(ABC):
     silent = False
     delegates = False
     on_torch = False
+    innermost: bool | None = False
 
     @abstractmethod
     def refuses(self, problem: Problem) -> str | None:
@@ -77,6 +79,10 @@ class Method(ABC):
         """Compiled kernels that take long to make, as `native.load` takes them: a plan weighs their compilation."""
         return ()
 
+    def reads(self, problem: Problem) -> str:
+        """The dtype in which it takes operands; half precision only from a method that sums wider."""
+        return problem.compute_dtype
+
     def prepare(self, problem: Problem, k: np.ndarray, context: "Context") -> Any:
         """The work that depends on the filter only. A structured method returns None where the filter is not of its kind."""
         return k
@@ -84,7 +90,8 @@ class Method(ABC):
     def quick(self, problem: Problem) -> Any:
         """For calls so small that the way to the kernel takes the time: a function of x and k as they come, or None.
 
-        Asked only where operands and result are NumPy arrays in the dtype of the arithmetic with no axis to move.
+        Asked only where operands and result have the dtype that the method reads: NumPy arrays with no axis to move, or tensors
+        for methods that work on these.
         """
         return None
 
@@ -128,6 +135,13 @@ def padded_bytes(problem: Problem) -> int:
     s, g = problem.sizes, problem.grid
     lead = s.B * s.N * s.C
     return max(g.pad_bytes(lead, np.dtype(problem.compute_dtype).itemsize), bytes_of(problem, lead * math.prod(g.n)))
+
+
+def turning(problem: Problem, machine: Machine) -> float:
+    """Seconds for moving the channels of signal and result elsewhere; the result's copy is new memory."""
+    s, g = problem.sizes, problem.grid
+    values = s.C * math.prod(g.n) * (s.C * s.B > 1) + 2.5 * s.O * math.prod(g.m) * (s.O * s.B > 1)
+    return s.B * s.N * values * machine.seconds("turn", problem.compute_dtype) / machine.threads
 
 
 def bytes_of(problem: Problem, elements: float) -> int:

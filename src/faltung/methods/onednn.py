@@ -2,25 +2,29 @@
 
 import math
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
 
-from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.kernels.turn.on_numba import contiguous
+from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error, turning
 from faltung.problem import Problem
 
 
 class OneDNN(Method):
     """y by `torch.nn.functional.conv1d/2d/3d`, gradients by `aten.convolution_backward`; the plan picks the memory layout.
 
-    Two-dimensional layers of many channels go through channels-last memory, where oneDNN is fastest, depthwise ones above all.
-    Half precision is computed in float32 on the CPU, where native half arithmetic is an order of magnitude slower.
+    Layers of many channels along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones above all;
+    tensors that lie so are neither copied before nor after. float16 is computed in float32 on the CPU, where native half arithmetic
+    is an order of magnitude slower; bfloat16 goes as it is to processors that multiply it and sum in float32.
     """
 
     name = "onednn"
     summary = "dense layers by oneDNN (CPU) or cuDNN (GPU) through torch, layout chosen by the plan"
     source = "oneDNN, cuDNN"
     on_torch = True
+    innermost = None
 
     def refuses(self, problem: Problem) -> str | None:
         g = problem.grid
@@ -35,29 +39,35 @@ class OneDNN(Method):
         return None
 
     def _channels_last(self, problem: Problem) -> bool:
-        """Thin layers are one to two orders slower with channels first; dense ones gain less than the two copies take."""
-        s, g = problem.sizes, problem.grid
-        return g.ndim == 2 and min(s.C, s.O) < 8 <= min(s.B * s.C, s.B * s.O)
+        """Thin layers are one to two orders slower with channels first, dense ones by more than the two copies take."""
+        s = problem.sizes
+        return problem.grid.ndim == 2 and (problem.channels_last or min(s.B * s.C, s.B * s.O) >= 8)
+
+    def reads(self, problem: Problem) -> str:
+        dtypes = {problem.x_dtype, problem.k_dtype, problem.out_dtype}
+        native = (
+            dtypes == {"bfloat16"} and problem.device == "cpu" and problem.unknown == "out" and _multiplies_bfloat16()
+        )
+        return "bfloat16" if native else problem.compute_dtype
 
     def cost(self, problem: Problem, machine: Machine) -> float:
-        s = problem.sizes
-        dense, flat = s.C >= 8 and s.O >= 8, self._channels_last(problem)
+        s, threads = problem.sizes, machine.threads
+        dense, flat = s.O >= 8, self._channels_last(problem)
         kind = "onednn.dense" if dense else "onednn.thin" if flat else "onednn.lone"
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
-        # Dense kernels work on blocks of 16 channels.
-        blocks = -(-s.C // 16) * -(-s.O // 16) * 256 / (s.C * s.O) if dense else 1.0
-        work = (
-            blocks
-            * problem.macs
-            * machine.seconds(kind, "float32" if problem.compute_dtype == "float32" else "float64")
-        )
-        copies = (
-            (4.0 if self._channels_last(problem) else 1.0)
-            * float(values)
-            * np.dtype(problem.compute_dtype).itemsize
-            * machine.seconds("copy")
-        )
-        return machine.seconds("call.onednn") + work / machine.threads + copies
+        # Dense kernels work on blocks of 16 outputs, and on as many channels where these are not a few only.
+        blocks = -(-s.O // 16) * 16 / s.O * (-(-s.C // 16) * 16 / s.C if s.C >= 8 else 1.0) if dense else 1.0
+        single = problem.compute_dtype == "float32"
+        work = blocks * problem.macs * machine.seconds(kind, "float32" if single else "float64")
+        if dense and self.reads(problem) == "bfloat16":
+            work *= 0.5
+        item = np.dtype(problem.compute_dtype).itemsize
+        moved = float(values) * item * machine.seconds(
+            "copy"
+        ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
+        if flat != problem.channels_last:
+            moved += turning(problem, machine) * threads
+        return machine.seconds("call.onednn") + (work + moved) / threads
 
     def error(self, problem: Problem) -> float:
         return summation_error(problem)
@@ -67,12 +77,49 @@ class OneDNN(Method):
         values = s.B * s.N * (2 * s.C * math.prod(g.padded) + 2 * s.O * math.prod(g.m)) + 2 * s.B * s.O * s.C * g.taps
         return bytes_of(problem, values) + (1 << 20)
 
+    def quick(self, problem: Problem) -> Any:
+        """torch's function itself where memory is laid out as it wants it: nothing to merge, pad, turn or cast."""
+        s, g = problem.sizes, problem.grid
+        if (
+            problem.device != "cpu"
+            or problem.flip
+            or not _explicit(problem)
+            or problem.channels_last != self._channels_last(problem)
+        ):
+            return None
+        groups = () if s.B == 1 else (s.B,)
+        shapes = (s.N, *groups, s.C), (s.N, *groups, s.O)
+        first = 1 if problem.channels_last else len(shapes[0])
+        x_shape, y_shape = ((*a[:first], *b, *a[first:]) for a, b in zip(shapes, (g.n, g.m), strict=True))
+        if (problem.x_shape, problem.out_shape, problem.k_shape) != (x_shape, y_shape, (*groups, s.O, s.C, *g.t)):
+            return None
+        conv, call = _conv(problem)
+        c, size = s.B * s.C, (s.N, s.B * s.C, *g.n)
+        if problem.channels_last:
+            steps: tuple[int, ...] = (c * g.n[0] * g.n[1], 1, c * g.n[1], c)
+        else:
+            steps = tuple(math.prod(size[a + 1 :]) for a in range(len(size)))
+        k_size = (s.B * s.O, s.C, *g.t)
+        innermost, grouped = problem.channels_last, s.B > 1
+
+        def run(x: Any, k: Any) -> Any:
+            y = conv(
+                x.detach().contiguous().as_strided(size, steps),
+                k.detach().reshape(k_size) if grouped else k.detach(),
+                None,
+                *call,
+            )
+            y = y.permute(0, 2, 3, 1) if innermost else y
+            return y.reshape(y_shape) if grouped else y
+
+        return run
+
     def run(self, problem: Problem, operands: Mapping[str, Any], prepared: Any, context: Context) -> Any:
         import torch
 
         s, g = problem.sizes, problem.grid
-        explicit = all(lo == hi and lo >= 0 for lo, hi in g.pads) and g.zero_padded
-        padding = [lo for lo, _ in g.pads] if explicit else [0] * g.ndim
+        threads = context.threads
+        explicit, (conv, call) = _explicit(problem), _conv(problem)
         memory = torch.channels_last if self._channels_last(problem) else torch.contiguous_format
 
         def merged(a: Any) -> Any:  # (B, N, C, *) -> (N, B·C, *): shared axes are groups
@@ -88,24 +135,59 @@ class OneDNN(Method):
             x = _pad(problem, x)
         k = prepared if prepared is not None else x.new_empty((s.B, s.O, s.C, *g.t))
         x, k = (
-            merged(x).contiguous(memory_format=memory),
-            k.reshape(s.B * s.O, s.C, *g.t).contiguous(memory_format=memory),
+            _in_memory(merged(x), memory, threads, "x"),
+            _in_memory(k.reshape(s.B * s.O, s.C, *g.t), memory, threads, "k"),
         )
-        call = (list(g.stride), padding, list(g.dilation))
         # On a GPU: full float32 products, as the error bound says, and an algorithm that repeats if the policy wants that.
         with torch.backends.cudnn.flags(
             enabled=True, benchmark=False, deterministic=context.deterministic, allow_tf32=False
         ):
             if problem.unknown == "out":
-                conv = (torch.conv1d, torch.conv2d, torch.conv3d)[g.ndim - 1]
-                return split(conv(x, k, None, *call, groups=s.B), s.O)
-            y = merged(operands["y"]).contiguous(memory_format=memory)
+                return split(conv(x, k, None, *call), s.O)
+            y = _in_memory(merged(operands["y"]), memory, threads, "y")
             wants_x = problem.unknown == "x"
             backward = torch.ops.aten.convolution_backward
-            gx, gk, _ = backward(y, x, k, None, *call, False, [0] * g.ndim, s.B, [wants_x, not wants_x, False])
+            gx, gk, _ = backward(y, x, k, None, *call[:3], False, [0] * g.ndim, s.B, [wants_x, not wants_x, False])
         if not wants_x:
             return gk.reshape(s.B, s.O, s.C, *g.t)
         return split(gx, s.C) if explicit else _fold(problem, split(gx, s.C))
+
+
+def _explicit(problem: Problem) -> bool:
+    """Whether torch can pad by itself: zeros, as many before as behind."""
+    return all(lo == hi and lo >= 0 for lo, hi in problem.grid.pads) and problem.grid.zero_padded
+
+
+def _conv(problem: Problem) -> tuple[Any, tuple]:
+    """torch's function and its settings: stride, padding, dilation, groups."""
+    import torch
+
+    g = problem.grid
+    padding = [lo for lo, _ in g.pads] if _explicit(problem) else [0] * g.ndim
+    conv = (torch.conv1d, torch.conv2d, torch.conv3d)[g.ndim - 1]
+    return conv, (list(g.stride), padding, list(g.dilation), problem.sizes.B)
+
+
+def _in_memory(a: Any, memory: Any, threads: int, purpose: str) -> Any:
+    """The tensor in that memory format, by our own faster transposition where there is one to do."""
+    import torch
+
+    if memory is torch.contiguous_format:
+        return a.contiguous()
+    if not a.is_contiguous(memory_format=memory):
+        if a.dtype == torch.bfloat16 or not a.is_cpu:
+            return a.contiguous(memory_format=memory)
+        a = torch.from_numpy(contiguous(a.permute(0, 2, 3, 1).numpy(), threads, purpose)).permute(0, 3, 1, 2)
+    # torch tells the format by the steps, those of axes of length 1 included.
+    c, h, w = a.shape[1:]
+    return a.as_strided(a.shape, (h * w * c, 1, w * c, c))
+
+
+@cache
+def _multiplies_bfloat16() -> bool:
+    import torch
+
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _pad(problem: Problem, x: Any) -> Any:

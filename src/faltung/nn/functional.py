@@ -140,7 +140,8 @@ def _layer(
     if groups > 1:
         y = y.flatten(1, 2)
     if bias is not None:
-        y = y + bias.to(y.dtype).reshape(-1, *[1] * (weight.ndim - 2))
+        column = bias.to(y.dtype).reshape(-1, *[1] * (weight.ndim - 2))
+        y = y.add_(column) if torch_gate.plain(y, bias) else y + column
     return y.squeeze(0) if single else y
 
 

@@ -8,7 +8,7 @@ from faltung import methods
 from faltung.errors import MemoryBudgetError, RefusedError
 from faltung.kernels import native
 from faltung.methods import Method
-from faltung.methods.method import ROUNDOFF
+from faltung.methods.method import ROUNDOFF, turning
 from faltung.planner import wisdom
 from faltung.planner.machine import Machine, this_machine
 from faltung.planner.plan import Candidate, Plan
@@ -114,8 +114,14 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
 
 
 def crossing(method: Method, problem: Problem, on: Machine) -> float:
-    """Seconds in which the result crosses memory, once more where it is looked through for what is not finite."""
-    return (1 + method.spreads) * _result(problem) * on.seconds("copy")
+    """Seconds in which the result crosses memory, once more where it is looked through for what is not finite.
+
+    Where the method wants channels elsewhere than they come, signal and result are turned.
+    """
+    seconds = (1 + method.spreads) * _result(problem) * on.seconds("copy")
+    if method.innermost is not None and method.innermost != problem.channels_last and problem.unknown == "out":
+        seconds += turning(problem, on)
+    return seconds
 
 
 def _result(problem: Problem) -> int:

@@ -12,6 +12,7 @@ from faltung.algebras import integer
 from faltung.errors import ArgumentError, DtypeError, RefusedError
 from faltung.kernels.convert import on_numba as convert
 from faltung.kernels.threads import spread
+from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods import Context, Machine, Method
 from faltung.pattern import PLAIN, permuted
 from faltung.planner.policy import Policy
@@ -20,6 +21,7 @@ from faltung.problem import Problem
 
 OPERANDS = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}
 PIECE = 1 << 16
+WIDE = 8  # channels from which on those that lie innermost are moved for methods that go along rows of the signal
 _BACKWARDS = (slice(None, None, -1),)
 
 
@@ -146,11 +148,12 @@ class Plan:
     def quick(self) -> "Callable | None":
         """The method's short way for small calls, where it has one for this problem."""
         p = self.problem
-        plain = p.unknown == "out" and p.host == "numpy" and p.algebra != "integer" and not p.empty
-        plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {p.compute_dtype}
-        if not plain or len(self.ways) > 1 or p.pattern != PLAIN:
+        method = self.ways[0].method
+        plain = p.unknown == "out" and p.algebra != "integer" and not p.empty and len(self.ways) == 1
+        plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {method.reads(p)}
+        if not plain or method.on_torch != (p.host == "torch") or not (method.on_torch or p.pattern == PLAIN):
             return None
-        return self.ways[0].method.quick(p)
+        return method.quick(p)
 
     @cached_property
     def _silent(self) -> bool:
@@ -190,7 +193,7 @@ class Plan:
         if self.problem.empty:
             return Prepared(self, self.ways[-1], None, k)
         for way in self.ways:
-            filter_ = None if k is None else self.enter("k", k, way.method.on_torch)
+            filter_ = None if k is None else self.enter("k", k, way.method)
             context = self.context(way)
             prepared = (
                 filter_
@@ -221,12 +224,15 @@ class Plan:
 
     # -- between the caller's arrays and canonical ones ---------------------------------------------------------------
 
-    def enter(self, name: str, array: Any, on_torch: bool) -> Any:
-        """The canonical array in the dtype of the arithmetic; the filter in correlation order."""
+    def enter(self, name: str, array: Any, method: Method) -> Any:
+        """The canonical array in the dtype that the method reads; the filter in correlation order."""
         problem = self.problem
-        values = (arrays.to_torch if on_torch else arrays.to_numpy)(array, problem.compute_dtype)
+        values = (arrays.to_torch if method.on_torch else arrays.to_numpy)(array, method.reads(problem))
         order, shape, _, _ = self._moves[name]
-        canonical = (values if order is None else permuted(values, order)).reshape(shape)
+        values = values if order is None else permuted(values, order)
+        if name != "k" and method.innermost is False and problem.channels_last and shape[2] * shape[0] >= WIDE:
+            values = contiguous(values, self.machine.threads)
+        canonical = values.reshape(shape)
         return self._flipped(canonical) if name == "k" and problem.flip else canonical
 
     @cached_property
@@ -258,10 +264,12 @@ class Plan:
         array = result.reshape(ordered)
         array = array if back is None else permuted(array, back)
         if not arrays.is_torch(array):
-            array = np.ascontiguousarray(array)
+            array = contiguous(array, self.machine.threads)
             if problem.result_dtype in convert.SMALL and str(array.dtype) in ("float32", "float64"):
                 array = convert.rounded(array, problem.result_dtype, self.machine.threads)
             return arrays.from_numpy(array, problem.result_dtype, problem.host)
+        if array.is_cpu and str(array.dtype) != "torch.bfloat16" and not array.is_contiguous():
+            array = arrays.import_torch("plan").from_numpy(contiguous(array.numpy(), self.machine.threads))
         return arrays.from_torch(array.contiguous(), problem.result_dtype, problem.host)
 
     def local(self) -> "Plan":
@@ -300,7 +308,7 @@ class Prepared:
             return arrays.from_numpy(
                 np.full(problem.result_shape, zero, problem.compute_dtype), problem.result_dtype, problem.host
             )
-        operands = {name: plan.enter(name, a, method.on_torch) for name, a in (("x", x), ("y", y)) if a is not None}
+        operands = {name: plan.enter(name, a, method) for name, a in (("x", x), ("y", y)) if a is not None}
         if problem.algebra == "integer":
             _prove(plan, operands, self._k)
         result = method.run(problem, operands, self._prepared, plan.context(self.way))
@@ -315,7 +323,7 @@ def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     fill = max(abs(int(value.real)) for value in problem.grid.fills(0))
     if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype, fill):
         return
-    known = {**operands, **({} if k is None else {"k": plan.enter("k", k, False)})}
+    known = {**operands, **({} if k is None else {"k": plan.enter("k", k, plan.ways[-1].method)})}
     first, second = (known[name] for name in OPERANDS[problem.unknown])
     if problem.unknown == "out":
         integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype)
