@@ -211,6 +211,17 @@ def _call(
 
         options = (flip, pattern, mode, boundary, stride, dilation, on, over, dtype)
         problem, policy_text = texts(torch_gate.facts(x), torch_gate.facts(k), options, policy)
+        if x is given[0] and k is given[1] and type(x) is type(k) and torch_gate.plain(x, k):
+            way = (flip, type(x), x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
+                   policy, dtype)  # fmt: skip
+
+            def again(x: Any, k: Any) -> Any:
+                if x.is_cpu and k.is_cpu:
+                    return torch_gate.solve(problem, policy_text, x=x, k=k)
+                return _call(*way[:1], x, k, *way[7:])
+
+            with suppress(TypeError):  # a list among the arguments: planned without the shortcut
+                _remember(_known, way, again)
         return torch_gate.solve(problem, policy_text, x=x, k=k)
     rest = pattern, mode, boundary, stride, dilation, on, over, policy, dtype
     key: Any = (flip, x.shape, x.dtype, k.shape, k.dtype, *rest)

@@ -133,12 +133,13 @@ def _innermost(problem: str, x: Tensor | None, y: Tensor | None) -> _Last | None
     signal = y if x is None else x
     if signal is None or signal.is_contiguous():
         return None
-    last = _stated_last(problem)
+    last = stated_last(problem)
     return last if signal.permute(last.y if x is None else last.x).is_contiguous() else None
 
 
 @lru_cache(maxsize=4096)
-def _stated_last(text: str) -> _Last:
+def stated_last(text: str) -> _Last:
+    """The same problem for tensors with channels innermost (torch.channels_last), batch axes in front."""
     problem = Problem.parse(text)
     layout = problem.layout
 

@@ -87,30 +87,29 @@ class OneDNN(Method):
             or problem.channels_last != self._channels_last(problem)
         ):
             return None
-        groups = () if s.B == 1 else (s.B,)
-        shapes = (s.N, *groups, s.C), (s.N, *groups, s.O)
-        first = 1 if problem.channels_last else len(shapes[0])
-        x_shape, y_shape = ((*a[:first], *b, *a[first:]) for a, b in zip(shapes, (g.n, g.m), strict=True))
-        if (problem.x_shape, problem.out_shape, problem.k_shape) != (x_shape, y_shape, (*groups, s.O, s.C, *g.t)):
+        layout, innermost = problem.layout, problem.channels_last
+        N, B, C, O = (layout.roles[role] for role in "NBCO")
+        star = (layout.star,)
+        x, y = ((*N, *star, *B, *a) if innermost else (*N, *B, *a, *star) for a in (C, O))
+        if (layout.x, layout.k, layout.y) != (x, (*B, *O, *C, *star), y):
             return None
-        conv, call = _conv(problem)
+        (conv, call), y_shape = _conv(problem), problem.out_shape
         c, size = s.B * s.C, (s.N, s.B * s.C, *g.n)
-        if problem.channels_last:
+        if innermost:
             steps: tuple[int, ...] = (c * g.n[0] * g.n[1], 1, c * g.n[1], c)
         else:
             steps = tuple(math.prod(size[a + 1 :]) for a in range(len(size)))
         k_size = (s.B * s.O, s.C, *g.t)
-        innermost, grouped = problem.channels_last, s.B > 1
+        shaped = (
+            k_size == problem.k_shape,
+            (s.N, *(g.m if innermost else ()), s.B * s.O, *(() if innermost else g.m)) == y_shape,
+        )
 
         def run(x: Any, k: Any) -> Any:
-            y = conv(
-                x.detach().contiguous().as_strided(size, steps),
-                k.detach().reshape(k_size) if grouped else k.detach(),
-                None,
-                *call,
-            )
+            k = k.detach() if shaped[0] else k.detach().reshape(k_size)
+            y = conv(x.detach().contiguous().as_strided(size, steps), k, None, *call)
             y = y.permute(0, 2, 3, 1) if innermost else y
-            return y.reshape(y_shape) if grouped else y
+            return y if shaped[1] else y.reshape(y_shape)
 
         return run
 
