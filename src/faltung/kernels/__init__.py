@@ -45,6 +45,14 @@ ALL: tuple[Kernel, ...] = (
         "blocks",
     ),
     Kernel(
+        "indirect",
+        "numba",
+        "sums of products with channels innermost, rows of the signal found by address",
+        "Dukhan (2019)",
+        "indirect",
+    ),
+    Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
+    Kernel(
         "passes",
         "numba",
         "rows of taps, or windows by doubling, along one axis after the other within a tile of the cache",

@@ -24,6 +24,8 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
+from faltung.testing.channel_kernels import check_indirect, check_turned
+from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -54,11 +56,6 @@ def check(kernel: Kernel, seed: int = 0) -> int:
         AssertionError: with the case and the first value that differs.
     """
     return CHECKS[kernel.name](kernel.module, seed)
-
-
-def computed(algebra: Algebra) -> list[str]:
-    """The dtypes of an algebra's arithmetic."""
-    return sorted({dtype for x in algebra.dtypes for k in algebra.dtypes if (dtype := algebra.compute(x, k))})
 
 
 def check_rows(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
@@ -95,7 +92,7 @@ def _rows(
     reach = (length - 1) * stride + (U - 1) * dilation + 1
     base, offset = random.integers(0, 9, R), random.integers(0, 9, T)
     size = reach + 17
-    x, k = _data(random, (B, N, size), dtype), _data(random, (B, O, T, U), dtype)
+    x, k = data(random, (B, N, size), dtype), data(random, (B, O, T, U), dtype)
     y = np.empty((B, N, O, R, length), dtype)
     zero = np.array([algebra.zero(np.dtype(dtype))], dtype)
     kernel = make("uint8" if dtype == "bool" else dtype, algebra, unit)
@@ -113,30 +110,12 @@ def _rows(
             if algebra.exact
             else (T * U + 2) * 4 * ROUNDOFF[dtype] * (T * U) * float(np.abs(x[b, n]).max() * np.abs(k[b]).max() + 1)
         )
-        _compare(
+        compare(
             y[b, n],
             wanted,
             size_of,
             f"rows of {algebra.name} in {dtype}, taps {taps}, length {length}, stride {stride}, dilation {dilation}",
         )
-
-
-# (B, N, C, O), signal, taps, stride, dilation, pads before and behind, boundary: every way through the two tiled kernels.
-TILED = (
-    ((1, 1, 1, 1), (100,), (7,), (1,), (1,), (3, 3), "constant"),
-    ((1, 3, 1, 1), (100,), (7,), (2,), (1,), (6, 3), "reflect"),
-    ((33, 2, 1, 1), (50,), (5,), (2,), (2,), (2, 2), "wrap"),
-    ((20, 1, 1, 3), (50,), (5,), (1,), (2,), (9, 0), "edge"),
-    ((2, 2, 3, 5), (50,), (4,), (3,), (1,), (-2, 2), "constant"),
-    ((1, 2, 3, 9), (20, 21), (5, 3), (1, 2), (1, 1), (2, 1), "symmetric"),
-    ((1, 1, 1, 1), (40, 150), (7, 3), (2, 1), (1, 1), (2, 2), "constant"),
-    ((1, 1, 2, 1), (40, 41), (7, 3), (1, 1), (2, 1), (3, 2), "reflect"),
-    ((1, 1, 2, 1), (40, 41), (3, 3), (3, 1), (2, 1), (3, 2), "wrap"),
-    ((1, 1, 1, 17), (9, 33), (1, 1), (1, 1), (1, 1), (0, 0), "constant"),
-    ((2, 1, 2, 3), (12, 13, 14), (3, 3, 2), (1, 2, 1), (1, 1, 2), (2, 1), "edge"),
-    ((3, 1, 1, 1), (6, 7, 8, 5), (3, 3, 2, 2), (1, 1, 1, 1), (1, 1, 1, 1), (1, 1), "symmetric"),
-)
-CACHES = (1 << 20, 1 << 12)  # one in which a signal fits and one in which it does not
 
 
 def check_blocks(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
@@ -146,7 +125,7 @@ def check_blocks(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) 
         for dtype in computed(algebra) if algebra.vector_add else []:
             for case in TILED:
                 random, cache = np.random.default_rng(seed + cases), CACHES[cases % 2]
-                (B, N, C, O), k, x, common, extended = _tiled(random, case, dtype, flat=True)
+                (B, N, C, O), k, x, common, extended = tiled(random, case, dtype, flat=True)
                 zero = algebra.zero(np.dtype(dtype))
                 common["fills"] = (zero,) * len(common["n"])
                 layout = Blocks(dtype, B, N, C, O, **common, algebra=algebra, cache=cache)
@@ -159,7 +138,7 @@ def check_blocks(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) 
                 near = (
                     0.0 if algebra.exact else 8 * ROUNDOFF[dtype] * taps * float(np.abs(x).max() * np.abs(k).max() + 1)
                 )
-                _compare(y, wanted, near, f"blocks {layout.shape} of {algebra.name} in {dtype}, {case}")
+                compare(y, wanted, near, f"blocks {layout.shape} of {algebra.name} in {dtype}, {case}")
                 cases += 1
     return cases
 
@@ -170,7 +149,7 @@ def check_tiles(tool: Any, seed: int = 0) -> int:
     for dtype in ("float32", "float64", "complex64", "complex128"):
         for case in TILED:
             random = np.random.default_rng(seed + cases)
-            (B, N, C, O), k, x, common, extended = _tiled(random, case, dtype, flat=False)
+            (B, N, C, O), k, x, common, extended = tiled(random, case, dtype, flat=False)
             reach = [(t - 1) * d + 1 for t, d in zip(common["t"], common["dilation"], strict=True)]
             lengths = tuple(next(f for f in (4, 6, 8, 12, 16, 24, 32, 48, 64) if f > r) for r in reach)
             layout = Layout(dtype, B, N, C, O, **common, lengths=lengths)
@@ -178,7 +157,7 @@ def check_tiles(tool: Any, seed: int = 0) -> int:
             y = layout.convolve(x, layout.spectra(k, 2), 1 + cases % 2)
             wanted = fourier_contract.tiles(extended(layout.extension), k, layout.m, layout.stride, layout.dilation)
             near = 64 * ROUNDOFF[dtype] * C * float(np.abs(k).sum() * np.abs(x).max())
-            _compare(y, wanted, near, f"tiles of {lengths} in {dtype}, {case}")
+            compare(y, wanted, near, f"tiles of {lengths} in {dtype}, {case}")
             cases += 1
     return cases
 
@@ -208,9 +187,9 @@ def check_passes(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) 
                 if terms > 1 and algebra.ordered:
                     continue  # terms are added, which only rings have a use for
                 random, cache = np.random.default_rng(seed + cases), CACHES[cases % 2]
-                x, boundary = _data(random, (B, N, 1, *n), dtype), Boundary(kind)
+                x, boundary = data(random, (B, N, 1, *n), dtype), Boundary(kind)
                 factors = [
-                    [[_data(random, (size,), dtype) for size in t] for _ in range(max(terms, 1))] for _ in range(B)
+                    [[data(random, (size,), dtype) for size in t] for _ in range(max(terms, 1))] for _ in range(B)
                 ]
                 if terms == 0:
                     one = algebra.one(np.dtype(dtype))
@@ -228,45 +207,17 @@ def check_passes(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) 
                 layout.__dict__["_work"] = tool.passes(dtype, algebra)
                 k = np.array([[np.concatenate(rows) for rows in terms_] for terms_ in factors], dtype)
                 y = layout.correlate(x, k, 1 + cases % 2)
+                for _ in range(4 * (terms > 1)):  # tiles overlap: threads must not see each other's unfinished sums
+                    again = layout.correlate(x, k, 2)
+                    assert np.array_equal(again, y), (
+                        f"passes of {algebra.name} in {dtype}, {case}: two threads, other bits"
+                    )
                 wanted = passes_contract.passes(layout.extension.of(x), factors, m, algebra)
                 top = max(1.0, max(float(np.abs(r).max()) for rows in factors for row in rows for r in row)) ** len(n)
                 near = 0.0 if algebra.exact else 64 * ROUNDOFF[dtype] * math.prod(t) * float(np.abs(x).max() * top + 1)
-                _compare(y, wanted, near, f"passes of {algebra.name} in {dtype}, {case}")
+                compare(y, wanted, near, f"passes of {algebra.name} in {dtype}, {case}")
                 cases += 1
     return cases
-
-
-def _tiled(random: np.random.Generator, case: tuple, dtype: str, flat: bool) -> tuple:
-    """Sizes, filters, signal, what the layouts share, and a function from an extension to the extended signal."""
-    (B, N, C, O), n, t, stride, dilation, (lo, hi), kind = case
-    x, k = _data(random, (B, N, C, *n), dtype), _data(random, (B, O, C, *t), dtype)
-    if flat and len(n) == 1:
-        n, t, stride, dilation = (1, *n), (1, *t), (1, *stride), (1, *dilation)
-        x, k = x[:, :, :, None], k[:, :, :, None]
-        los, his = (0, lo), (0, hi)
-    else:
-        los, his = (lo,) * len(n), (hi,) * len(n)
-    m = tuple(
-        (size + a + b - (taps - 1) * d - 1) // s + 1
-        for size, a, b, taps, d, s in zip(n, los, his, t, dilation, stride, strict=True)
-    )
-    boundary = Boundary(kind)
-
-    def sources(axis: int, first: int, stop: int) -> np.ndarray:
-        return boundary.sources(n[axis], -first, stop - n[axis])
-
-    fills = (0.0,) * len(n)
-    common = {
-        "n": n,
-        "t": t,
-        "m": m,
-        "stride": stride,
-        "dilation": dilation,
-        "lo": los,
-        "sources": sources,
-        "fills": fills,
-    }
-    return (B, N, C, O), k, x, common, lambda extension: extension.of(x)
 
 
 def check_running(tool: Any, seed: int = 0) -> int:
@@ -284,7 +235,7 @@ def check_running(tool: Any, seed: int = 0) -> int:
         ):
             random = np.random.default_rng(seed + cases)
             lines, n = 3, outputs + taps - 1
-            x = _data(random, (lines, n, width), dtype)
+            x = data(random, (lines, n, width), dtype)
             y, sums, zero = np.empty((lines, outputs, width), dtype), np.empty(width, wide), np.zeros(1, wide)
             items = lines * -(-outputs // restart)
             at = [a.ctypes.data for a in (x, y, sums, zero)]
@@ -296,7 +247,7 @@ def check_running(tool: Any, seed: int = 0) -> int:
                 if dtype == "int64"
                 else 2 * ROUNDOFF[dtype] * taps * float(np.abs(x).max()) * (1 if dtype == "float32" else restart + taps)
             )
-            _compare(
+            compare(
                 y,
                 wanted,
                 near,
@@ -319,8 +270,8 @@ def check_fourier(tool: Any, seed: int = 0) -> int:
         ):
             random = np.random.default_rng(seed + cases)
             C, O = channels
-            x = _data(random, (2, 2, C, *tiles, *(n - 1 for n in lengths)), dtype)
-            k = _data(random, (2, O, C, *(min(3, n) for n in lengths)), dtype)
+            x = data(random, (2, 2, C, *tiles, *(n - 1 for n in lengths)), dtype)
+            k = data(random, (2, O, C, *(min(3, n) for n in lengths)), dtype)
             mixed = tool.product(tool.spectrum(x, lengths), tool.spectrum(k, lengths), len(lengths))
             y = tool.signal(mixed, lengths, not dtype.startswith("complex"))
             wanted = np.zeros((2, 2, O, *tiles, *lengths), np.result_type(dtype, np.float64))
@@ -331,7 +282,7 @@ def check_fourier(tool: Any, seed: int = 0) -> int:
                 )
             assert y.dtype == dtype, f"Fourier kernels turn {dtype} into {y.dtype}"
             near = 64 * ROUNDOFF[dtype] * C * float(np.abs(k).sum() * np.abs(x).max())
-            _compare(
+            compare(
                 y, wanted, near, f"Fourier product in {dtype}, lengths {lengths}, channels {channels}, tiles {tiles}"
             )
             cases += 1
@@ -350,7 +301,7 @@ def check_rounded(tool: Any, seed: int = 0) -> int:
             for size, threads in ((1, 1), (7, 1), (150_000, 1), (150_000, 2)):
                 x = (random.standard_normal(size) * float(info.max)).astype(source)
                 x[: len(special)] = special[:size]
-                _compare(
+                compare(
                     tool.rounded(x, target, threads),
                     convert_contract.rounded(x, target),
                     0.0,
@@ -363,35 +314,11 @@ def check_rounded(tool: Any, seed: int = 0) -> int:
 CHECKS: dict[str, Callable[..., int]] = {
     "rows": check_rows,
     "blocks": check_blocks,
+    "indirect": check_indirect,
+    "turned": check_turned,
     "passes": check_passes,
     "tiles": check_tiles,
     "running": check_running,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }
-
-
-def _data(random: np.random.Generator, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    if dtype == "bool":
-        return random.random(shape) < 0.3
-    if dtype in ("int64", "uint64"):
-        return random.integers(0 if dtype[0] == "u" else -1000, 1000, shape).astype(dtype)
-    values = random.standard_normal(shape)
-    return (
-        (values + 1j * random.standard_normal(shape)).astype(dtype)
-        if dtype.startswith("complex")
-        else values.astype(dtype)
-    )
-
-
-def _compare(came: np.ndarray, wanted: np.ndarray, near: float, what: str) -> None:
-    assert came.shape == wanted.shape, f"{what}: shape {came.shape}, the contract {wanted.shape}"
-    if near == 0.0:
-        wrong = came != wanted
-    else:
-        with np.errstate(invalid="ignore"):  # equal infinities have no difference
-            apart = np.abs(came - wanted)
-        wrong = (came != wanted) & ~(apart <= near + 2 * ROUNDOFF[str(came.dtype)] * np.abs(wanted))
-    if wrong.any():
-        at = np.unravel_index(np.argmax(wrong), wrong.shape)
-        raise AssertionError(f"{what}: {came[at]} at {tuple(map(int, at))}, the contract {wanted[at]}")

@@ -71,12 +71,12 @@ class Passes(Blocks):
 
     @cached_property
     def _memory(self) -> tuple[int, int]:
-        """Working memory of one thread in bytes: three buffers of a tile, a row of results."""
+        """Working memory of one thread in bytes: three buffers of a tile and one for sums of terms, a row of results."""
         item, (rows, vectors, _), pitch = np.dtype(self.dtype).itemsize, self.shape, self._pitch[0]
         space = math.prod(self.extents[:-1]) * pitch
         inner = math.prod(self.extents[1:-1]) * pitch
         row = self.extents[-1] + 2 * lanes(self.dtype) * vectors
-        return -(-(3 * space + rows * inner + pitch) * item // 64) * 64, -(-row * item // 64) * 64
+        return -(-((3 + (self.terms > 1)) * space + rows * inner + pitch) * item // 64) * 64, -(-row * item // 64) * 64
 
     def tables(self, steps: list[int]) -> list[np.ndarray]:
         sizes, *tables = self._arrays

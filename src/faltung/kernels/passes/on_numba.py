@@ -110,19 +110,26 @@ def build(dtype: str, add: str, mul: str, width: int) -> tuple[Callable, str]:
                         if done < length:
                             store(temp, done, load(buf, target + done))
                     else:
-                        done = length // LONG * LONG if term == 0 else 0
+                        done = length // LONG * LONG if s[TERMS] == 1 else 0
                         for j in range(0, length, LONG):
                             to = y_at + (put + j) * ITEM if j < done else temp_at + j * ITEM
                             line(
                                 buf, p + j, k, kr + s[hz + AT], to, LONG, 1, zero, s[hz + TAPS], 0, 0, 0, z, z + 1,
                                 chain, tap,
                             )  # fmt: skip
-                    if term == 0:
+                    if s[TERMS] == 1:
                         for j in range(done, length):
                             y[put + j] = temp[j]
                     else:
+                        # Sums grow beside the tile and come out whole: a neighbouring tile may write the same results.
+                        sums = 3 * space + r * pitch
                         for j in range(length):
-                            y[put + j] += temp[j]
+                            if term > 0:
+                                temp[j] += buf[sums + j]
+                            buf[sums + j] = temp[j]
+                        if term + 1 == s[TERMS]:
+                            for j in range(length):
+                                y[put + j] = temp[j]
 
     pointer = f"p:{dtype}"
     return passes, ",".join([*[pointer] * 6, "p:int64", pointer, *["p:int64"] * 6, *"iiiii"])

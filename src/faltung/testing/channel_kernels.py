@@ -1,0 +1,73 @@
+"""Kernels for channels innermost against their contracts: the indirect product and the transposition."""
+
+from typing import Any
+
+import numpy as np
+
+from faltung.algebras import ALL, Algebra
+from faltung.kernels.indirect import contract as indirect_contract
+from faltung.kernels.indirect.layout import Indirect
+from faltung.kernels.turn import contract as turn_contract
+from faltung.methods.method import ROUNDOFF
+from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+
+# More outputs and channels than the tiled kernels' cases have: whole blocks and ragged ones, rows of taps read in one and not.
+WIDE = (
+    ((1, 2, 5, 32), (9, 10), (3, 3), (1, 1), (1, 1), (1, 1), "constant"),
+    ((1, 3, 20, 48), (7, 7), (3, 3), (1, 1), (1, 1), (1, 1), "reflect"),
+    ((2, 1, 17, 70), (8, 9), (3, 2), (2, 1), (1, 2), (2, 0), "wrap"),
+    ((3, 2, 3, 16), (12,), (5,), (2,), (1,), (-1, 3), "edge"),
+    ((1, 2, 2, 33), (5, 6, 7), (2, 3, 2), (1, 2, 1), (2, 1, 1), (1, 2), "symmetric"),
+)
+
+
+def check_indirect(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
+    """The kernel for channels innermost of every algebra that has vectors, on signals and filters in either memory order."""
+    cases = 0
+    for algebra in algebras:
+        for dtype in computed(algebra) if algebra.vector_add else []:
+            for case in (*TILED, *WIDE):
+                random, cache = np.random.default_rng(seed + cases), CACHES[cases % 2]
+                (B, N, C, O), k, x, common, extended = tiled(random, case, dtype, flat=False)
+                common["fills"] = (algebra.zero(np.dtype(dtype)),) * len(common["n"])
+                layout = Indirect(dtype, B, N, C, O, **common, algebra=algebra, cache=cache)
+                layout.__dict__["_run"] = tool.indirect(dtype, algebra, *layout.shape)
+                if cases % 3 == 1:  # channels innermost already
+                    x = np.moveaxis(
+                        np.ascontiguousarray(np.moveaxis(x, (1, 0, 2), (0, -2, -1))), (0, -2, -1), (1, 0, 2)
+                    )
+                    k = np.moveaxis(np.ascontiguousarray(np.moveaxis(k, 2, -1)), -1, 2)
+                y = layout.correlate(x, layout.packed(k, 1 + cases % 2), 1 + cases % 2)
+                first = np.moveaxis(extended(layout.extension), (1, 0, 2), (0, -2, -1))
+                wanted = indirect_contract.indirect(first, k, layout.m, layout.stride, layout.dilation, algebra)
+                taps = C * k[0, 0, 0].size
+                near = (
+                    0.0 if algebra.exact else 8 * ROUNDOFF[dtype] * taps * float(np.abs(x).max() * np.abs(k).max() + 1)
+                )
+                compare(
+                    np.moveaxis(y, (1, 0, 2), (0, -2, -1)),
+                    wanted,
+                    near,
+                    f"indirect of {algebra.name} in {dtype}, {case}",
+                )
+                cases += 1
+    return cases
+
+
+def check_turned(tool: Any, seed: int = 0) -> int:
+    """Transpositions of every width of value: whole squares, ragged edges, outer axes, strided rows."""
+    cases = 0
+    for dtype in ("uint8", "float16", "float32", "float64"):
+        for shape in ((1, 1, 1), (2, 16, 16), (3, 37, 21), (1, 200, 3), (2, 3, 200), (1, 130, 129)):
+            random = np.random.default_rng(seed + cases)
+            x = (random.standard_normal((shape[0], shape[1], shape[2] + 5)) * 50).astype(dtype)[:, :, : shape[2]]
+            compare(tool.turned(x, 1 + cases % 2), turn_contract.turned(x), 0.0, f"{shape} {dtype} turned")
+            cases += 1
+            for order in ((0, 2, 3, 1), (0, 3, 1, 2), (2, 0, 1, 3), (0, 1, 2, 3)):
+                y = data(random, (shape[0], 5, *shape[1:]), "float64").astype(dtype).transpose(order)
+                came = tool.contiguous(np.concatenate([y] * 40, axis=order.index(1)) if shape[1] == 37 else y, 2)
+                assert came.flags.c_contiguous, f"{shape} in order {order} is not contiguous"
+                wanted = np.concatenate([y] * 40, axis=order.index(1)) if shape[1] == 37 else y
+                compare(came, np.ascontiguousarray(wanted), 0.0, f"{shape} {dtype} in order {order}")
+                cases += 1
+    return cases
