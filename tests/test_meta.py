@@ -340,6 +340,24 @@ def blocks_of_another_algebra(dtype, algebra, *shape):
     return TOOLS["blocks"].blocks(dtype, other if algebra.name == "real" else algebra, *shape)
 
 
+def late_indirect(dtype, algebra, *shape):
+    """Reads each channel one place late."""
+    right = TOOLS["indirect"].indirect(dtype, algebra, *shape)
+    return lambda x, *rest: right(x + np.dtype(dtype).itemsize, *rest)
+
+
+def indirect_of_another_algebra(dtype, algebra, *shape):
+    other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
+    return TOOLS["indirect"].indirect(dtype, other if algebra.name == "real" else algebra, *shape)
+
+
+def half_turned(x, threads):
+    """Leaves the last row where it was."""
+    y = np.ascontiguousarray(x.swapaxes(-1, -2))
+    y[:, -1] = 0
+    return y
+
+
 def passes_of_another_algebra(dtype, algebra):
     other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
     return TOOLS["passes"].passes(dtype, other if algebra.name == "real" else algebra)
@@ -363,6 +381,10 @@ WRONG_KERNELS = [
     ("rows", {"rows": lazy_rows}),
     ("blocks", {"blocks": late_blocks}),
     ("blocks", {"blocks": blocks_of_another_algebra}),
+    ("indirect", {"indirect": late_indirect}),
+    ("indirect", {"indirect": indirect_of_another_algebra}),
+    ("turned", {"turned": half_turned, "contiguous": TOOLS["turned"].contiguous}),
+    ("turned", {"turned": TOOLS["turned"].turned, "contiguous": lambda x, threads: x}),
     ("passes", {"passes": passes_of_another_algebra}),
     ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
     ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),

@@ -40,12 +40,13 @@ class _Adjoint(Method):
 class Transposed(_Adjoint):
     """x from k and y: `x̃[p] = Σ over i·stride + t·dilation = p of y[i] k[t]`, then the margins folded back onto the signal.
 
-    y is spread by the stride and convolved in full with the filter, channels and outputs exchanged.
+    y is spread by the stride and convolved in full with the filter, channels and outputs exchanged, innermost where they come so.
     """
 
     name = "transposed"
     summary = "the signal's gradient (transposed convolution) as a full convolution of the spread result"
     unknown = "x"
+    innermost = None
 
     def parts(self, problem: Problem) -> tuple[Problem, ...]:
         g, s = problem.grid, problem.sizes
@@ -57,8 +58,11 @@ class Transposed(_Adjoint):
             )  # a constant margin has no gradient: never compute it
             pads.append((r - 1 - cut_lo, p - w - cut_hi))
         dtype = problem.compute_dtype
+        pattern, x_shape = "b n o *s, b c o *s -> b n c *s", (s.B, s.N, s.O, *spread)
+        if problem.channels_last:
+            pattern, x_shape = "n *s b o, b c o *s -> n *s b c", (s.N, *spread, s.B, s.O)
         part = replace(
-            problem, unknown="out", flip=True, pattern="b n o *s, b c o *s -> b n c *s", x_shape=(s.B, s.N, s.O, *spread),
+            problem, unknown="out", flip=True, pattern=pattern, x_shape=x_shape,
             k_shape=(s.B, s.C, s.O, *g.t), x_dtype=dtype, k_dtype=dtype, out_dtype=dtype, pads=tuple(pads), stride=(1,) * g.ndim,
             boundary=(Boundary("constant"),) * g.ndim, host="numpy",
         )  # fmt: skip
@@ -76,7 +80,10 @@ class Transposed(_Adjoint):
             )
             spread[(..., *(slice(None, None, e) for e in g.stride))] = y
             y = spread
+        last = problem.channels_last
+        y = np.moveaxis(y, (1, 0, 2), (0, -2, -1)) if last else y
         x = context.parts[0](y, prepared.swapaxes(1, 2))
+        x = np.moveaxis(x, (0, -2, -1), (1, 0, 2)) if last else x
         kept = tuple((0, 0) if b.kind == "constant" else pads for b, pads in zip(g.boundary, g.pads, strict=True))
         return x if all(p == (0, 0) for p in kept) else replace(g, pads=kept).fold(x)
 

@@ -17,7 +17,8 @@ class OneDNN(Method):
 
     Layers of many channels along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones above all;
     tensors that lie so are neither copied before nor after. float16 is computed in float32 on the CPU, where native half arithmetic
-    is an order of magnitude slower; bfloat16 goes as it is to processors that multiply it and sum in float32.
+    is an order of magnitude slower; bfloat16 goes as it is to processors that multiply it and sum in float32. Their instruction
+    takes pairs, so that a NaN may reach a neighbour: such results are computed again in float32.
     """
 
     name = "onednn"
@@ -107,7 +108,7 @@ class OneDNN(Method):
 
         def run(x: Any, k: Any) -> Any:
             k = k.detach() if shaped[0] else k.detach().reshape(k_size)
-            y = conv(x.detach().contiguous().as_strided(size, steps), k, None, *call)
+            y = _local(conv, x.detach().contiguous().as_strided(size, steps), k, call)
             y = y.permute(0, 2, 3, 1) if innermost else y
             return y if shaped[1] else y.reshape(y_shape)
 
@@ -142,7 +143,7 @@ class OneDNN(Method):
             enabled=True, benchmark=False, deterministic=context.deterministic, allow_tf32=False
         ):
             if problem.unknown == "out":
-                return split(conv(x, k, None, *call), s.O)
+                return split(_local(conv, x, k, call), s.O)
             y = _in_memory(merged(operands["y"]), memory, threads, "y")
             wants_x = problem.unknown == "x"
             backward = torch.ops.aten.convolution_backward
@@ -165,6 +166,17 @@ def _conv(problem: Problem) -> tuple[Any, tuple]:
     padding = [lo for lo, _ in g.pads] if _explicit(problem) else [0] * g.ndim
     conv = (torch.conv1d, torch.conv2d, torch.conv3d)[g.ndim - 1]
     return conv, (list(g.stride), padding, list(g.dilation), problem.sizes.B)
+
+
+def _local(conv: Any, x: Any, k: Any, call: tuple) -> Any:
+    """The convolution, with NaN and infinity kept to the results that they touch."""
+    import torch
+
+    y = conv(x, k, None, *call)
+    # A finite sum proves finite values; an infinite one may be mere overflow and costs the second computation.
+    if x.dtype != torch.bfloat16 or not x.is_cpu or y.sum(dtype=torch.float32).isfinite():
+        return y
+    return conv(x.float(), k.float(), None, *call).to(x.dtype)
 
 
 def _in_memory(a: Any, memory: Any, threads: int, purpose: str) -> Any:
