@@ -15,7 +15,7 @@ import pytest
 from faltung import Policy, Problem, convolve, plan
 from faltung.kernels import threads
 from faltung.planner import plan_problem
-from faltung.planner.choose import _planned
+from faltung.planner.choose import planned_on
 from faltung.testing.problems import draw, operands
 
 LIMIT = 60  # seconds after which a wait is a deadlock
@@ -99,7 +99,7 @@ def test_eight_threads_at_once():
 
 def test_eight_threads_plan_and_compute_for_the_first_time_at_once():
     """Planning, the door's memory and the kernels' tables are filled by whoever comes first."""
-    _planned.cache_clear()
+    planned_on.cache_clear()
     random, start = np.random.default_rng(0), threading.Barrier(8)
     x, k = random.standard_normal((120, 130)), random.standard_normal((7, 7))
 

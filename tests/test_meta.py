@@ -151,11 +151,11 @@ def register(monkeypatch):
             setattr(method, name, value)
         monkeypatch.setattr(methods, "ALL", (*methods.ALL, method))
         monkeypatch.setitem(methods.BY_NAME, "newcomer", method)
-        choose._planned.cache_clear()
+        choose.planned_on.cache_clear()
         return method
 
     yield put
-    choose._planned.cache_clear()
+    choose.planned_on.cache_clear()
 
 
 def complaints(count=60, **fixed):

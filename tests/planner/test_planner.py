@@ -13,7 +13,7 @@ import faltung
 from faltung import Policy, Problem, Spec, convolve, explain, methods, plan
 from faltung.errors import ArgumentError, MemoryBudgetError, RefusedError
 from faltung.planner import plan_problem, this_machine, wisdom
-from faltung.planner.choose import _planned
+from faltung.planner.choose import planned_on
 from faltung.testing.problems import draw
 
 IMAGE = Problem.parse(
@@ -48,7 +48,7 @@ def test_the_same_question_has_the_same_plan():
 
 def test_choosing_looks_at_no_clock_and_draws_no_lots(monkeypatch):
     before = {seed: _summary(draw(seed)) for seed in range(60)}
-    _planned.cache_clear()
+    planned_on.cache_clear()
     import random
     import time
 

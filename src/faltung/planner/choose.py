@@ -26,11 +26,12 @@ def plan_problem(problem: Problem, policy: Policy = DEFAULT) -> Plan:
     Raises:
         RefusedError: no method is left, with the sentence of each.   MemoryBudgetError: none within the memory budget.
     """
-    return _planned(problem, policy, this_machine())
+    return planned_on(problem, policy, this_machine())
 
 
 @lru_cache(maxsize=8192)
-def _planned(problem: Problem, policy: Policy, on: Machine) -> Plan:
+def planned_on(problem: Problem, policy: Policy, on: Machine) -> Plan:
+    """As `plan_problem`, for a machine that need not be this one."""
     for name in (*policy.only, *policy.without):
         methods.named(name)
     on = replace(on, threads=min(policy.threads or on.threads, on.threads))
@@ -88,7 +89,7 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
     try:
         # A policy that names methods means the one that does the arithmetic: an adjoint hands the wish on to its part.
         inner = replace(policy, only=policy.only if wraps else (), tolerance=tolerance or None, memory=budget)
-        parts = tuple(_planned(part, inner, on) for part in method.parts(problem))
+        parts = tuple(planned_on(part, inner, on) for part in method.parts(problem))
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")
     cost = method.cost(problem, on) + (sum(p.cost for p in parts) if parts else crossing(method, problem, on))
