@@ -351,6 +351,12 @@ def indirect_of_another_algebra(dtype, algebra, *shape):
     return TOOLS["indirect"].indirect(dtype, other if algebra.name == "real" else algebra, *shape)
 
 
+def filters_of_neighbours(dtype, shape):
+    """Takes every output's filter for its neighbour's."""
+    right = TOOLS["minimal"].filters(dtype, shape)
+    return lambda k, w, *rest: right(k + np.dtype(dtype).itemsize, w, *rest)
+
+
 def half_turned(x, threads):
     """Leaves the last row where it was."""
     y = np.ascontiguousarray(x.swapaxes(-1, -2))
@@ -383,6 +389,8 @@ WRONG_KERNELS = [
     ("blocks", {"blocks": blocks_of_another_algebra}),
     ("indirect", {"indirect": late_indirect}),
     ("indirect", {"indirect": indirect_of_another_algebra}),
+    ("minimal", {"minimal": TOOLS["minimal"].minimal, "filters": filters_of_neighbours}),
+    ("minimal", {"minimal": lambda dtype, shape: lambda *a: None, "filters": TOOLS["minimal"].filters}),
     ("turned", {"turned": half_turned, "contiguous": TOOLS["turned"].contiguous}),
     ("turned", {"turned": TOOLS["turned"].turned, "contiguous": lambda x, threads: x}),
     ("passes", {"passes": passes_of_another_algebra}),

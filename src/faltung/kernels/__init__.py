@@ -51,6 +51,13 @@ ALL: tuple[Kernel, ...] = (
         "Dukhan (2019)",
         "indirect",
     ),
+    Kernel(
+        "minimal",
+        "numba",
+        "Winograd tiles in the lanes of vectors, products point by point through the cache",
+        "Winograd (1980); Lavin and Gray (2016)",
+        "winograd",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

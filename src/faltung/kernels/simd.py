@@ -310,6 +310,47 @@ def tiles(dtype: str, width: int, rows: int, columns: int, add: str, mul: str) -
     return SimpleNamespace(start=start, step=step, reach=reach, write=write)
 
 
+@lru_cache(maxsize=64)
+def mixer(dtype: str, width: int, matrix: tuple[tuple[float, ...], ...]) -> Any:
+    """A function `(x, p, step, y, q, hop)`: vectors at y[q + i·hop] = Σ over j of matrix[i][j] · vectors at x[p + j·step].
+
+    The matrix is part of the code: zeros cost nothing, ones no product.
+    """
+    vector, scalar = Vector(dtype, width), getattr(types, dtype)
+    size = np.dtype(dtype).itemsize
+
+    @intrinsic
+    def mix(typingctx, x, p, step, y, q, hop):
+        def generate(context, builder, sig, args):
+            x, p, step, y, q, hop = args
+            xs = []
+            for _ in matrix[0]:
+                xs.append(builder.load(_at(builder, vector, (x, p)), align=size, typ=vector.value))
+                p = builder.add(p, step)
+            for row in matrix:
+                total = None
+                for a, weight in sorted(zip(xs, row, strict=True), key=lambda term: abs(term[1]) != 1.0):
+                    if weight == 0.0:
+                        continue
+                    constant = ir.Constant(vector.value, [weight] * width)
+                    if abs(weight) != 1.0:
+                        a = builder.fmul(a, constant, flags=("contract",))
+                    if total is None:
+                        total = builder.fsub(ir.Constant(vector.value, [-0.0] * width), a) if weight == -1.0 else a
+                    else:
+                        join = builder.fsub if weight == -1.0 else builder.fadd
+                        total = join(total, a, flags=("contract",))
+                total = ir.Constant(vector.value, [0.0] * width) if total is None else total
+                builder.store(total, _at(builder, vector, (y, q)), align=size)
+                q = builder.add(q, hop)
+            return context.get_dummy_value()
+
+        at, long = types.CPointer(scalar), types.int64
+        return types.void(at, long, long, at, long, long), generate
+
+    return mix
+
+
 def _layout() -> Any:
     import llvmlite.binding as llvm
 

@@ -104,7 +104,10 @@ class Method(ABC):
 
 @dataclass(frozen=True)
 class Context:
-    """What a running method may use: the policy's limits, the machine, its parts as plans and how often they may run."""
+    """What a running method may use: the policy's limits, the machine, its parts as plans and how often they may run.
+
+    `passing`: the filter is prepared for one call only, so that memory kept for it may be used again by the next.
+    """
 
     threads: int
     machine: Machine
@@ -112,6 +115,7 @@ class Context:
     deterministic: bool = True
     parts: tuple[Any, ...] = ()
     budget: int = 1
+    passing: bool = False
 
 
 def summation_error(problem: Problem, roundoff: float | None = None) -> float:

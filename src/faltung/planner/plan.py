@@ -130,7 +130,8 @@ class Plan:
             )
         k = self._expect("k", k)
         return self._prepare(
-            arrays.to_numpy(k, self.problem.compute_dtype).copy() if not arrays.is_torch(k) else k.detach().clone()
+            arrays.to_numpy(k, self.problem.compute_dtype).copy() if not arrays.is_torch(k) else k.detach().clone(),
+            False,
         )
 
     def compute(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
@@ -188,13 +189,13 @@ class Plan:
             raise DtypeError.of("plan", f"{name} of dtype {dtype}", came, "cast it, or make a plan for this dtype")
         return array
 
-    def _prepare(self, k: Any) -> "Prepared":
-        """Give the filter to the first method that takes it."""
+    def _prepare(self, k: Any, passing: bool = True) -> "Prepared":
+        """Give the filter to the first method that takes it; a `passing` one serves a single call."""
         if self.problem.empty:
             return Prepared(self, self.ways[-1], None, k)
         for way in self.ways:
             filter_ = None if k is None else self.enter("k", k, way.method)
-            context = self.context(way)
+            context = self.context(way, passing)
             prepared = (
                 filter_
                 if filter_ is None or way.method.on_torch
@@ -210,16 +211,19 @@ class Plan:
             "allow other methods",
         )
 
-    def context(self, way: Candidate) -> Context:
+    def context(self, way: Candidate, passing: bool = False) -> Context:
         """What the method may use while it works."""
-        return self._contexts[id(way)]
+        return self._contexts[id(way), passing]
 
     @cached_property
-    def _contexts(self) -> dict[int, Context]:
+    def _contexts(self) -> dict[tuple[int, bool], Context]:
         threads, deterministic = self.machine.threads, self.policy.deterministic
         return {
-            id(way): Context(threads, self.machine, self.tolerance, deterministic, way.parts, way.budget)
+            (id(way), passing): Context(
+                threads, self.machine, self.tolerance, deterministic, way.parts, way.budget, passing
+            )
             for way in self.ways
+            for passing in (False, True)
         }
 
     # -- between the caller's arrays and canonical ones ---------------------------------------------------------------

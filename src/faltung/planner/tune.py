@@ -68,8 +68,14 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [(f"gemm.{t}", "gemm", _line(dense, "1x384x64x64", "384x384x1x1", t)) for t in NUMBERS]
     steps += [("gemm.call", "gemm", _line(dense, "400x4x4x4", "8x4x1x1", "float32"))]
     steps += [(f"patch.{t}", "gemm", _line(dense, "1x32x112x112", "32x32x3x3", t, 1)) for t in REALS]
-    steps += [(f"winograd.transform.{t}", "winograd", _line(dense, "4x32x56x56", "32x32x3x3", t, 1)) for t in REALS]
-    steps += [("pass.winograd", "winograd", _line(dense, "16x64x56x56", "64x64x3x3", "float32", 1))]
+    last = "b *s c, o c *s -> b *s o"
+    steps += [("call.indirect", "indirect", _line(last, "1x8x8x8", "16x8x3x3", "float32", 1))]
+    for t in ("float32", "float64", "int64"):
+        steps.append((f"indirect.fma.{t}", "indirect", _line(last, "4x28x28x128", "128x128x3x3", t, 1)))
+        steps.append((f"indirect.tap.{t}", "indirect", _line(last, "2x112x112x4", "32x4x1x1", t)))
+    steps += [(f"turn.{t}", "indirect", _line(dense, "4x64x56x56", "64x64x1x1", t)) for t in REALS]
+    steps += [(f"winograd.transform.{t}", "winograd", _line(last, "4x56x56x32", "32x32x3x3", t, 1)) for t in REALS]
+    steps += [(f"winograd.pack.{t}", "winograd", _line(last, "1x8x8x256", "256x256x3x3", t, 1)) for t in REALS]
     steps += [("definition", "definition", _line(plain, "256x256", "5x5", "float32"))]
     return steps
 
@@ -130,8 +136,8 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
         if progress is not None:
             progress(0.5 + 0.5 * number / len(steps), rate)
         rates[rate] = _solve(rates, rate, methods.named(method), Problem.parse(line))
-    for kind in ("fma", "load", "stage", "visit"):
-        rates[f"blocks.{kind}.uint64"] = rates[f"blocks.{kind}.int64"]
+    for kind in ("blocks.fma", "blocks.load", "blocks.stage", "blocks.visit", "indirect.fma", "indirect.tap"):
+        rates[f"{kind}.uint64"] = rates[f"{kind}.int64"]
     for kind in {name.rpartition(".float32")[0] for name in rates if name.endswith(".float32")}:
         rates[kind] = rates[f"{kind}.float32"]
     if progress is not None:

@@ -8,6 +8,8 @@ from faltung.algebras import ALL, Algebra
 from faltung.kernels.indirect import contract as indirect_contract
 from faltung.kernels.indirect.layout import Indirect
 from faltung.kernels.turn import contract as turn_contract
+from faltung.kernels.winograd import contract as winograd_contract
+from faltung.kernels.winograd.layout import Minimal
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
@@ -50,6 +52,48 @@ def check_indirect(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL
                     near,
                     f"indirect of {algebra.name} in {dtype}, {case}",
                 )
+                cases += 1
+    return cases
+
+
+# (B, N, C, O), signal, taps, results of a tile, pads before and behind, boundary.
+MINIMAL = (
+    ((1, 2, 5, 32), (9, 10), (3, 3), (4, 4), (1, 1), "constant"),
+    ((1, 1, 33, 40), (17, 12), (3, 3), (4, 4), (1, 1), "reflect"),
+    ((2, 3, 16, 7), (8, 9), (3, 2), (4, 4), (2, 0), "wrap"),
+    ((1, 2, 20, 20), (21,), (5,), (4,), (-1, 3), "edge"),
+    ((1, 1, 3, 33), (6, 7, 8), (2, 3, 1), (2, 2, 1), (1, 1), "symmetric"),
+    ((1, 1, 18, 18), (6, 5, 7), (3, 3, 3), (2, 2, 2), (1, 1), "constant"),
+)
+
+
+def check_minimal(tool: Any, seed: int = 0) -> int:
+    """Winograd tiles and filters together, on signals in either memory order, for two sizes of the cache."""
+    cases = 0
+    for dtype in ("float32", "float64"):
+        for case in MINIMAL:
+            for cache in CACHES:
+                random = np.random.default_rng(seed + cases)
+                sizes, n, t, outputs, pads, kind = case
+                ones = (1,) * len(n)
+                (B, N, C, O), k, x, common, extended = tiled(
+                    random, (sizes, n, t, ones, ones, pads, kind), dtype, flat=False
+                )
+                layout = Minimal(dtype, B, N, C, O, **common, outputs=outputs, cache=cache)
+                layout.__dict__["_run"] = tool.minimal(dtype, layout.shape)
+                layout.__dict__["_filters"] = tool.filters(dtype, layout.shape)
+                if cases % 3 == 1:
+                    x = np.moveaxis(
+                        np.ascontiguousarray(np.moveaxis(x, (1, 0, 2), (0, -2, -1))), (0, -2, -1), (1, 0, 2)
+                    )
+                    k = np.moveaxis(np.ascontiguousarray(np.moveaxis(k, 2, -1)), -1, 2)
+                y = layout.correlate(x, layout.packed(k, 2), 1 + cases % 2)
+                reach = layout.extension.of(x)[
+                    (..., *(slice(m + size - 1) for m, size in zip(layout.m, t, strict=True)))
+                ]
+                wanted = winograd_contract.minimal(np.moveaxis(reach, (1, 0, 2), (0, -2, -1)), k, layout.m)
+                near = 256 * ROUNDOFF[dtype] * float(np.abs(k).sum(axis=(2, *range(3, k.ndim))).max() * np.abs(x).max())
+                compare(np.moveaxis(y, (1, 0, 2), (0, -2, -1)), wanted, near, f"minimal in {dtype}, {case}")
                 cases += 1
     return cases
 

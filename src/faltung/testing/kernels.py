@@ -24,7 +24,7 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
-from faltung.testing.channel_kernels import check_indirect, check_turned
+from faltung.testing.channel_kernels import check_indirect, check_minimal, check_turned
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -316,6 +316,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "blocks": check_blocks,
     "indirect": check_indirect,
     "turned": check_turned,
+    "minimal": check_minimal,
     "passes": check_passes,
     "tiles": check_tiles,
     "running": check_running,

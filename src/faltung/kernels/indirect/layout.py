@@ -117,17 +117,6 @@ class Indirect(Correlation):
             channel, tap = 1, self.C
         return out, (tap * self.wide, channel * self.wide)
 
-    def innermost(self, x: np.ndarray, threads: int) -> np.ndarray:
-        """The canonical signal (B, N, C, *n) with channels innermost: a view where they are, a copy otherwise."""
-        moved = np.moveaxis(x, (1, 0, 2), (0, -2, -1))
-        item = np.dtype(self.dtype).itemsize
-        if (self.C == 1 or x.strides[2] == item) and x.flags.aligned and not any(s % item for s in x.strides):
-            return moved
-        if x.flags.c_contiguous and self.B == 1:
-            out = kept("x", (self.N, math.prod(self.n), self.C), x.dtype)
-            return turned(x.reshape(self.N, self.C, -1), threads, out).reshape(moved.shape)
-        return np.ascontiguousarray(moved)
-
     def extended(self, x: np.ndarray) -> np.ndarray:
         """The signal (N, *n, 1, C) with its last spatial axis padded, for rows of taps that are read in one."""
         at = self.sources(len(self.n) - 1, -self.lo[-1], self.whole[-1] - self.lo[-1])
@@ -145,7 +134,7 @@ class Indirect(Correlation):
         A `passing` result lies in memory that the next call overwrites: for who moves it elsewhere at once.
         """
         k, steps = packed
-        x = self.innermost(x, threads)
+        x = innermost(self, x, threads)
         x = self.extended(x) if self.merged else x
         shape = (self.N, *self.m, self.B, self.O)
         y = kept("y", shape, np.dtype(self.dtype)) if passing else np.empty(shape, self.dtype)
@@ -224,3 +213,15 @@ class Indirect(Correlation):
         return (
             8 * (2 * outer + 4 * max(self.whole) + self.t[-1] * self.m[-1] + kernel.COUNT) + self._constants[1].nbytes
         )
+
+
+def innermost(layout: Correlation, x: np.ndarray, threads: int) -> np.ndarray:
+    """The canonical signal (B, N, C, *n) with channels innermost, (N, *n, B, C): a view where they are, a copy otherwise."""
+    moved = np.moveaxis(x, (1, 0, 2), (0, -2, -1))
+    item = np.dtype(layout.dtype).itemsize
+    if (layout.C == 1 or x.strides[2] == item) and x.flags.aligned and not any(s % item for s in x.strides):
+        return moved
+    if x.flags.c_contiguous and layout.B == 1:
+        out = kept("x", (layout.N, math.prod(layout.n), layout.C), x.dtype)
+        return turned(x.reshape(layout.N, layout.C, -1), threads, out).reshape(moved.shape)
+    return np.ascontiguousarray(moved)
