@@ -76,9 +76,7 @@ def check_minimal(tool: Any, seed: int = 0) -> int:
                 random = np.random.default_rng(seed + cases)
                 sizes, n, t, outputs, pads, kind = case
                 ones = (1,) * len(n)
-                (B, N, C, O), k, x, common, extended = tiled(
-                    random, (sizes, n, t, ones, ones, pads, kind), dtype, flat=False
-                )
+                (B, N, C, O), k, x, common, _ = tiled(random, (sizes, n, t, ones, ones, pads, kind), dtype, flat=False)
                 layout = Minimal(dtype, B, N, C, O, **common, outputs=outputs, cache=cache)
                 layout.__dict__["_run"] = tool.minimal(dtype, layout.shape)
                 layout.__dict__["_filters"] = tool.filters(dtype, layout.shape)
