@@ -148,7 +148,7 @@ def build_filters(dtype: str, shape: tuple[tuple[int, int], ...], width: int) ->
 
     W, WIDE = width, VECTORS * width
     padded = (*[(1, 1)] * (3 - len(shape)), *shape)
-    (T0, T1, T2), (A0, A1, A2) = [t for _, t in padded], [m + t - 1 for m, t in padded]
+    (_, T1, T2), (A0, A1, A2) = [t for _, t in padded], [m + t - 1 for m, t in padded]
     g0, g1, g2 = (mixer(dtype, width, matrix) for matrix in matrices(padded, "G"))
     U = A0 * A1 * A2 * W
 
