@@ -12,20 +12,14 @@ ours is marked; so is a call that was stopped after one turn because it took too
 
 import argparse
 import math
-import os
 import sys
-import time
 import warnings
 from collections import defaultdict
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-# Threads of one library that wait by spinning would slow down the next one's turn.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-# A benchmark is about calls, not about first calls: plan as if the compiler had been here.
-os.environ.setdefault("FALTUNG_COMPILE", "eager")
-HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
+import timing
+
+timing.settle()
 
 import cv2
 import numpy as np
@@ -34,12 +28,12 @@ from rich.console import Console
 from rich.progress import track
 
 import peers
-from faltung import Policy, Problem, correlate, filters
+from faltung import Policy, Problem, correlate
 from faltung.planner import plan_problem
 from faltung.problem import ITEMSIZE
 from faltung.torch_gate import solve, stated_last
+from timing import HERE, arrays_for, interleaved, mean
 
-TURNS, LONG, STOP = 5, 0.7, 8.0
 QUICK = 14  # every how manyth problem of a class the quick run takes, besides the first
 
 
@@ -49,42 +43,12 @@ def read(path: Path) -> list[tuple[str, str, str, Problem]]:
     return [(kind, name, hint, Problem.parse(text)) for kind, name, hint, text in rows]
 
 
-def arrays_for(problem: Problem, hint: str) -> dict[str, np.ndarray]:
-    """NumPy arrays of the problem's shapes: normal numbers, small integers, or the filter that the hint names."""
-    rng = np.random.default_rng(0)
-    known = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}[problem.unknown]
-    made = {}
-    for name in known:
-        shape = {"x": problem.x_shape, "k": problem.k_shape, "y": problem.out_shape}[name]
-        dtype = {"x": problem.x_dtype, "k": problem.k_dtype, "y": problem.out_dtype}[name]
-        dtype = "float32" if dtype in ("bfloat16", "float16") else dtype
-        if dtype == "bool":
-            made[name] = rng.random(shape) < 0.05
-        elif np.dtype(dtype).kind in "iu":
-            made[name] = rng.integers(0, 100, shape).astype(dtype)
-        else:
-            values = rng.standard_normal(shape, dtype="float32")
-            made[name] = (values + 1j * values[::-1] if dtype.startswith("complex") else values).astype(dtype)
-    if hint.startswith("gaussian"):
-        made["k"] = filters.gaussian(float(hint.split(":")[1]), ndim=problem.grid.ndim).astype(problem.k_dtype)
-    elif hint == "box":
-        made["k"] = np.full(problem.k_shape, 1 / problem.grid.taps, problem.k_dtype)
-    elif hint == "zeros":
-        made["k"] = np.zeros(problem.k_shape, problem.k_dtype)
-    elif problem.x_dtype == "uint8" and "k" in made:
-        made["k"] = np.abs(made["k"]) / np.abs(made["k"]).sum()
-    return made
-
-
 def ours(problem: Problem, made: dict[str, np.ndarray], method: str | None = None, last: bool = False):
     """Our call as a user makes it, with tensors in either memory layout; gradients and complex numbers, for which torch has
     other conventions, by the operator itself."""
-    given = made
-    if problem.host == "torch":
-        given = {n: torch.from_numpy(a).to(getattr(torch, problem.x_dtype)) for n, a in made.items()}
-        given = {
-            n: a.contiguous(memory_format=torch.channels_last) if last and a.ndim == 4 else a for n, a in given.items()
-        }
+    given = timing.given(problem, made)
+    if last:
+        given = {n: a.contiguous(memory_format=torch.channels_last) if a.ndim == 4 else a for n, a in given.items()}
     policy = Policy(only=() if method is None else (method,), threads=2)
     if problem.unknown != "out" or problem.algebra == "complex":
         if problem.host == "torch":
@@ -105,32 +69,6 @@ def ours(problem: Problem, made: dict[str, np.ndarray], method: str | None = Non
             return correlate(x, k, pattern, **options)
 
     return call if problem.host == "torch" else lambda: correlate(x, k, pattern, **options)
-
-
-def interleaved(calls: dict) -> tuple[dict[str, float], dict[str, object]]:
-    """Median seconds of each call, A B C A B C ..., after one turn to warm up; slow ones get fewer turns,
-    calls of microseconds are repeated within a turn."""
-    results, times, repeats = {}, defaultdict(list), {}
-    for label, call in calls.items():
-        start = time.perf_counter()
-        results[label] = call()  # warms up: compiles, plans, fills caches
-        first = time.perf_counter() - start
-        if first <= STOP:
-            start = time.perf_counter()
-            call()
-            first = time.perf_counter() - start
-        repeats[label] = max(1, int(2e-3 / first))
-        if first > LONG:
-            times[label].append(first)
-    for turn in range(TURNS):
-        for label, call in calls.items():
-            if times[label] and (times[label][0] > STOP or (times[label][0] > LONG and turn >= 1)):
-                continue
-            start = time.perf_counter()
-            for _ in range(repeats[label]):
-                call()
-            times[label].append((time.perf_counter() - start) / repeats[label])
-    return {label: float(np.median(t)) for label, t in times.items()}, results
 
 
 def same(problem: Problem, a, b) -> bool:
@@ -216,10 +154,6 @@ def regret_of(problem: Problem, plan, made: dict[str, np.ndarray], last: bool) -
     return chosen / min(seconds.values())
 
 
-def mean(values: list[float]) -> str:
-    return f"{math.exp(sum(map(math.log, values)) / len(values)):.2f}" if values else "—"
-
-
 def table(rows: list[tuple[str, str, Problem, dict]], limits: tuple[float, float], regret: bool) -> str:
     """Markdown, a section a class, and a summary."""
     names = [peer.name for peer in peers.ALL]
@@ -288,22 +222,16 @@ def main() -> None:
         if not console.is_terminal:
             print(f"{kind} | {name} | {rows[-1][3]['ours'] * 1e3:.3g} ms", file=sys.stderr, flush=True)
     head = (
-        f"# Measured on {_cpu()}, 2 threads\n\n"
+        f"# Measured on {timing.cpu()}, 2 threads\n\n"
         f"Copy {limits[0] / 1e9:.1f} GB/s, matrix product {limits[1] / 1e9:.0f} G multiply-adds/s. "
         "Figures are how many times longer the best setting of the peer takes; geometric means above.\n\n"
     )
     text = head + table(rows, limits, options.regret) + "\n"
     if options.o or not (options.quick or options.kind or options.name):
-        target = options.o or HERE / "results" / f"{_cpu().lower().replace(' ', '-')}.md"
+        target = options.o or HERE / "results" / f"{timing.cpu().lower().replace(' ', '-')}.md"
         target.write_text(text)
         print(f"wrote {target}", file=sys.stderr)
     print(text)
-
-
-def _cpu() -> str:
-    import llvmlite.binding as llvm
-
-    return f"{llvm.get_host_cpu_name()} {os.cpu_count()} cores"
 
 
 if __name__ == "__main__":
