@@ -57,8 +57,13 @@ def scratch(size: int) -> int:
 
 
 def kept(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array for passing values on within one call: this thread's memory for that purpose, overwritten by its next request."""
+    """An array for passing values on within one call: this thread's memory for that purpose, overwritten by its next request.
+
+    More than KEPT bytes are not kept.
+    """
     count = math.prod(shape) * dtype.itemsize
+    if count > KEPT:
+        return np.empty(shape, dtype)
     return _memory(purpose, count)[:count].view(dtype).reshape(shape)
 
 

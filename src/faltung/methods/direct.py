@@ -41,14 +41,12 @@ class Direct(Method):
         lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
         visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
         work = problem.macs * unit + visits * machine.seconds("rows.visit")
-        if problem.over.name == "integer":
-            work += problem.macs * 0
         share = min(machine.threads, max(1, lines))
-        pad = (
-            0.0
-            if g.unpadded
-            else 2.0 * bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded)) * machine.seconds("copy")
-        )
+        pad = 0.0
+        if not g.unpadded:
+            pad = 2.0 * bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded)) * machine.seconds("copy")
+        if not _small(problem):
+            pad += machine.seconds("call.direct") * (1 if g.unpadded else 2)
         start = machine.seconds("thread") if share > 1 and work > 2 * machine.seconds("thread") else 0.0
         return machine.seconds("call") + pad + (work / share + start if start else work)
 
@@ -61,10 +59,7 @@ class Direct(Method):
         return padded_bytes(problem) + bytes_of(problem, s.B * s.O * s.C * g.taps) + 4 * tables + 4096
 
     def quick(self, problem: Problem) -> Any:
-        g, s = problem.grid, problem.sizes
-        fits = 0 < math.prod(g.padded) <= QUICK and problem.macs <= 4 * QUICK
-        plain = s.B == s.N == s.C == s.O == 1 and len(set(g.boundary)) == 1 and g.boundary[0].kind == "constant"
-        if not (fits and plain) or any(lo < 0 or hi < 0 for lo, hi in g.pads):
+        if not _small(problem):
             return None
         loops = _loops(problem)
         buffers, kernel, tables, items = _Buffers(problem, loops.zero[0]), loops.kernel, loops.tables, loops.items
@@ -96,6 +91,14 @@ class Direct(Method):
 
         spread(task, loops.items, context.threads, loops.grain)
         return y
+
+
+def _small(problem: Problem) -> bool:
+    """Whether a call is one small signal with a constant beyond its edge: then its padded copy is kept and filled in place."""
+    g, s = problem.grid, problem.sizes
+    fits = 0 < math.prod(g.padded) <= QUICK and problem.macs <= 4 * QUICK and problem.algebra != "integer"
+    plain = s.B == s.N == s.C == s.O == 1 and {b.kind for b in g.boundary} == {"constant"} and len(set(g.boundary)) == 1
+    return fits and plain and problem.host == "numpy" and all(lo >= 0 and hi >= 0 for lo, hi in g.pads)
 
 
 class _Buffers(threading.local):
