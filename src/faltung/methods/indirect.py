@@ -9,7 +9,7 @@ import numpy as np
 
 from faltung.kernels.indirect.layout import Indirect
 from faltung.kernels.indirect.on_numba import key
-from faltung.kernels.turn.on_numba import contiguous
+from faltung.kernels.turn.on_numba import moved_out
 from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
 from faltung.problem import Problem
 
@@ -67,7 +67,7 @@ class IndirectProduct(Method):
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         layout, k = prepared
         y = layout.correlate(operands["x"], k, context.threads, passing=not problem.channels_last)
-        return y if problem.channels_last else contiguous(y, context.threads)
+        return y if problem.channels_last else moved_out(y, context.threads)
 
 
 def _work(layout: Indirect) -> list[tuple[str, float]]:

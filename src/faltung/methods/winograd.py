@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.native import lanes
-from faltung.kernels.turn.on_numba import contiguous
+from faltung.kernels.turn.on_numba import moved_out
 from faltung.kernels.winograd import amplification, transforms
 from faltung.kernels.winograd.layout import Minimal
 from faltung.kernels.winograd.on_numba import filter_key, key
@@ -85,7 +85,7 @@ class Winograd(Method):
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         layout, k = prepared
         y = layout.correlate(operands["x"], k, context.threads, passing=not problem.channels_last)
-        return y if problem.channels_last else contiguous(y, context.threads)
+        return y if problem.channels_last else moved_out(y, context.threads)
 
 
 def _outputs(problem: Problem) -> tuple[int, ...]:

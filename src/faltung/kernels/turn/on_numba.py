@@ -66,6 +66,12 @@ def key(kind: str) -> tuple:
     return f"turn-{kind}", build, kind, min(16, native.lanes(kind))
 
 
+def moved_out(x: np.ndarray, threads: int) -> np.ndarray:
+    """`contiguous` in memory of its own, for values that lie in kept memory."""
+    out = contiguous(x, threads)
+    return out.copy() if np.may_share_memory(out, x) else out
+
+
 def contiguous(x: np.ndarray, threads: int, purpose: str = "") -> np.ndarray:
     """`numpy.ascontiguousarray`, faster where two groups of axes have changed places in memory, as channels first and last do.
 
