@@ -282,6 +282,8 @@ FALSE_LAWS = [
     ("another zero", altered("max-plus", zero=lambda dtype: dtype.type(0)), "float64", "zero"),
     ("another one", altered("real", one=lambda dtype: dtype.type(2)), "float64", "one is neutral"),
     ("a compiled add of its own", altered("max-plus", scalar_add="a if a < b else b"), "float64", "the compiled add"),
+    ("a minimum that starts from 0", altered("min-plus", zero=lambda dtype: dtype.type(0)), "float32", "zero"),
+    ("a maximum for a minimum", altered("min-plus", scalar_add="a if a > b else b"), "float32", "the compiled add"),
     ("a compiled mul of its own", altered("boolean", scalar_mul="a | b"), "bool", "the compiled mul"),
     ("mul that does not commute", altered("integer", mul=lambda a, b: a * a * b), "int64", "mul|one"),
     ("a mul that widens", altered("real", mul=lambda a, b: np.float64(a) * np.float64(b)), "float32", "dtype"),
@@ -340,6 +342,12 @@ def blocks_of_another_algebra(dtype, algebra, *shape):
     return TOOLS["blocks"].blocks(dtype, other if algebra.name == "real" else algebra, *shape)
 
 
+def blocks_of_the_largest(dtype, algebra, *shape):
+    """Takes the largest where the smallest is wanted."""
+    other = ALGEBRAS["max-plus"] if algebra.name == "min-plus" else algebra
+    return TOOLS["blocks"].blocks(dtype, other, *shape)
+
+
 def passes_of_another_algebra(dtype, algebra):
     other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
     return TOOLS["passes"].passes(dtype, other if algebra.name == "real" else algebra)
@@ -363,6 +371,7 @@ WRONG_KERNELS = [
     ("rows", {"rows": lazy_rows}),
     ("blocks", {"blocks": late_blocks}),
     ("blocks", {"blocks": blocks_of_another_algebra}),
+    ("blocks", {"blocks": blocks_of_the_largest}),
     ("passes", {"passes": passes_of_another_algebra}),
     ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
     ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),

@@ -42,6 +42,7 @@ _FILLS = {
     "integer": (0, 1, 3, 2),
     "boolean": (0, 1),
     "max-plus": (0.0, -1.5, 2.0),
+    "min-plus": (0.0, -1.5, 2.0),
 }
 _OUTPUTS = {
     "real": ("float16", "float32", "float64", "uint8", "int16"),
@@ -49,6 +50,7 @@ _OUTPUTS = {
     "integer": ("int8", "uint8", "int32", "int64", "float32"),
     "boolean": (),
     "max-plus": ("float16", "float32", "float64"),
+    "min-plus": ("float16", "float32", "float64"),
 }
 # By number of dimensions: longest signal and filter axis, for short problems and for long ones (one in sixteen, 1-D and 2-D).
 _SHORT = {1: (64, 16), 2: (24, 7), 3: (10, 4), 4: (6, 3), 5: (5, 3)}
@@ -142,16 +144,15 @@ def _drawn(choose: Choose, fixed: dict[str, Any]) -> Problem:
 def _dtypes(choose: Choose, algebra: str, host: str) -> tuple[str, str]:
     """Dtypes of signal and filter: alike in two draws of three."""
     floats = (*_REALS, "bfloat16") if host == "torch" else _REALS
-    own = {"real": floats, "max-plus": floats, "complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}[algebra]
+    own = {"complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}.get(algebra, floats)
     first = own[choose(0, len(own) - 1)]
     if choose(0, 2) < 2 or algebra == "boolean":
         return first, first
     partners = {
         "real": (*floats, *INTEGERS, "bool"),
-        "max-plus": floats,
         "complex": (*COMPLEXES, *floats),
         "integer": (*INTEGERS, "bool"),
-    }[algebra]
+    }.get(algebra, floats)
     second = partners[choose(0, len(partners) - 1)]
     pair = (first, second) if choose(0, 1) else (second, first)
     return pair if algebras.named(algebra).compute(*pair) else (first, first)
