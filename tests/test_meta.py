@@ -364,6 +364,22 @@ def unscaled_filters(dtype):
     return lambda *a: right(*a[:5], 1.0, *a[6:])
 
 
+def short_envelope(x, taps, parabola, lo, outputs, largest, threads):
+    """Forgets the last tap: the window ends one sample early."""
+    cut = np.append(taps[:-1], -np.inf if largest else np.inf)
+    return TOOLS["envelope"].envelope(x, cut, parabola, lo, outputs, largest, threads)
+
+
+def envelope_beside_the_vertex(x, taps, parabola, lo, outputs, largest, threads):
+    """Takes the borders between parabolas half a sample too early."""
+    return TOOLS["envelope"].envelope(x, taps, (parabola[0], parabola[1] + 0.5), lo, outputs, largest, threads)
+
+
+def deaf_envelope(x, *rest):
+    """Does not hear of NaN."""
+    return TOOLS["envelope"].envelope(np.where(np.isnan(x), x.dtype.type(0), x), *rest)
+
+
 fourier = {name: getattr(TOOLS["fourier"], name) for name in ("spectrum", "product", "signal")}
 WRONG_KERNELS = [
     ("rows", {"rows": wrong_rows}),
@@ -376,6 +392,9 @@ WRONG_KERNELS = [
     ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
     ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),
     ("running", {"running": wrong_running}),
+    ("envelope", {"envelope": short_envelope}),
+    ("envelope", {"envelope": envelope_beside_the_vertex}),
+    ("envelope", {"envelope": deaf_envelope}),
     ("fourier", {**fourier, "product": unconjugated}),
     (
         "fourier",
@@ -405,7 +424,7 @@ def test_a_wrong_kernel_is_caught(operation, functions):
         kernels.CHECKS[operation](SimpleNamespace(**functions))
 
 
-@pytest.mark.parametrize("operation", ["running", "fourier", "rounded"])
+@pytest.mark.parametrize("operation", ["running", "fourier", "rounded", "envelope"])
 def test_the_cases_pass_with_the_right_kernel(operation):
     functions = {
         name: getattr(TOOLS[operation], name) for name in (fourier if operation == "fourier" else (operation,))

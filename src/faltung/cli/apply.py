@@ -132,7 +132,8 @@ def _with_alpha(given: Media, k: np.ndarray, request: Request, filtered: Callabl
     """Colours weighted by their opacity before they are mixed, and freed of it afterwards.
 
     Opacity is mixed like the colours where the filter averages (no negative weight; divided by the weights' sum, so that a
-    brighter picture is not a more opaque one) and where it takes maxima or minima. Filters that find differences leave it where it is.
+    brighter picture is not a more opaque one) and where it takes maxima or minima. Filters that find differences leave it where
+    it is.
     """
     top = given.top or 1.0
     values = given.array.astype(np.float64)

@@ -29,15 +29,16 @@ TURNS = {"deg": math.pi / 180.0, "rad": 1.0}
 def parse(text: str, ndim: int, over: str | None = None) -> np.ndarray:
     """Read an expression, or the file that it names, as a filter for data with `ndim` spatial axes.
 
-    Files: `.npy` as it is; an image as a point-spread function, its weights divided by their sum (with max-plus, min-plus and boolean as
-    it is); a sound as an impulse response within ±1.
+    Files: `.npy` as it is; an image as a point-spread function, its weights divided by their sum (as it is with max-plus, min-plus
+    and boolean); a sound as an impulse response within ±1.
 
     Shapes:
         returns (*s), or (*s, channels) from a file with one filter a channel.
     Args:
         text: the expression.   ndim: spatial axes of the data, ≥ 1.
         over: the algebra. With `max-plus`, `box` and `disk` mean flat elements: 0 on their support, -inf elsewhere (+inf with
-            `min-plus`). With `boolean` they mean True on their support. Default None: weights.
+            `min-plus`). With `boolean` they mean True on their support. `parabola` keeps its values with
+            `max-plus` and `min-plus`. Default None: weights.
     Raises:
         ArgumentError: with the position that is not understood, what was expected there and the names to choose from.
         FileError: for a file that cannot be read.
@@ -59,7 +60,7 @@ def parse(text: str, ndim: int, over: str | None = None) -> np.ndarray:
         k = family.make(**given, ndim=ndim)
     except ArgumentError as error:
         raise ArgumentError(f"kernel {text!r}: {error}") from None
-    if over not in ELEMENTS:
+    if over not in ELEMENTS or (family.ordered and over != "boolean"):
         return k
     if not family.element:
         elements = ", ".join(f.name for f in _all() if f.element)

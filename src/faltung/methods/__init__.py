@@ -5,6 +5,7 @@ from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
+from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.gemm import GEMM
 from faltung.methods.indirect import INDIRECT
@@ -26,6 +27,7 @@ ALL: tuple[Method, ...] = (
     SEPARABLE,
     WINDOW,
     RUNNING,
+    ENVELOPE,
     GEMM,
     WINOGRAD,
     FFT_,

@@ -22,7 +22,7 @@ from faltung.testing.problems import on_host, operands
 
 SLACK = 24 << 10  # bytes of interpreter objects that a call may take beside its arrays
 # The filter that a structured method takes.
-NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one"}
+NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one", "envelope": "parabola"}
 _HIGH = {"real": "float64", "max-plus": "float64", "min-plus": "float64", "complex": "complex128", "boolean": "bool"}
 _JUDGE = Policy(only=("definition",))
 

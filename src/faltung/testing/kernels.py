@@ -24,6 +24,7 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
+from faltung.testing.envelope_kernels import check_envelope
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -366,6 +367,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "passes": check_passes,
     "tiles": check_tiles,
     "running": check_running,
+    "envelope": check_envelope,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }

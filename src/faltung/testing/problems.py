@@ -32,7 +32,7 @@ PATTERNS = (
 )
 MODES = ("full", "same", "valid", "pads")
 HOSTS = ("numpy", "torch")
-DATA = ("normal", "box", "rank one")  # what the taps of a drawn filter look like
+DATA = ("normal", "box", "rank one", "parabola")  # what the taps of a drawn filter look like
 
 _ALGEBRAS = ("real",) * 8 + ("complex",) * 3 + ("integer",) * 4 + ("max-plus",) * 3 + ("boolean",) * 2
 _REALS = ("float64", "float32", "float16")
@@ -173,7 +173,7 @@ def operands(problem: Problem, seed: int, kind: str = "normal") -> dict[str, Any
 
     Args:
         kind: what the filter looks like. `normal`; `box`, all taps of a filter equal; `rank one`, an outer product of one
-            vector an axis.
+            vector an axis; `parabola`, a sum of parabolas, one an axis, that opens away from what the algebra picks.
     """
     random = np.random.default_rng(seed)
     layout, ndim = problem.layout, problem.grid.ndim
@@ -182,7 +182,10 @@ def operands(problem: Problem, seed: int, kind: str = "normal") -> dict[str, Any
     y = _values(random, problem.out_shape, problem.out_dtype)
     if problem.compute_dtype == "uint64":  # an integer below zero has no place in its arithmetic
         y = np.abs(y)
-    k = _formed(k, layout.k.index(layout.star), ndim, problem.k_dtype, kind, random)
+    if kind == "parabola":
+        k = _parabolas(k, layout.k.index(layout.star), ndim, problem.algebra == "max-plus", random)
+    else:
+        k = _formed(k, layout.k.index(layout.star), ndim, problem.k_dtype, kind, random)
     if problem.unknown == "k":  # the arithmetic of a filter's gradient has y for its filter
         y = _formed(y, layout.y.index(layout.star), ndim, problem.out_dtype, kind, random)
     return {
@@ -203,6 +206,19 @@ def _formed(a: np.ndarray, star: int, ndim: int, dtype: str, kind: str, random: 
             line = _values(random, (a.shape[axis],), dtype, small=True)
             a = (a * line.reshape([-1 if other == axis else 1 for other in range(a.ndim)])).astype(a.dtype)
     return a
+
+
+def _parabolas(k: np.ndarray, star: int, ndim: int, downwards: bool, random: np.random.Generator) -> np.ndarray:
+    """Sums of parabolas along the starred axes, in quarters of whole numbers, which float32 and wider hold exactly."""
+    total = np.zeros((1,) * k.ndim)
+    for axis in range(star, star + ndim):
+        u = np.arange(k.shape[axis]) - random.integers(-2, 2 * k.shape[axis]) / 2
+        line = random.choice([0.25, 1.0, 2.0]) * u**2
+        total = total + line.reshape([-1 if other == axis else 1 for other in range(k.ndim)])
+    values = np.broadcast_to(-total if downwards else total, k.shape)
+    if k.dtype.kind in "biu":  # for algebras of whole numbers any small filter will do
+        return (np.floor(np.abs(values)) % 4).astype(k.dtype)
+    return values.astype(k.dtype)
 
 
 def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: str, small: bool = False) -> np.ndarray:
