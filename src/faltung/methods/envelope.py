@@ -56,9 +56,10 @@ class Envelope(Method):
 
     def cost(self, problem: Problem, machine: Machine) -> float:
         s, g, dtype = problem.sizes, problem.grid, problem.compute_dtype
-        work = sum(
-            s.B * s.N * lines * (n + m) * machine.seconds("envelope.value", dtype) for lines, n, m in _sizes(problem)
-        )
+        work = 0.0
+        for (lines, n, m), t in zip(_sizes(problem), g.t, strict=True):
+            passes = 3.0 if t < n + m - 1 else 1.0  # windows that end within the row: both ways, a sample at a time
+            work += s.B * s.N * lines * (n + m) * passes * (t > 1) * machine.seconds("envelope.value", dtype)
         pad = 0.0 if g.zero_padded else s.B * s.N * math.prod(g.padded) * bytes_of(problem, 1) * machine.seconds("copy")
         looking = 1e-4 + s.B * g.taps * 1e-8
         return machine.seconds("call") * (1 + g.ndim) + looking + pad + work / machine.threads

@@ -32,48 +32,66 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
     sign = one(-1.0 if largest else 1.0)
 
     @jit
-    def scan(row, xp, yp, hp, bp, at, taps, inverse, origin, j, stop, step, s, last, ahead, vertex, fresh):
-        """Results of windows s to last; samples j to stop enter once the window, `ahead` samples further, has met them."""
+    def settle(row, yp, hp, bp, at, turn, taps, origin, head, tail, query, s, last):
+        """Results of windows s to last from parabolas that are all known; written, not compared."""
+        count = last - s + 1
+        if tail == head:
+            for i in range(s, s + count):
+                row[yp + i] = inf
+            return
+        # Where each parabola's turn comes, then the last whose turn has come: no branch depends on the values.
+        for i in range(count):
+            turn[i] = head
+        for h in range(head + 1, tail):
+            wait = row[bp + h] - query
+            if wait > count - 1:
+                break
+            turn[int(np.ceil(max(wait, 0.0)))] = h
+        now = head
+        for i in range(count):
+            now = max(now, turn[i])
+            row[yp + s + i] = row[hp + now] + taps[at[now] + origin - s - i]
+
+    @jit
+    def scan(row, xp, yp, hp, bp, at, turn, taps, inverse, origin, j, stop, step, s, last, ahead, vertex, curvature):
+        """Results of windows s to last; samples j to stop enter once the window, `ahead` samples further, has met them.
+
+        Forwards (step 1) results are written, backwards they are compared with those that are there.
+        """
         head, tail = 0, 0
         query = step * (s - origin + vertex)
+        lift = row[hp]  # of the parabola that entered last, where it meets the axis x = origin
         while True:
             while j != stop and (j - s - ahead) * step <= 0:
                 value = row[xp + j]
                 if value < inf:
                     place, edge = (j - origin) * step, query
+                    raised = value + curvature * place * place
                     while tail > head:
                         other = at[tail - 1]
-                        edge = 0.5 * (place + other) + (value - row[hp + tail - 1]) * inverse[place - other]
+                        edge = (raised - lift) * inverse[place - other]
                         # What is overtaken before its turn comes, or before the windows still to come, is forgotten.
                         if edge > (row[bp + tail - 1] if tail - 1 > head else query):
                             break
                         tail -= 1
+                        if tail > head:
+                            other = at[tail - 1]
+                            lift = row[hp + tail - 1] + curvature * other * other
                     at[tail], row[hp + tail], row[bp + tail] = place, value, edge
                     tail += 1
+                    lift = raised
                 j += step
             while tail - head > 1 and row[bp + head + 1] <= query:
                 head += 1
-            count = 1
-            if j == stop:  # nothing enters any more: the lowest stays so up to its border
-                count = (last - s) * step + 1
-                if tail - head > 1 and row[bp + head + 1] - query < count:
-                    count = max(1, int(np.ceil(row[bp + head + 1] - query)))
-            if tail > head:
-                tap, value = at[head] * step + origin, row[hp + head]
-                low = s if step > 0 else s - count + 1
-                if fresh:
-                    for i in range(low, low + count):
-                        row[yp + i] = value + taps[tap - i]
-                else:
-                    for i in range(low, low + count):
-                        row[yp + i] = min(row[yp + i], value + taps[tap - i])
-            elif fresh:
-                for i in range(s, s + count):  # forwards always: only what is first writes
-                    row[yp + i] = inf
-            if (last - s) * step < count:
+            if step > 0 and j == stop:
+                settle(row, yp, hp, bp, at, turn, taps, origin, head, tail, query, s, last)
                 return
-            s += count * step
-            query += count
+            best = row[hp + head] + taps[at[head] * step + origin - s] if tail > head else inf
+            row[yp + s] = best if step > 0 else min(row[yp + s], best)
+            if s == last:
+                return
+            s += step
+            query += 1
 
     @jit
     def cover(row, xp, yp, bad, n, m, lo, t):
@@ -95,7 +113,7 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
             elif infinite < first + t:
                 row[yp + first] = -inf
 
-    def envelope(x, y, taps, inverse, row, at, bad, first, last, n, m, lo, t, J, pitch, wide, vertex):
+    def envelope(x, y, taps, inverse, row, at, turn, bad, first, last, n, m, lo, t, J, pitch, wide, vertex, curvature):
         # Item i of [first, last) is (line, block of columns); row holds the columns, the results, heights and borders.
         blocks = (J + COLUMNS - 1) // COLUMNS
         space = COLUMNS if J > 1 else 1
@@ -125,14 +143,14 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
                     stop = min(edge, end)
                     begin = max(edge, 0)
                     scan(
-                        row, xp, yp, heights, borders, at, taps, inverse, edge, begin,
-                        max(begin, min(edge + t, n)), 1, s, stop, t - 1, vertex, True,
+                        row, xp, yp, heights, borders, at, turn, taps, inverse, edge, begin,
+                        max(begin, min(edge + t, n)), 1, s, stop, t - 1, vertex, curvature,
                     )  # fmt: skip
                     start, least = min(edge, n) - 1, max(s, 0)
                     if start >= least and s < edge:
                         scan(
-                            row, xp, yp, heights, borders, at, taps, inverse, edge, start, least - 1, -1,
-                            min(stop, edge - 1), s, 0, vertex, False,
+                            row, xp, yp, heights, borders, at, turn, taps, inverse, edge, start, least - 1, -1,
+                            min(stop, edge - 1), s, 0, vertex, curvature,
                         )  # fmt: skip
                     s = stop + 1
                 if spoilt:
@@ -142,7 +160,9 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
                     y[(line * m + i) * J + j0 + q] = sign * one(row[results + q * wide + i])
 
     pointer, real = f"p:{dtype}", "p:float64"
-    return envelope, ",".join([pointer, pointer, real, real, real, "p:int64", "p:int8", *"iiiiiiiii", "d"])
+    return envelope, ",".join(
+        [pointer, pointer, real, real, real, "p:int64", "p:int64", "p:int8", *"iiiiiiiii", "d", "d"]
+    )
 
 
 def envelope(
@@ -171,7 +191,8 @@ def envelope(
     def task(first: int, last: int) -> None:
         memory = scratch(scratch_bytes(n, outputs, t, J))
         at = memory + 8 * (space * (pitch + wide) + 2 * met)
-        work(*operands, memory, at, at + 8 * met, first, last, *sizes, vertex)
+        turn = at + 8 * met
+        work(*operands, memory, at, turn, turn + 8 * outputs, first, last, *sizes, vertex, curvature)
 
     spread(task, L * -(-J // COLUMNS), threads, max(1, 20_000 // ((n + outputs) * min(J, COLUMNS))))
     return y
@@ -180,7 +201,7 @@ def envelope(
 def scratch_bytes(n: int, outputs: int, t: int, J: int) -> int:
     """Working memory of one thread."""
     space = COLUMNS if J > 1 else 1
-    return 8 * space * (n + outputs + 32) + 24 * (min(n, t) + 1) + space * (n + 16)
+    return 8 * space * (n + outputs + 32) + 24 * (min(n, t) + 1) + 8 * outputs + space * (n + 16)
 
 
 def key(dtype: str, largest: bool) -> tuple:
