@@ -9,6 +9,7 @@ from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.gemm import GEMM
 from faltung.methods.indirect import INDIRECT
+from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -33,6 +34,7 @@ ALL: tuple[Method, ...] = (
     FFT_,
     OVERLAP,
     SEGMENTS,
+    LIMBS,
     ONEDNN,
     TRANSPOSED,
     FILTER_GRADIENT,
