@@ -11,7 +11,7 @@ import numpy as np
 from faltung.algebras.algebra import INTEGERS
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.lengths import fast_length
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import kept, spread
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method, padded_bytes
 from faltung.problem import Problem
 
@@ -88,14 +88,16 @@ class Limbs(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         cut, s, lengths = _known(problem), problem.sizes, _lengths(problem)
         half = math.prod(lengths[:-1]) * (lengths[-1] + 2) * 8
-        values = s.B * (s.N * s.C * 2 * cut.x_count + s.O * s.C * 2 * cut.k_count + 6 * s.N * s.O)
+        weights = len(cut.shifts(cut.x_count, cut.k_count))
+        at_once = min(machine.threads, weights)
+        values = s.B * (s.N * s.C * 2 * cut.x_count + s.O * s.C * 2 * cut.k_count + (4 * at_once + 2) * s.N * s.O)
         if s.C > 1 and s.O > 1:
-            values += s.B * 4 * (s.N * s.C + s.O * s.C + s.N * s.O)
+            values += s.B * 4 * at_once * (s.N * s.C + s.O * s.C + s.N * s.O)
         cut_bytes = 8 * MOST * PIECE * machine.threads
         return 2 * padded_bytes(problem) + values * half + cut_bytes + (1 << 16)
 
-    def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> np.ndarray:
-        """Spectra of the flipped filter's limbs (limbs, B, O, C, *frequencies), as many as its values need."""
+    def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> list[np.ndarray]:
+        """Spectra (B, O, C, *frequencies) of the flipped filter's limbs, as many as its values need."""
         grid = problem.grid
         backwards: Any = [slice(None, None, -1)] * grid.ndim
         flipped = k[(..., *backwards)]
@@ -104,48 +106,76 @@ class Limbs(Method):
             wide[(..., *[slice(None, None, d) for d in grid.dilation])] = flipped
             flipped = wide
         cut = _known(problem)
-        limbs = _limbs(flipped, cut.k_width, cut.k_count, context.threads)
-        return fourier.spectrum(limbs, _lengths(problem), context.threads)
+        return _spectra(flipped, cut.k_width, cut.k_count, _lengths(problem), context.threads)
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         grid, lengths, threads, cut = problem.grid, _lengths(problem), context.threads, _known(problem)
         x = operands["x"] if _plain(problem) else grid.pad(operands["x"], 0)
-        spectra = fourier.spectrum(_limbs(x, cut.x_width, cut.x_count, threads), lengths, threads)
+        spectra = _spectra(x, cut.x_width, cut.x_count, lengths, threads)
         firsts = [r - 1 - lo * _plain(problem) for r, (lo, _) in zip(grid.reach, grid.pads, strict=True)]
         ends: Any = [slice(f, f + (m - 1) * s + 1, s) for f, m, s in zip(firsts, grid.m, grid.stride, strict=True)]
         y: np.ndarray | None = None
-        weights = cut.shifts(len(spectra), len(prepared))
-        # As many inverse transforms at a time as there are threads.
-        for start in range(0, len(weights), threads):
-            some = list(weights.items())[start : start + threads]
-            mixed = np.stack([_mixed(spectra, prepared, pairs, grid.ndim) for _, pairs in some])
-            parts = fourier.signal(mixed, lengths, True, threads)[(..., *ends)]
-            y = _put_together(parts, [shift for shift, _ in some], y, problem.compute_dtype, threads)
+        weights = list(cut.shifts(len(spectra), len(prepared)).items())
+        parts: list[Any] = [None] * threads
+        for start in range(0, len(weights), threads):  # as many inverse transforms at a time as there are threads
+            some = weights[start : start + threads]
+
+            def task(first: int, last: int, some: list = some) -> None:
+                for number in range(first, last):
+                    mixed = _mixed(spectra, prepared, some[number][1], grid.ndim)
+                    parts[number] = fourier.signal(mixed, lengths, True, threads)[(..., *ends)]
+
+            spread(task, len(some), threads)
+            y = _put_together(parts[: len(some)], [shift for shift, _ in some], y, problem.compute_dtype, threads)
         assert y is not None
         return y
 
 
-def _mixed(x: np.ndarray, k: np.ndarray, pairs: list[tuple[int, int]], ndim: int) -> np.ndarray:
-    """The sum of the products of pairs of limbs, frequency by frequency."""
-    total = fourier.product(x[pairs[0][0]], k[pairs[0][1]], ndim)
-    for a, b in pairs[1:]:
-        total += fourier.product(x[a], k[b], ndim)
+def _spectra(values: np.ndarray, width: int, most: int, lengths: tuple[int, ...], threads: int) -> list[np.ndarray]:
+    """Spectra of the limbs of these values, as many as they need."""
+    limbs = _limbs(values, width, most, threads)
+    found: list[Any] = [None] * len(limbs)
+
+    def task(first: int, last: int) -> None:
+        for i in range(first, last):
+            found[i] = fourier.spectrum(limbs[i], lengths, threads)
+
+    spread(task, len(limbs), threads)
+    return found
+
+
+def _mixed(x: list[np.ndarray], k: list[np.ndarray], pairs: list[tuple[int, int]], ndim: int) -> np.ndarray:
+    """The sum of the products of pairs of limbs, frequency by frequency; in memory of this thread where it is plain.
+
+    Fresh memory costs more than the products themselves.
+    """
+    (a, b), *more = pairs
+    if x[a].shape[2] > 1 or k[b].shape[1:3] != (1, 1):
+        total = fourier.product(x[a], k[b], ndim)
+        for a, b in more:
+            total += fourier.product(x[a], k[b], ndim)
+        return total
+    total = np.multiply(x[a], k[b], out=kept("limbs mixed", x[a].shape, x[a].dtype))
+    for a, b in more:
+        total += x[a] * k[b]
     return total
 
 
 def _limbs(values: np.ndarray, width: int, most: int, threads: int) -> np.ndarray:
     """Balanced digits as float64 (limbs, *shape), the lowest first: values = Σ 2^(i·width) · limbᵢ modulo 2^64.
 
-    No more limbs than these values need. A single one is the values themselves.
+    No more limbs than these values need; a single one is the values themselves. In memory of this thread, until the next call.
     """
     flat = np.ascontiguousarray(values).reshape(-1)
     if most == 1:
-        return flat.astype("float64").reshape(1, *values.shape)
+        out = kept("limbs", (1, flat.size), np.dtype("float64"))
+        out[0] = flat
+        return out.reshape(1, *values.shape)
     # Two's complement: modulo 2^64, large unsigned numbers are negative ones.
     flat = flat.view("int64")
     top = max(int(flat.max()), -int(flat.min())) if flat.size else 0
     count = min(most, _count(top.bit_length() + 1, width))
-    out = np.empty((count, flat.size))
+    out = kept("limbs", (count, flat.size), np.dtype("float64"))
     half, mask = np.int64(1 << (width - 1)), np.int64((1 << width) - 1)
 
     def task(first: int, last: int) -> None:
@@ -163,13 +193,13 @@ def _limbs(values: np.ndarray, width: int, most: int, threads: int) -> np.ndarra
 
 
 def _put_together(
-    parts: np.ndarray, shifts: list[int], y: np.ndarray | None, dtype: str, threads: int
+    parts: list[np.ndarray], shifts: list[int], y: np.ndarray | None, dtype: str, threads: int
 ) -> np.ndarray:
     """y + Σ 2^shift · (part rounded to integers), modulo 2^64."""
     fresh = y is None
     if y is None:
-        y = np.empty(parts.shape[1:], "int64")
-    flat, flats = y.reshape(-1), [np.ascontiguousarray(part).reshape(-1) for part in parts]
+        y = np.empty(parts[0].shape, "int64")
+    flat, flats = y.reshape(-1).view("int64"), [np.ascontiguousarray(part).reshape(-1) for part in parts]
 
     def task(first: int, last: int) -> None:
         for piece in range(first, last):
@@ -206,9 +236,7 @@ def _lengths(problem: Problem) -> tuple[int, ...]:
     g = problem.grid
     if not _plain(problem):
         return tuple(map(fast_length, g.padded))
-    return tuple(
-        fast_length(max(n + max(lo, hi, 0), r)) for n, (lo, hi), r in zip(g.n, g.pads, g.reach, strict=True)
-    )
+    return tuple(fast_length(max(n + max(lo, hi, 0), r)) for n, (lo, hi), r in zip(g.n, g.pads, g.reach, strict=True))
 
 
 def _known(problem: Problem) -> Cut:
