@@ -17,6 +17,10 @@ from faltung.problem import Problem
 
 SAFE = 0.25  # half of the distance at which an integer would be rounded to its neighbour
 MOST = 8  # limbs that a number may be cut into
+# Error of the transforms' roots of unity in unit roundoffs: products (√5) of two roots of a table, each the rounded cosine and sine
+# (√2) of an angle below π/4 that was rounded twice (π/2).
+ROOTS = 9
+SHORT = 1 << 15  # values of a transform below which threads do not pay
 PIECE = 1 << 15  # values that are cut or put together at a time, in the cache
 
 
@@ -48,7 +52,7 @@ class Limbs(Method):
     Error: none. With ‖·‖ the Euclidean norm, ε the unit roundoff of float64 and n = log₂ of the transform's length, a circular
     convolution by transforms differs from the exact one by at most ‖x‖·‖k‖·((1 + ε)^3n·(1 + ε√5)^(3n+1)·(1 + β)^3n − 1), where β
     is the error of the roots of unity. The limbs are so short that this stays below 1/4 for all values of the types, with
-    β = 2ε, n rounded up and one level more an axis for lengths that are no powers of two (their butterflies of three and five
+    β = 9ε, n rounded up and one level more an axis for lengths that are no powers of two (their butterflies of three and five
     count as two levels and three); half of the distance that would do harm is left.
     Cost: transforms of every limb of either operand and of every weight of their products.
     Source: Brent, Percival and Zimmermann, Error bounds on complex floating-point multiplication, theorem 5 (2007); limbs after
@@ -106,10 +110,12 @@ class Limbs(Method):
             wide[(..., *[slice(None, None, d) for d in grid.dilation])] = flipped
             flipped = wide
         cut = _known(problem)
-        return _spectra(flipped, cut.k_width, cut.k_count, _lengths(problem), context.threads)
+        lengths = _lengths(problem)
+        return _spectra(flipped, cut.k_width, cut.k_count, lengths, _threads(lengths, context))
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
-        grid, lengths, threads, cut = problem.grid, _lengths(problem), context.threads, _known(problem)
+        grid, lengths, cut = problem.grid, _lengths(problem), _known(problem)
+        threads = _threads(lengths, context)
         x = operands["x"] if _plain(problem) else grid.pad(operands["x"], 0)
         spectra = _spectra(x, cut.x_width, cut.x_count, lengths, threads)
         firsts = [r - 1 - lo * _plain(problem) for r, (lo, _) in zip(grid.reach, grid.pads, strict=True)]
@@ -131,9 +137,15 @@ class Limbs(Method):
         return y
 
 
+def _threads(lengths: tuple[int, ...], context: Context) -> int:
+    """Short transforms take less time than handing them over."""
+    return context.threads if math.prod(lengths) >= SHORT else 1
+
+
 def _spectra(values: np.ndarray, width: int, most: int, lengths: tuple[int, ...], threads: int) -> list[np.ndarray]:
     """Spectra of the limbs of these values, as many as they need."""
-    limbs = _limbs(values, width, most, threads)
+    length = lengths[0] if len(lengths) == 1 else values.shape[-1]
+    limbs = _limbs(values, width, most, length, threads)
     found: list[Any] = [None] * len(limbs)
 
     def task(first: int, last: int) -> None:
@@ -161,35 +173,36 @@ def _mixed(x: list[np.ndarray], k: list[np.ndarray], pairs: list[tuple[int, int]
     return total
 
 
-def _limbs(values: np.ndarray, width: int, most: int, threads: int) -> np.ndarray:
+def _limbs(values: np.ndarray, width: int, most: int, length: int, threads: int) -> np.ndarray:
     """Balanced digits as float64 (limbs, *shape), the lowest first: values = Σ 2^(i·width) · limbᵢ modulo 2^64.
 
-    No more limbs than these values need; a single one is the values themselves. In memory of this thread, until the next call.
+    No more limbs than these values need; a single one is the values themselves. The last axis is extended by zeros to `length`,
+    which the transforms would do in memory of their own. In memory of this thread, until the next call.
     """
-    flat = np.ascontiguousarray(values).reshape(-1)
-    if most == 1:
-        out = kept("limbs", (1, flat.size), np.dtype("float64"))
-        out[0] = flat
-        return out.reshape(1, *values.shape)
+    n = values.shape[-1]
     # Two's complement: modulo 2^64, large unsigned numbers are negative ones.
-    flat = flat.view("int64")
-    top = max(int(flat.max()), -int(flat.min())) if flat.size else 0
-    count = min(most, _count(top.bit_length() + 1, width))
-    out = kept("limbs", (count, flat.size), np.dtype("float64"))
-    half, mask = np.int64(1 << (width - 1)), np.int64((1 << width) - 1)
+    rows = np.ascontiguousarray(values).reshape(-1, n).view("int64")
+    count = 1
+    if most > 1:
+        top = max(int(rows.max()), -int(rows.min()))
+        count = min(most, _count(top.bit_length() + 1, width))
+    out = kept("limbs", (count, len(rows), length), np.dtype("float64"))
+    out[..., n:] = 0.0
+    half, mask, pieces = np.int64(1 << (width - 1)), np.int64((1 << width) - 1), -(-n // PIECE)
 
     def task(first: int, last: int) -> None:
-        for piece in range(first, last):
-            part = slice(piece * PIECE, (piece + 1) * PIECE)
-            rest = flat[part]
+        for item in range(first, last):
+            row, start = item // pieces, item % pieces * PIECE
+            rest = rows[row, start : start + PIECE]
+            part = slice(start, start + rest.size)
             for i in range(count - 1):
                 low = ((rest + half) & mask) - half
-                out[i, part] = low
+                out[i, row, part] = low
                 rest = (rest - low) >> width  # wraps around at the very top, by a multiple of 2^64 in the sum
-            out[count - 1, part] = rest
+            out[count - 1, row, part] = rest
 
-    spread(task, -(-flat.size // PIECE), threads)
-    return out.reshape(count, *values.shape)
+    spread(task, len(rows) * pieces, threads, max(1, PIECE // n))
+    return out.reshape(count, *values.shape[:-1], length)
 
 
 def _put_together(
@@ -280,7 +293,7 @@ def rounding(problem: Problem, cut: Cut) -> float:
     terms = problem.sizes.C * pairs  # products that are added before the inverse transform
     levels = sum(_levels(length) for length in _lengths(problem))
     growth = math.expm1(
-        3 * levels * math.log1p(u) + (3 * levels + 1) * math.log1p(u * 5**0.5) + 3 * levels * math.log1p(2 * u)
+        3 * levels * math.log1p(u) + (3 * levels + 1) * math.log1p(u * 5**0.5) + 3 * levels * math.log1p(ROOTS * u)
     )
     norms = math.sqrt(math.prod(_sizes(problem))) * math.sqrt(problem.grid.taps)
     # Their sum rounds as well: by Parseval's theorem at most two roundoffs a term of the norms' product.
