@@ -121,7 +121,11 @@ def lines() -> list[str]:
     out += [line("algebras", f"dilation {t}²", big, (t, t), over="max-plus", **IMAGE) for t in (3, 7, 15)]
     out += [line("algebras", "flat dilation 31²", big, (31, 31), hint="zeros", over="max-plus", **IMAGE)]
     out += [line("algebras", "boolean 1024², 9²", (1024, 1024), (9, 9), dtype="bool", **IMAGE)]
-    out += [line("algebras", "integer product 10⁴ terms", (10_000,), (10_000,), dtype="int16")]
+    # The hint says what is done: this pass along the rows, then one with the same filter along the columns.
+    out += [line("algebras", "distance transform 2048²", big, (1, 4095), hint="distance", over="min-plus", **IMAGE)]
+    out += [line("algebras", "min-plus 10⁴ × 10⁴", (10_000,), (10_000,), over="min-plus", **IMAGE)]
+    for label, terms in (("10⁴", 10_000), ("10⁵", 100_000)):
+        out += [line("algebras", f"integer product {label} terms", (terms,), (terms,), dtype="int16")]
     out += [
         line("small", "100 × 10", (100,), (10,), dtype="float64"),
         line("small", "32² × 3²", (32, 32), (3, 3), dtype="float64"),

@@ -103,6 +103,9 @@ def arrays_for(problem: Any, hint: str = "random") -> dict[str, Any]:
         made["k"] = filters.gaussian(float(hint.split(":")[1]), ndim=problem.grid.ndim).astype(problem.k_dtype)
     elif hint == "box":
         made["k"] = np.full(problem.k_shape, 1 / problem.grid.taps, problem.k_dtype)
+    elif hint == "distance":  # to the nearest of the features, one in a hundred pixels
+        made["x"] = np.where(rng.random(problem.x_shape) < 0.01, 0, np.inf).astype(problem.x_dtype)
+        made["k"] = filters.parabola([t // 2 for t in problem.k_shape]).astype(problem.k_dtype)
     elif hint == "zeros":
         made["k"] = np.zeros(problem.k_shape, problem.k_dtype)
     elif problem.x_dtype == "uint8" and problem.out_dtype == "uint8" and "k" in made:

@@ -32,6 +32,15 @@ def test_methods_equal_the_definition(chunk):
         assert verdicts["definition"] == "right", problem.text
 
 
+@pytest.mark.parametrize("chunk", range(6))
+def test_methods_over_min_plus_equal_the_definition(chunk):
+    """Draws of their own, so that those above stay what they were before the algebra came."""
+    for seed in range(chunk * 25, (chunk + 1) * 25):
+        problem = draw(seed, algebra="min-plus", **HOSTS)
+        verdicts = {name: check(problem, name, seed=seed) for name in methods.BY_NAME}
+        assert verdicts["definition"] == "right", problem.text
+
+
 @pytest.mark.parametrize("chunk", range(TENSOR_CHUNKS))
 def test_methods_on_tensors_equal_the_definition(chunk):
     pytest.importorskip("torch")
@@ -56,7 +65,8 @@ def test_chosen_plans_equal_the_definition_whatever_the_filter(chunk):
 
 
 @pytest.mark.parametrize(
-    ("method", "algebra"), [("passes", "real"), ("window", "real"), ("window", "integer"), ("window", "max-plus")]
+    ("method", "algebra"),
+    [("passes", "real"), ("window", "real"), ("window", "integer"), ("window", "max-plus"), ("window", "min-plus")],
 )
 def test_passes_within_tiles(method, algebra):
     verdicts = Counter()

@@ -1,6 +1,7 @@
 """The grid: boundaries as in numpy.pad, modes as in SciPy, an adjoint that is one, and a definition judged by plain loops."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -106,7 +107,7 @@ def by_loops(problem, x, k):
     return y
 
 
-@pytest.mark.parametrize("algebra", ["real", "complex", "integer", "boolean", "max-plus"])
+@pytest.mark.parametrize("algebra", ["real", "complex", "integer", "boolean", "max-plus", "min-plus"])
 @pytest.mark.parametrize("chunk", range(2))
 def test_the_definition_equals_plain_loops(algebra, chunk):
     compared = 0
@@ -161,6 +162,30 @@ def test_max_plus_gradients_follow_the_winning_tap():
     for unknown, wanted in (("x", [0.0, 11.0, 0.0, 0.0]), ("k", [10.0, 1.0, 0.0])):
         came = plan_problem(p.problem.gradient(unknown))(x=x, k=k, y=y)
         assert came.tolist() == wanted
+
+
+def test_min_plus_gradients_follow_the_smallest_sum():
+    x, k, y = np.array([9.0, 5.0, 7.0, 8.0]), np.zeros(3), np.array([1.0, 10.0])
+    p = plan_problem(replace(draw_valid().gradient("x"), algebra="min-plus"))
+    assert p(x=x, k=k, y=y).tolist() == [0.0, 11.0, 0.0, 0.0]
+    assert plan_problem(p.problem.gradient("k"))(x=x, k=k, y=y).tolist() == [10.0, 1.0, 0.0]
+
+
+def test_min_plus_is_max_plus_upside_down():
+    random = np.random.default_rng(11)
+    x, k = random.standard_normal((2, 30, 31)), random.standard_normal((2, 5, 4))
+    x[0, 3, 4], x[1, 5] = np.nan, np.inf
+    upside = convolve(-x, -k, "c *s, c *s -> c *s", over="max-plus", mode="same", boundary="reflect")
+    assert np.array_equal(
+        convolve(x, k, "c *s, c *s -> c *s", over="min-plus", mode="same", boundary="reflect"), -upside, equal_nan=True
+    )
+
+
+def test_min_plus_is_grey_erosion():
+    random = np.random.default_rng(12)
+    x, k = random.integers(0, 200, (12, 13)).astype(float), random.integers(0, 9, (3, 5)).astype(float)
+    ours = correlate(x, -k, mode="same", boundary="symmetric", over="min-plus")
+    assert np.array_equal(ours, scipy.ndimage.grey_erosion(x, structure=k))
 
 
 def draw_valid():

@@ -18,6 +18,7 @@ COMPUTED = {
     "integer": {"int64", "uint64"},
     "boolean": {"bool"},
     "max-plus": {"float32", "float64"},
+    "min-plus": {"float32", "float64"},
 }
 
 
@@ -53,6 +54,15 @@ def test_convolutions_keep_their_laws(chunk):
     assert all(applied[law] >= 5 for law in ("linearity", "impulse", "adjointness", "shift")), applied
 
 
+def test_convolutions_over_min_plus_keep_their_laws():
+    """A test of its own: the draws above stay what they were before the algebra came."""
+    applied = Counter()
+    for seed in range(80):
+        fixed = {"pattern": PATTERNS[0]} if seed % 2 else {}
+        applied.update(check_convolution(draw(seed, host="numpy", algebra="min-plus", **fixed), seed))
+    assert all(applied[law] >= 5 for law in ("linearity", "impulse", "shift")), applied
+
+
 @settings(max_examples=60, deadline=None, database=None, derandomize=True)
 @given(problems(host="numpy"))
 def test_convolutions_found_by_hypothesis_keep_their_laws(problem):
@@ -63,7 +73,7 @@ small = st.lists(st.integers(-9, 9), min_size=1, max_size=8).map(np.array)
 
 
 @settings(max_examples=80, deadline=None, database=None, derandomize=True)
-@given(small, small, small, st.sampled_from(["integer", "real", "max-plus", "complex"]))
+@given(small, small, small, st.sampled_from(["integer", "real", "max-plus", "complex", "min-plus"]))
 def test_full_convolutions_form_a_commutative_monoid(a, b, c, over):
     """Whole numbers, so that even rounding algebras are exact here."""
     if over != "integer":
@@ -74,7 +84,7 @@ def test_full_convolutions_form_a_commutative_monoid(a, b, c, over):
 
     assert np.array_equal(star(a, b), star(b, a))
     assert np.array_equal(star(star(a, b), c), star(a, star(b, c)))
-    one = np.array([0.0 if over == "max-plus" else 1]).astype(a.dtype)
+    one = np.array([0.0 if over in ("max-plus", "min-plus") else 1]).astype(a.dtype)
     assert np.array_equal(star(a, one), a)
 
 

@@ -282,6 +282,8 @@ FALSE_LAWS = [
     ("another zero", altered("max-plus", zero=lambda dtype: dtype.type(0)), "float64", "zero"),
     ("another one", altered("real", one=lambda dtype: dtype.type(2)), "float64", "one is neutral"),
     ("a compiled add of its own", altered("max-plus", scalar_add="a if a < b else b"), "float64", "the compiled add"),
+    ("a minimum that starts from 0", altered("min-plus", zero=lambda dtype: dtype.type(0)), "float32", "zero"),
+    ("a maximum for a minimum", altered("min-plus", scalar_add="a if a > b else b"), "float32", "the compiled add"),
     ("a compiled mul of its own", altered("boolean", scalar_mul="a | b"), "bool", "the compiled mul"),
     ("mul that does not commute", altered("integer", mul=lambda a, b: a * a * b), "int64", "mul|one"),
     ("a mul that widens", altered("real", mul=lambda a, b: np.float64(a) * np.float64(b)), "float32", "dtype"),
@@ -364,6 +366,12 @@ def half_turned(x, threads):
     return y
 
 
+def blocks_of_the_largest(dtype, algebra, *shape):
+    """Takes the largest where the smallest is wanted."""
+    other = ALGEBRAS["max-plus"] if algebra.name == "min-plus" else algebra
+    return TOOLS["blocks"].blocks(dtype, other, *shape)
+
+
 def passes_of_another_algebra(dtype, algebra):
     other = altered(algebra.name, vector_add=algebra.vector_mul, vector_mul=algebra.vector_add)
     return TOOLS["passes"].passes(dtype, other if algebra.name == "real" else algebra)
@@ -380,6 +388,22 @@ def unscaled_filters(dtype):
     return lambda *a: right(*a[:5], 1.0, *a[6:])
 
 
+def short_envelope(x, taps, parabola, lo, outputs, largest, threads):
+    """Forgets the last tap: the window ends one sample early."""
+    cut = np.append(taps[:-1], -np.inf if largest else np.inf)
+    return TOOLS["envelope"].envelope(x, cut, parabola, lo, outputs, largest, threads)
+
+
+def envelope_beside_the_vertex(x, taps, parabola, lo, outputs, largest, threads):
+    """Takes the borders between parabolas half a sample too early."""
+    return TOOLS["envelope"].envelope(x, taps, (parabola[0], parabola[1] + 0.5), lo, outputs, largest, threads)
+
+
+def deaf_envelope(x, *rest):
+    """Does not hear of NaN."""
+    return TOOLS["envelope"].envelope(np.where(np.isnan(x), x.dtype.type(0), x), *rest)
+
+
 fourier = {name: getattr(TOOLS["fourier"], name) for name in ("spectrum", "product", "signal")}
 WRONG_KERNELS = [
     ("rows", {"rows": wrong_rows}),
@@ -393,10 +417,14 @@ WRONG_KERNELS = [
     ("minimal", {"minimal": lambda dtype, shape: lambda *a: None, "filters": TOOLS["minimal"].filters}),
     ("turned", {"turned": half_turned, "contiguous": TOOLS["turned"].contiguous}),
     ("turned", {"turned": TOOLS["turned"].turned, "contiguous": lambda x, threads: x}),
+    ("blocks", {"blocks": blocks_of_the_largest}),
     ("passes", {"passes": passes_of_another_algebra}),
     ("tiles", {"tiles": idle_tiles, "filters": TOOLS["tiles"].filters}),
     ("tiles", {"tiles": TOOLS["tiles"].tiles, "filters": unscaled_filters}),
     ("running", {"running": wrong_running}),
+    ("envelope", {"envelope": short_envelope}),
+    ("envelope", {"envelope": envelope_beside_the_vertex}),
+    ("envelope", {"envelope": deaf_envelope}),
     ("fourier", {**fourier, "product": unconjugated}),
     (
         "fourier",
@@ -426,7 +454,7 @@ def test_a_wrong_kernel_is_caught(operation, functions):
         kernels.CHECKS[operation](SimpleNamespace(**functions))
 
 
-@pytest.mark.parametrize("operation", ["running", "fourier", "rounded"])
+@pytest.mark.parametrize("operation", ["running", "fourier", "rounded", "envelope"])
 def test_the_cases_pass_with_the_right_kernel(operation):
     functions = {
         name: getattr(TOOLS[operation], name) for name in (fourier if operation == "fourier" else (operation,))

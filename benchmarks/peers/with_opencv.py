@@ -23,6 +23,9 @@ def calls(problem, hint, x, k, y) -> dict:
     depth = {"float32": cv2.CV_32F, "float64": cv2.CV_64F, "uint8": cv2.CV_8U}.get(problem.out_dtype)
     if problem.algebra == "max-plus":
         return {"dilate": lambda: cv2.dilate(x, np.ones(k.shape, np.uint8))} if hint == "zeros" else {}
+    if hint == "distance":
+        mask = (x > 0).astype(np.uint8)
+        return {"distanceTransform": lambda: cv2.distanceTransform(mask, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)}
     if problem.algebra != "real" or depth is None:
         return {}
     found = {"filter2D": lambda: cv2.filter2D(x, depth, k, borderType=border)}

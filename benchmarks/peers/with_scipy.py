@@ -47,11 +47,21 @@ def _plain(problem, hint, x, k) -> dict:
                 x, footprint=zeros, structure=flipped, mode="constant", cval=-np.inf
             )
         }
+    if problem.algebra == "min-plus":
+        if hint == "distance":
+            return {"distance_transform_edt": lambda: ndimage.distance_transform_edt(x)}
+        cells = np.ones(k.shape, bool)
+        return {
+            "grey_erosion": lambda: ndimage.grey_erosion(x, footprint=cells, structure=-k, mode="constant", cval=np.inf)
+        }
     if problem.algebra == "boolean":
         return {"binary_dilation": lambda: ndimage.binary_dilation(x, structure=flipped)}
     if problem.algebra == "integer":
         wide, taps = x.astype(np.int64), flipped.astype(np.int64)
-        return {"convolve": lambda: signal.convolve(wide, taps, mode)}
+        found["fftconvolve, rounded"] = lambda: np.rint(signal.fftconvolve(x.astype(float), taps.astype(float), mode))
+        if problem.macs < SLOW:
+            found["convolve"] = lambda: signal.convolve(wide, taps, mode)
+        return found
     if g.zero_padded and problem.x_dtype == problem.out_dtype:
         found["fftconvolve"] = lambda: signal.fftconvolve(x, flipped, mode)
         found["oaconvolve"] = lambda: signal.oaconvolve(x, flipped, mode)

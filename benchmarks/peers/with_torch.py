@@ -14,7 +14,7 @@ def calls(problem, hint, x, k, y) -> dict:
         g.ndim > 3
         or problem.device != "cpu"
         or problem.x_dtype != problem.out_dtype
-        or problem.algebra in ("complex", "boolean")
+        or problem.algebra in ("complex", "boolean", "min-plus")
     ):
         return {}
     if any(lo != hi for lo, hi in problem.pads):

@@ -49,7 +49,8 @@ def convolve(
         boundary: `constant` (the algebra's zero), `edge`, `reflect`, `symmetric`, `wrap`, or a number (a constant of that value);
             one for all spatial axes or one for each.
         stride, dilation: whole numbers of at least 1, one for all spatial axes or one for each.
-        on: the domain, `grid`.   over: the algebra, `real`, `complex`, `integer`, `boolean` or `max-plus`; by dtype if left out.
+        on: the domain, `grid`.   over: the algebra, `real`, `complex`, `integer`, `boolean`, `max-plus` or `min-plus`; by
+            dtype if left out.
         policy: limits on error, memory and methods, see `faltung.Policy`.
         dtype: type of the result. Default: that of NumPy's promotion; for integers the narrowest of that, int32 and int64 that
             provably holds the sums. Integer types asked for by name round half to even and saturate.

@@ -118,7 +118,7 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
     halves_only = floats and all(t in (floats[0], "bool", "int8", "uint8") for t in (problem.x_dtype, problem.k_dtype))
     return replace(
         problem,
-        out_dtype=floats[0] if halves_only and problem.algebra in ("real", "max-plus") else problem.compute_dtype,
+        out_dtype=floats[0] if halves_only and problem.algebra != "complex" else problem.compute_dtype,
     )
 
 

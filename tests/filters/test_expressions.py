@@ -57,6 +57,8 @@ def test_max_plus_takes_flat_elements():
     assert filters.parse("disk:1", 2, "boolean").dtype == bool
     with pytest.raises(ArgumentError, match="structuring element"):
         filters.parse("gaussian:2", 2, "max-plus")
+    mirrored = filters.parse("disk:1", 2, "min-plus")
+    np.testing.assert_array_equal(mirrored, -element)
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from faltung.algebras.boolean import BOOLEAN
 from faltung.algebras.complex import COMPLEX
 from faltung.algebras.integer import INTEGER
 from faltung.algebras.max_plus import MAX_PLUS
+from faltung.algebras.min_plus import MIN_PLUS
 from faltung.algebras.real import REAL
 from faltung.errors import ArgumentError
 
@@ -14,6 +15,7 @@ ALL: tuple[Algebra, ...] = (
     INTEGER,
     BOOLEAN,
     MAX_PLUS,
+    MIN_PLUS,
 )
 BY_NAME = {algebra.name: algebra for algebra in ALL}
 

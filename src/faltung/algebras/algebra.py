@@ -15,8 +15,8 @@ class Algebra:
 
     `add` and `mul` work element by element on NumPy arrays and are the judge's operations. `source` holds the same two
     operations as scalar Python expressions in `a` and `b`, from which the compiled kernels are made; the kernel suite checks
-    that both agree. `vector_add` and `vector_mul` name the same two among the operations on vectors (`add`, `mul`, `larger`);
-    empty where kernels have none. `laws` are promises that `faltung.testing.laws` tests:
+    that both agree. `vector_add` and `vector_mul` name the same two among the operations on vectors (`add`, `mul`,
+    `larger`, `smaller`); empty where kernels have none. `laws` are promises that `faltung.testing.laws` tests:
 
     - `ring`: add has inverses, so fast bilinear algorithms (FFT, Winograd, GEMM, running sums) are right;
     - `exact`: no rounding, results are equal bit for bit whatever the method;
@@ -51,6 +51,11 @@ class Algebra:
     @property
     def ordered(self) -> bool:
         return "ordered" in self.laws
+
+    @property
+    def beats(self) -> Callable[[Any, Any], Any] | None:
+        """For algebras whose add picks the largest or smallest of numbers: whether the first is picked before the second."""
+        return {"larger": np.greater, "smaller": np.less}.get(self.vector_add)
 
     @property
     def source(self) -> str:

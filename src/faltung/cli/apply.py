@@ -16,6 +16,7 @@ ARITHMETIC = (
     None,
     "real",
     "max-plus",
+    "min-plus",
 )  # algebras that compute with floats, so that integer pictures become floats first
 
 
@@ -131,15 +132,17 @@ def _with_alpha(given: Media, k: np.ndarray, request: Request, filtered: Callabl
     """Colours weighted by their opacity before they are mixed, and freed of it afterwards.
 
     Opacity is mixed like the colours where the filter averages (no negative weight; divided by the weights' sum, so that a
-    brighter picture is not a more opaque one) and where it takes maxima. Filters that find differences leave it where it is.
+    brighter picture is not a more opaque one) and where it takes maxima or minima. Filters that find differences leave it where
+    it is.
     """
     top = given.top or 1.0
     values = given.array.astype(np.float64)
     opacity = values[..., -1:]
     colours = values[..., :-1] if given.premultiplied else values[..., :-1] * (opacity / top)
     total = float(k.sum())
-    averages = request.over != "max-plus" and bool(np.all(k >= 0)) and total > 0
-    if request.over == "max-plus" or averages:
+    picks = request.over in ("max-plus", "min-plus")
+    averages = not picks and bool(np.all(k >= 0)) and total > 0
+    if picks or averages:
         seen = filtered(opacity, k) / (total if averages else 1.0)
     else:
         impulse = np.zeros_like(k)

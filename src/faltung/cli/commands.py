@@ -94,7 +94,7 @@ def convolve(
     """Filter files: pictures, sounds, volumes, arrays. They keep dtype, range and metadata.
 
     With --over max-plus, box:N and disk:R are flat structuring elements (zeros on their support), so that the result is the
-    largest value in a neighbourhood. Pictures with alpha are weighted by their opacity.
+    largest value in a neighbourhood (with min-plus the smallest). Pictures with alpha are weighted by their opacity.
     """
     policy = _policy(only, without, tolerance, memory, threads)
     request = Request(

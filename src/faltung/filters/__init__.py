@@ -21,6 +21,8 @@ from faltung.filters.laplacian import FILTER as LAPLACIAN
 from faltung.filters.laplacian import laplacian
 from faltung.filters.motion import FILTER as MOTION
 from faltung.filters.motion import motion
+from faltung.filters.parabola import FILTER as PARABOLA
+from faltung.filters.parabola import parabola
 from faltung.filters.sobel import FILTER as SOBEL
 from faltung.filters.sobel import sobel
 from faltung.filters.wavelet import FILTER as WAVELET
@@ -37,6 +39,7 @@ ALL: tuple[Filter, ...] = (
     DOG,
     GABOR,
     WAVELET,
+    PARABOLA,
 )
 
 __all__ = [
@@ -51,6 +54,7 @@ __all__ = [
     "gaussian_factors",
     "laplacian",
     "motion",
+    "parabola",
     "parse",
     "sobel",
     "wavelet",

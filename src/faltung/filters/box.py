@@ -31,7 +31,7 @@ def box(size: int | Sequence[int], *, ndim: int | None = None) -> np.ndarray:
 
 FILTER = Filter(
     name="box",
-    summary="the mean over a block; with max-plus the largest value in a block",
+    summary="the mean over a block; with max-plus (min-plus) the largest (smallest) value in a block",
     source="moving average",
     make=box,
     examples=("box:9", "box:size=3"),

@@ -32,7 +32,7 @@ def disk(radius: float | Sequence[float], *, ndim: int | None = None) -> np.ndar
 
 FILTER = Filter(
     name="disk",
-    summary="the mean over a round neighbourhood; with max-plus the largest value in it",
+    summary="the mean over a round neighbourhood; with max-plus (min-plus) the largest (smallest) value in it",
     source="out-of-focus lens",
     make=disk,
     examples=("disk:5", "disk:radius=2.5"),

@@ -21,21 +21,24 @@ from faltung.errors import ArgumentError
 from faltung.filters.filter import Filter
 
 NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+# What a flat element holds on its support and beyond it, in the algebras that have such.
+ELEMENTS = {"max-plus": (0.0, -np.inf), "min-plus": (0.0, np.inf), "boolean": (True, False)}
 TURNS = {"deg": math.pi / 180.0, "rad": 1.0}
 
 
 def parse(text: str, ndim: int, over: str | None = None) -> np.ndarray:
     """Read an expression, or the file that it names, as a filter for data with `ndim` spatial axes.
 
-    Files: `.npy` as it is; an image as a point-spread function, its weights divided by their sum (with max-plus and boolean as it
-    is); a sound as an impulse response within ±1.
+    Files: `.npy` as it is; an image as a point-spread function, its weights divided by their sum (as it is with max-plus, min-plus
+    and boolean); a sound as an impulse response within ±1.
 
     Shapes:
         returns (*s), or (*s, channels) from a file with one filter a channel.
     Args:
         text: the expression.   ndim: spatial axes of the data, ≥ 1.
-        over: the algebra. With `max-plus`, `box` and `disk` mean flat elements: 0 on their support, -inf elsewhere. With `boolean`
-            they mean True on their support. Default None: weights.
+        over: the algebra. With `max-plus`, `box` and `disk` mean flat elements: 0 on their support, -inf elsewhere (+inf with
+            `min-plus`). With `boolean` they mean True on their support. `parabola` keeps its values with
+            `max-plus` and `min-plus`. Default None: weights.
     Raises:
         ArgumentError: with the position that is not understood, what was expected there and the names to choose from.
         FileError: for a file that cannot be read.
@@ -57,7 +60,7 @@ def parse(text: str, ndim: int, over: str | None = None) -> np.ndarray:
         k = family.make(**given, ndim=ndim)
     except ArgumentError as error:
         raise ArgumentError(f"kernel {text!r}: {error}") from None
-    if over not in ("max-plus", "boolean"):
+    if over not in ELEMENTS or (family.ordered and over != "boolean"):
         return k
     if not family.element:
         elements = ", ".join(f.name for f in _all() if f.element)
@@ -67,7 +70,8 @@ def parse(text: str, ndim: int, over: str | None = None) -> np.ndarray:
             repr(name),
             "choose one of these",
         )
-    return k > 0 if over == "boolean" else np.where(k > 0, 0.0, -np.inf)
+    inside, outside = ELEMENTS[over]
+    return np.where(k > 0, inside, outside)
 
 
 def _from_file(text: str, ndim: int, over: str | None) -> np.ndarray:
@@ -80,7 +84,7 @@ def _from_file(text: str, ndim: int, over: str | None) -> np.ndarray:
             raise ArgumentError.of(
                 who, "a grey image", f"{given.channels} channels", "save it as greyscale, or as .npy"
             )
-        if over not in ("max-plus", "boolean"):
+        if over not in ELEMENTS:
             total = float(k.sum(dtype=np.float64))
             if total == 0:
                 raise ArgumentError.of(

@@ -25,7 +25,8 @@ class Filter:
         make: the function; its positional parameters are what an expression gives in order, its keywords what it names, and
             `ndim`, where it has one, is filled in from the data.
         examples: expressions, each valid for an image unless `ndims` says otherwise.   ndims: numbers of axes that `examples` fit.
-        element: for max-plus, whether the filter's support is meant and not its weights (box and disk: a flat element of zeros).
+        element: for max-plus and min-plus, whether the filter's support is meant and not its weights (box and disk: a flat element
+            of zeros).   ordered: whether its weights themselves are meant for max-plus and min-plus.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Filter:
     examples: tuple[str, ...]
     ndims: tuple[int, ...] = (1, 2, 3)
     element: bool = False
+    ordered: bool = False
 
 
 def count(who: str, ndim: Any) -> int:

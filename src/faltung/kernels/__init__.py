@@ -70,6 +70,13 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "envelope",
+        "numba",
+        "lowest of the parabolas that the samples of a row lift, within a window, along one axis",
+        "Felzenszwalb and Huttenlocher (2012); van Herk (1992)",
+        "envelope",
+    ),
+    Kernel(
         "rounded",
         "numba",
         "floating-point results into small integers, to nearest even, saturating",

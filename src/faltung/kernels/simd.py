@@ -178,12 +178,13 @@ class _TileModel(models.PrimitiveModel):
 
 
 def combine(builder: Any, dtype: str, operation: str, a: Any, b: Any) -> Any:
-    """`add`, `mul` or `larger` (a where it is larger or a NaN, else b) of two vectors; products and sums may fuse."""
-    if operation == "larger":
-        if dtype.startswith("f"):  # the inner choice is the processor's own maximum, which loses a NaN in a
-            larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)
-            return builder.select(builder.fcmp_unordered("uno", a, a), a, larger)
-        return builder.select((builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(">", a, b), a, b)
+    """`add`, `mul`, `larger` or `smaller` (a where it is that or a NaN, else b) of two vectors; products and sums may fuse."""
+    if operation in ("larger", "smaller"):
+        sign = ">" if operation == "larger" else "<"
+        if dtype.startswith("f"):  # the inner choice is the processor's own, which loses a NaN in a
+            chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+            return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
+        return builder.select((builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(sign, a, b), a, b)
     if dtype.startswith("f"):
         return getattr(builder, f"f{operation}")(a, b, flags=("contract",))
     return getattr(builder, operation)(a, b)

@@ -5,9 +5,11 @@ from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
+from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.gemm import GEMM
 from faltung.methods.indirect import INDIRECT
+from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -26,11 +28,13 @@ ALL: tuple[Method, ...] = (
     SEPARABLE,
     WINDOW,
     RUNNING,
+    ENVELOPE,
     GEMM,
     WINOGRAD,
     FFT_,
     OVERLAP,
     SEGMENTS,
+    LIMBS,
     ONEDNN,
     TRANSPOSED,
     FILTER_GRADIENT,

@@ -30,7 +30,7 @@ class Definition(Method):
     source = "the definition"
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.unknown != "out" and not (problem.over.ring or problem.algebra == "max-plus"):
+        if problem.unknown != "out" and not (problem.over.ring or problem.over.beats):
             return f"gradients over {problem.algebra} do not exist"
         return None
 
@@ -103,10 +103,11 @@ def _at(tap: tuple[int, ...]) -> Any:
 
 
 def _ordered_gradient(problem: Problem, known: dict[str, np.ndarray]) -> np.ndarray:
-    """The subgradient of a maximum: each result passes its cotangent to the first tap that attains it."""
+    """The subgradient of a maximum or minimum: each result passes its cotangent to the first tap that attains it."""
     s, grid, over = problem.sizes, problem.grid, problem.over
+    assert over.beats is not None
     zero = over.zero(np.dtype(problem.compute_dtype))
-    best = np.full((s.B, s.N, s.O, *grid.m), -np.inf)
+    best = np.full((s.B, s.N, s.O, *grid.m), zero, "float64")
     choice = np.full(best.shape, -1, dtype=np.int64)
     taps = list(grid.terms())
     for number, (tap, index) in enumerate(taps):
@@ -115,7 +116,7 @@ def _ordered_gradient(problem: Problem, known: dict[str, np.ndarray]) -> np.ndar
             np.moveaxis(window, a - grid.ndim, 0)[i < 0] = fill
         for c in range(s.C):
             value = over.mul(window[:, :, None, c], known["k"][_at(tap)][:, None, :, c][(..., *[None] * grid.ndim)])
-            better = (value > best) | (choice < 0)
+            better = over.beats(value, best) | (choice < 0)
             best, choice = np.where(better, value, best), np.where(better, number * s.C + c, choice)
     wants_x = problem.unknown == "x"
     result = np.zeros((s.B, s.N, s.C, *grid.n) if wants_x else (s.B, s.O, s.C, *grid.t))

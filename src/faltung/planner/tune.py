@@ -61,8 +61,14 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [("call.overlap", "overlap", _line(plain, "100", "20", "float32"))]
     steps += [("running.row", "running", _line(batch, "512x4096", "31", "float32"))]
     steps += [(f"passes.sum.{t}", "window", _line(plain, "2048x2048", "31x31", t, 15)) for t in REALS]
+    steps += [
+        (f"envelope.value.{t}", "envelope", _line(batch, "512x1024", "2047", t, 1023, "algebra=min-plus"))
+        for t in REALS
+    ]
     steps += [("running.column", "running", _line(plain, "2048x2048", "31x31", "float32"))]
     steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
+    whole = 'convolve "*s, *s -> *s" x=50000:int16 k=50000:int16 out=int64 pad=49999:49999 algebra=integer'
+    steps += [("limbs.value", "limbs", whole)]
     steps += [("pass.segments", "segments", _line(plain, "512x512", "15x15", "float32"))]
     steps += [("fft.pairs", "segments", _line(dense, "1x48x32768", "48x48x512", "float32"))]
     steps += [(f"gemm.{t}", "gemm", _line(dense, "1x384x64x64", "384x384x1x1", t)) for t in NUMBERS]
@@ -182,6 +188,11 @@ def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
     operands = {name: _random(problem, name) for name in plan.operands}
     if policy.only in (("running",), ("window",)):
         operands["k"][...] = 1  # a box, or the method would not take it
+    if policy.only == ("envelope",):  # a parabola, for the same reason
+        operands["k"][...] = np.linspace(-30, 30, operands["k"].size) ** 2
+    if policy.only == ("limbs",):  # whole types, which take as many limbs as the cost says
+        for values in operands.values():
+            values[0] = np.iinfo(values.dtype).min
     plan(**operands)
     times: list[float] = []
     while len(times) < 3 or (sum(times) < budget and len(times) < 200):

@@ -22,8 +22,8 @@ from faltung.testing.problems import on_host, operands
 
 SLACK = 24 << 10  # bytes of interpreter objects that a call may take beside its arrays
 # The filter that a structured method takes.
-NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one"}
-_HIGH = {"real": "float64", "max-plus": "float64", "complex": "complex128", "boolean": "bool"}
+NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one", "envelope": "parabola"}
+_HIGH = {"real": "float64", "max-plus": "float64", "min-plus": "float64", "complex": "complex128", "boolean": "bool"}
 _JUDGE = Policy(only=("definition",))
 
 
@@ -166,11 +166,15 @@ class Case:
     def _stays_local(self, plan: Plan, given: dict[str, Any]) -> None:
         """One NaN, then one infinity, in one operand: only what its window touches may notice."""
         problem = self.problem
-        if problem.algebra not in ("real", "complex", "max-plus") or problem.result_dtype not in (*ROUNDOFF,):
+        if problem.algebra not in ("real", "complex", "max-plus", "min-plus") or problem.result_dtype not in (
+            *ROUNDOFF,
+        ):
             return
         random = np.random.default_rng(self.seed)
+        zero = problem.over.zero(np.dtype("float64"))
+        infinite = -zero if problem.over.ordered else np.inf  # the one that wins
         plants = {
-            "out": (("x", np.nan), ("x", np.inf)),
+            "out": (("x", np.nan), ("x", infinite)),
             "x": (("y", np.nan), ("y", np.inf)),
             "k": (("x", np.nan), ("y", np.inf)),
         }
@@ -197,8 +201,8 @@ class Case:
                     self.fail(f"refuses {bad} in {name} although it is a local method: {error}")
                 continue
             finite = np.isfinite(result)
-            if problem.algebra == "max-plus":
-                finite |= np.isneginf(result)  # its zero, where no signal is in reach
+            if problem.over.ordered:
+                finite |= result == zero  # where no signal is in reach
             if not finite[~touched].all():
                 self.fail(
                     f"lets {bad} at {at} of {name} reach {int((~finite & ~touched).sum())} results that do not touch it"
@@ -261,6 +265,8 @@ def _judged(problem: Problem, kept: _Kept) -> tuple[np.ndarray, float]:
         # Ordered algebras round a single sum: its size is that of the largest |x| ⊗ |k|, the winners those of the signed values.
         positive = tuple(b if b.value is None else Boundary("constant", abs(b.value)) for b in problem.boundary)
         sizes = replace(wide, boundary=positive if problem.unknown == "out" else problem.boundary)
+        if problem.unknown == "out":
+            sizes = replace(sizes, algebra="max-plus")
         signed = () if problem.unknown == "out" else ("x", "k")
         magnitudes = {name: a if name in signed else np.abs(a) for name, a in lifted.items()}
     else:

@@ -25,6 +25,7 @@ from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_turned
+from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -320,6 +321,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "passes": check_passes,
     "tiles": check_tiles,
     "running": check_running,
+    "envelope": check_envelope,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }

@@ -32,7 +32,7 @@ PATTERNS = (
 )
 MODES = ("full", "same", "valid", "pads")
 HOSTS = ("numpy", "torch")
-DATA = ("normal", "box", "rank one")  # what the taps of a drawn filter look like
+DATA = ("normal", "box", "rank one", "parabola")  # what the taps of a drawn filter look like
 
 _ALGEBRAS = ("real",) * 8 + ("complex",) * 3 + ("integer",) * 4 + ("max-plus",) * 3 + ("boolean",) * 2
 _REALS = ("float64", "float32", "float16")
@@ -42,6 +42,7 @@ _FILLS = {
     "integer": (0, 1, 3, 2),
     "boolean": (0, 1),
     "max-plus": (0.0, -1.5, 2.0),
+    "min-plus": (0.0, -1.5, 2.0),
 }
 _OUTPUTS = {
     "real": ("float16", "float32", "float64", "uint8", "int16"),
@@ -49,6 +50,7 @@ _OUTPUTS = {
     "integer": ("int8", "uint8", "int32", "int64", "float32"),
     "boolean": (),
     "max-plus": ("float16", "float32", "float64"),
+    "min-plus": ("float16", "float32", "float64"),
 }
 # By number of dimensions: longest signal and filter axis, for short problems and for long ones (one in sixteen, 1-D and 2-D).
 _SHORT = {1: (64, 16), 2: (24, 7), 3: (10, 4), 4: (6, 3), 5: (5, 3)}
@@ -142,16 +144,15 @@ def _drawn(choose: Choose, fixed: dict[str, Any]) -> Problem:
 def _dtypes(choose: Choose, algebra: str, host: str) -> tuple[str, str]:
     """Dtypes of signal and filter: alike in two draws of three."""
     floats = (*_REALS, "bfloat16") if host == "torch" else _REALS
-    own = {"real": floats, "max-plus": floats, "complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}[algebra]
+    own = {"complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}.get(algebra, floats)
     first = own[choose(0, len(own) - 1)]
     if choose(0, 2) < 2 or algebra == "boolean":
         return first, first
     partners = {
         "real": (*floats, *INTEGERS, "bool"),
-        "max-plus": floats,
         "complex": (*COMPLEXES, *floats),
         "integer": (*INTEGERS, "bool"),
-    }[algebra]
+    }.get(algebra, floats)
     second = partners[choose(0, len(partners) - 1)]
     pair = (first, second) if choose(0, 1) else (second, first)
     return pair if algebras.named(algebra).compute(*pair) else (first, first)
@@ -172,7 +173,7 @@ def operands(problem: Problem, seed: int, kind: str = "normal") -> dict[str, Any
 
     Args:
         kind: what the filter looks like. `normal`; `box`, all taps of a filter equal; `rank one`, an outer product of one
-            vector an axis.
+            vector an axis; `parabola`, a sum of parabolas, one an axis, that opens away from what the algebra picks.
     """
     random = np.random.default_rng(seed)
     layout, ndim = problem.layout, problem.grid.ndim
@@ -181,7 +182,10 @@ def operands(problem: Problem, seed: int, kind: str = "normal") -> dict[str, Any
     y = _values(random, problem.out_shape, problem.out_dtype)
     if problem.compute_dtype == "uint64":  # an integer below zero has no place in its arithmetic
         y = np.abs(y)
-    k = _formed(k, layout.k.index(layout.star), ndim, problem.k_dtype, kind, random)
+    if kind == "parabola":
+        k = _parabolas(k, layout.k.index(layout.star), ndim, problem.algebra == "max-plus", random)
+    else:
+        k = _formed(k, layout.k.index(layout.star), ndim, problem.k_dtype, kind, random)
     if problem.unknown == "k":  # the arithmetic of a filter's gradient has y for its filter
         y = _formed(y, layout.y.index(layout.star), ndim, problem.out_dtype, kind, random)
     return {
@@ -202,6 +206,19 @@ def _formed(a: np.ndarray, star: int, ndim: int, dtype: str, kind: str, random: 
             line = _values(random, (a.shape[axis],), dtype, small=True)
             a = (a * line.reshape([-1 if other == axis else 1 for other in range(a.ndim)])).astype(a.dtype)
     return a
+
+
+def _parabolas(k: np.ndarray, star: int, ndim: int, downwards: bool, random: np.random.Generator) -> np.ndarray:
+    """Sums of parabolas along the starred axes, in quarters of whole numbers, which float32 and wider hold exactly."""
+    total = np.zeros((1,) * k.ndim)
+    for axis in range(star, star + ndim):
+        u = np.arange(k.shape[axis]) - random.integers(-2, 2 * k.shape[axis]) / 2
+        line = random.choice([0.25, 1.0, 2.0]) * u**2
+        total = total + line.reshape([-1 if other == axis else 1 for other in range(k.ndim)])
+    values = np.broadcast_to(-total if downwards else total, k.shape)
+    if k.dtype.kind in "biu":  # for algebras of whole numbers any small filter will do
+        return (np.floor(np.abs(values)) % 4).astype(k.dtype)
+    return values.astype(k.dtype)
 
 
 def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: str, small: bool = False) -> np.ndarray:
