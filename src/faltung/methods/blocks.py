@@ -49,7 +49,7 @@ class RegisterBlocks(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         layout = _layout(problem, machine.cache)
         s, g = problem.sizes, problem.grid
-        operands = bytes_of(problem, s.B * s.N * s.C * math.prod(g.n) + (s.B * s.O + 7) * s.C * g.taps)
+        operands = bytes_of(problem, (s.B * s.O + 7) * s.C * g.taps)
         return machine.threads * layout.thread_bytes + layout.table_bytes + operands + (1 << 16)
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:

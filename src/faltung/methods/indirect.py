@@ -53,9 +53,14 @@ class IndirectProduct(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         layout, s, g = _layout(problem, machine.cache), problem.sizes, problem.grid
         signal = s.B * s.N * s.C * math.prod(g.n)
+        turned = 0 if problem.channels_last else s.B * s.N * s.O * math.prod(g.m)
         padded = s.N * s.C * math.prod(layout.n[:-1]) * layout.whole[-1] if layout.merged else 0
         filters = 3 * s.B * layout.parts * layout.wide * s.C * g.taps
-        return machine.threads * layout.thread_bytes + layout.table_bytes + bytes_of(problem, signal + padded + filters)
+        return (
+            machine.threads * layout.thread_bytes
+            + layout.table_bytes
+            + bytes_of(problem, signal + turned + padded + filters)
+        )
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
         return (key(problem.compute_dtype, problem.over, *_layout(problem, machine.cache).shape),)

@@ -51,10 +51,9 @@ class Overlap(Spectral):
         wide, _, filters = layout.groups
         spectra = math.prod(lengths) * 2 * (filters * lanes(layout.real) if wide else s.B * s.O * s.C)
         tables = 16 * sum(lengths) + 4 * layout.extension.table_bytes
-        operands = s.B * s.N * s.C * math.prod(problem.grid.n) * np.dtype(problem.compute_dtype).itemsize
         item = np.dtype(layout.real).itemsize
         taps = s.B * s.O * s.C * problem.grid.taps * 2 * item
-        return machine.threads * layout.thread_bytes + item * spectra + tables + operands + taps + (1 << 16)
+        return machine.threads * layout.thread_bytes + item * spectra + tables + taps + (1 << 16)
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
         real = {"complex64": "float32", "complex128": "float64"}.get(problem.compute_dtype, problem.compute_dtype)

@@ -64,7 +64,7 @@ class Tiled(Method):
     def scratch(self, problem: Problem, machine: Machine) -> int:
         layout = _layout(problem, 1, self.window, machine.cache)
         s, g = problem.sizes, problem.grid
-        operands = bytes_of(problem, s.B * s.N * math.prod(g.n) + s.B * MOST * layout.factor_taps)
+        operands = bytes_of(problem, s.B * MOST * layout.factor_taps)
         look = 64 * s.B * (g.taps + MOST * sum(g.t))
         return machine.threads * layout.thread_bytes + layout.table_bytes + operands + look + (1 << 16)
 

@@ -99,16 +99,14 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
         return Candidate(
             method, f"its error bound {bound:.1e} is above the tolerance {tolerance:.1e}", cost, bound, scratch, parts
         )
-    if scratch + _result(problem) > budget:
-        need = bytes_(scratch + _result(problem))
-        return Candidate(
-            method,
-            f"needs {need} for scratch and result, the memory budget is {bytes_(budget)}",
-            cost,
-            bound,
-            scratch,
-            parts,
-        )
+    if scratch > budget or scratch + _result(problem) > on.memory:
+        need, have = f"{bytes_(scratch)} beside operands and result", f"the memory budget is {bytes_(budget)}"
+        if scratch <= budget:
+            need, have = (
+                f"{bytes_(scratch + _result(problem))} for scratch and result",
+                f"{have} of {bytes_(on.memory)}",
+            )
+        return Candidate(method, f"needs {need}, {have}", cost, bound, scratch, parts)
     missing = [key for key in method.kernels(problem, on) if not native.ready(*key)]
     first = sum(on.seconds(f"compile.{key[0].partition('-')[0]}") for key in missing)
     return Candidate(method, None, cost, bound, scratch, parts, compile=first + sum(p.first for p in parts))
@@ -135,16 +133,16 @@ def _operands(problem: Problem) -> int:
 
 def _copies(problem: Problem) -> int:
     """Bytes of operands and result in canonical order and in the dtype of the arithmetic, where these are not the caller's."""
-    total = 0
-    for name, shape, dtype in (
-        ("x", problem.x_shape, problem.x_dtype),
-        ("k", problem.k_shape, problem.k_dtype),
-        ("y", problem.out_shape, problem.out_dtype),
+    total, layout = 0, problem.layout
+    for axes, roles, shape, dtype in (
+        (layout.x, "BNC", problem.x_shape, problem.x_dtype),
+        (layout.k, "BOC", problem.k_shape, problem.k_dtype),
+        (layout.y, "BNO", problem.out_shape, problem.out_dtype),
     ):
-        size = ITEMSIZE[problem.compute_dtype]
-        for n in shape:
-            size *= n
-        total += 2 * size if dtype != problem.compute_dtype or name == "y" or problem.pattern != "*s, *s -> *s" else 0
+        # Canonical axes that are the caller's, or of size 1, are a view of any array.
+        view = layout.order(axes, roles, len(shape)) is None and all(len(layout.roles[role]) < 2 for role in roles)
+        if dtype != problem.compute_dtype or not view:
+            total += 2 * ITEMSIZE[problem.compute_dtype] * math.prod(shape)
     return total + 4096
 
 

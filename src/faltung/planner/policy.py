@@ -13,7 +13,8 @@ class Policy:
     Args:
         tolerance: largest error bound that a method may have, relative to max|x| · ‖k‖₁, in (0, 1).
             Default: 4096 unit roundoffs of the result's type (2.4e-4 for float32, 4.5e-13 for float64).
-        memory: bytes that result and scratch may take together. Default: half of the machine's memory.
+        memory: bytes that may be taken beside operands and result, copies in another dtype or order of axes included.
+            Default: half of the machine's memory.
         deterministic: refuse methods whose result may differ between two runs. Default True.
         only: names of the methods to choose from; one name forces it. A forced method runs or raises, nothing stands in for it.
         without: names of methods not to use.
