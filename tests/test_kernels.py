@@ -26,6 +26,22 @@ def test_kernel_equals_its_contract(kernel):
     assert check(kernel) >= 18
 
 
+@pytest.mark.parametrize("over", ["max-plus", "min-plus"])
+@pytest.mark.parametrize("where", ["nowhere", "first", "last", "filter", "beyond"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_blocks_that_pick_a_value_hear_of_every_nan(over, where, bad):
+    """The quick block does not look for NaN: one anywhere in operands or boundary must lead to the careful one."""
+    random = np.random.default_rng(5)
+    x, k = random.standard_normal((70, 300)).astype("float32"), random.standard_normal((5, 9)).astype("float32")
+    if where in ("first", "last"):
+        x.flat[0 if where == "first" else -1] = bad
+        x[30, 40], x[30, 41] = np.inf, -np.inf
+    k[2, 3] = bad if where == "filter" else k[2, 3]
+    options = {"mode": "same", "boundary": bad if where == "beyond" else "constant", "over": over}
+    ours, wanted = (faltung.convolve(x, k, **options, policy=faltung.Policy(only=m)) for m in ("blocks", "definition"))
+    np.testing.assert_allclose(ours, wanted, rtol=1e-6, atol=1e-6)
+
+
 def test_every_operation_with_a_contract_is_registered():
     folder = Path(faltung.kernels.__file__).parent
     assert {path.parent.name for path in folder.glob("*/contract.py")} == {kernel.home for kernel in ALL}

@@ -105,12 +105,12 @@ def test_without_the_bound_rounding_would_show(monkeypatch):
     assert np.array_equal(convolve(x, x, policy=LIMBS), wanted)
     monkeypatch.setattr(limbs, "rounding", lambda problem, cut: 0.0)
     limbs._cut.cache_clear()
-    choose._planned.cache_clear()
+    choose.planned_on.cache_clear()
     try:
         assert not np.array_equal(plan(x, x, policy=LIMBS)(x, x), wanted)
     finally:
         limbs._cut.cache_clear()
-        choose._planned.cache_clear()
+        choose.planned_on.cache_clear()
 
 
 def test_products_too_long_for_the_bound_are_refused():

@@ -27,6 +27,10 @@ _SCALARS = {"float32": ir.FloatType(), "float64": ir.DoubleType()}
 _SCALARS |= {f"{sign}int{bits}": ir.IntType(bits) for sign in ("", "u") for bits in (8, 16, 32, 64)}
 
 
+# What takes one instruction where no NaN can come.
+TAME = {"larger": "larger number", "smaller": "smaller number"}
+
+
 class Vector(_types.Type):
     """The Numba type of `width` values of one dtype."""
 
@@ -178,11 +182,16 @@ class _TileModel(models.PrimitiveModel):
 
 
 def combine(builder: Any, dtype: str, operation: str, a: Any, b: Any) -> Any:
-    """`add`, `mul`, `larger` or `smaller` (a where it is that or a NaN, else b) of two vectors; products and sums may fuse."""
-    if operation in ("larger", "smaller"):
-        sign = ">" if operation == "larger" else "<"
+    """`add`, `mul`, `larger` or `smaller` (a where it is that or a NaN, else b) of two vectors; products and sums may fuse.
+
+    The operations of `TAME` are `larger` and `smaller` of what is no NaN.
+    """
+    if operation in TAME or operation in TAME.values():
+        sign = ">" if operation.startswith("larger") else "<"
         if dtype.startswith("f"):  # the inner choice is the processor's own, which loses a NaN in a
             chosen = builder.select(builder.fcmp_ordered(sign, a, b), a, b)
+            if operation in TAME.values():
+                return chosen
             return builder.select(builder.fcmp_unordered("uno", a, a), a, chosen)
         return builder.select((builder.icmp_unsigned if dtype[0] == "u" else builder.icmp_signed)(sign, a, b), a, b)
     if dtype.startswith("f"):

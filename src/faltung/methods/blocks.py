@@ -83,8 +83,8 @@ def _work(layout: Blocks) -> list[tuple[str, float]]:
     times = items * blocks * chains
     staged = items * layout.C * math.prod(layout.extents) * (3.0 if layout.stride[-1] > 1 else 1.0)
     staged += 20.0 * items * layout.C * math.prod(layout.extents[:-1])
-    if layout.algebra.ordered:  # a maximum is a comparison and a choice, and nothing fuses
-        load += 3.0 * fma
+    if layout.algebra.ordered:  # nothing fuses; where a stride sorts the signal, each choice looks for NaN, too
+        load += (3.0 if layout.stride[-1] > 1 else 0.75) * fma
     amounts = times * fma, times * load, times * visit + 4.0 * items * blocks, staged
     return list(zip(KINDS, amounts, strict=True))
 

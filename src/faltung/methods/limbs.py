@@ -83,7 +83,7 @@ class Limbs(Method):
         pairs = s.B * s.N * s.O * s.C * cut.x_count * cut.k_count * (size // 2 + 1)
         work += pairs * machine.seconds("fft.pairs" if s.O > 1 and s.C > 1 else "fft.product", "float64")
         # One transform stays on one thread; the values are cut and put together by pieces.
-        share = machine.threads if problem.grid.ndim > 1 or transforms > 3 * s.B else 1
+        share = machine.threads if size >= SHORT and (problem.grid.ndim > 1 or transforms > 3 * s.B) else 1
         return machine.seconds("call.fft") + work / share + transforms * size * machine.seconds("limbs.value") / share
 
     def error(self, problem: Problem) -> float:

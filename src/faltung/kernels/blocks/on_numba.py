@@ -27,7 +27,12 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
 
     `add` and `mul` are expressions in the vectors a and b.
     """
+    from faltung.kernels.simd import TAME
+
     stage, block = stager(), blocker(dtype, add, mul, rows, vectors, outputs, width)
+    picks = add in TAME and dtype.startswith("f")
+    quick = blocker(dtype, TAME[add], mul, rows, vectors, outputs, width) if picks else block
+    tame, tame_rows = tamer(add)
     R, WIDE, ITEM = rows, width * vectors, np.dtype(dtype).itemsize
 
     def blocks(
@@ -43,6 +48,11 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
             for c in range(s[CHANNELS]):
                 at = b * s[X_B] + n * s[X_N] + c * s[X_C]
                 stage(x, at, buf, c * s[SPACE], temp, corner, s, e, tables, fills, origin, row)
+            calm = False
+            if picks and s[STRIDE] == 1:
+                calm = tame(k, (b * O + o0) * s[FILTER], (o1 - o0) * s[FILTER])
+                for c in range(s[CHANNELS]):
+                    calm = calm and tame_rows(buf, c * s[SPACE], s)
             for i in range(s[BLOCKS]):
                 good, hop = block_at[3 * i + 2], s[HOP]
                 for j in range(0, length, WIDE):
@@ -53,10 +63,16 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool
                         address = y_at + put * ITEM if fits else temp_at
                         row_at, kr = block_at[3 * i] + j, (b * O + o) * s[FILTER]
                         hop_ = hop if fits else WIDE
-                        block(
-                            buf, row_at, k, kr, address, hop_, good, zero, s[U], s[ROW], s[TAP], s[FILTER], 0, s[CHAINS],
-                            chain, tap,
-                        )  # fmt: skip
+                        if picks and calm:
+                            quick(
+                                buf, row_at, k, kr, address, hop_, good, zero, s[U], s[ROW], s[TAP], s[FILTER], 0, s[CHAINS],
+                                chain, tap,
+                            )  # fmt: skip
+                        else:
+                            block(
+                                buf, row_at, k, kr, address, hop_, good, zero, s[U], s[ROW], s[TAP], s[FILTER], 0, s[CHAINS],
+                                chain, tap,
+                            )  # fmt: skip
                         if not fits:
                             for r in range(good):
                                 for q in range(length - j):
@@ -93,6 +109,31 @@ def stager() -> Callable:
             put += s[PITCH]
 
     return stage
+
+
+def tamer(add: str) -> tuple[Callable, Callable]:
+    """Compiled `tame(x, at, count)` and `tame_rows(buf, at, s)`: whether no sum of such values can be a NaN.
+
+    So it is where neither a NaN nor the infinity that wins is among them: a finite look at the operands saves one at every sum.
+    """
+    wins = np.inf if add == "larger" else -np.inf
+    largest = add == "larger"
+
+    @native.inner
+    def tame(x, at, count):
+        wild = 0
+        for i in range(at, at + count):
+            wild += 0 if (x[i] < wins if largest else x[i] > wins) else 1
+        return wild == 0
+
+    @native.inner
+    def tame_rows(buf, at, s):
+        calm = True
+        for r in range(s[LINES]):
+            calm = calm and tame(buf, at + r * s[PITCH], s[EXTENT])
+        return calm
+
+    return tame, tame_rows
 
 
 def blocker(dtype: str, add: str, mul: str, rows: int, vectors: int, outputs: bool, width: int) -> Callable:
