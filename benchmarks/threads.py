@@ -1,6 +1,6 @@
 """One thread against two, and company: the same calls beside other Python threads, torch and BLAS.
 
-    python benchmarks/threads.py            about three minutes, writes benchmarks/results/threads.md
+    python benchmarks/threads.py            about two minutes, writes benchmarks/results/threads.md
     python benchmarks/threads.py --quick    one row a class, printed only
 
 First table: a few problems of every class with Policy(threads=1) and Policy(threads=2), in turns, and the speed-up; *side by side*
@@ -29,7 +29,7 @@ from faltung import Policy, Problem
 from faltung.planner import plan_problem
 from timing import HERE, interleaved, mean, once, rows, span
 
-LIMIT, ROUND, ROUNDS = 1.3, 0.15, 5
+LIMIT, ROUND, ROUNDS = 1.3, 0.1, 4
 COMPANY = (
     "2048², 7²",
     "1M × 1001",
@@ -169,7 +169,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    summary, table = speedups(1 if options.quick else 3)
+    summary, table = speedups(1 if options.quick else 2)
     settings, slow = company(options.quick)
     verdict = "No setting is slower than 1.3 times its ideal." if not slow else "Above 1.3: " + "; ".join(slow) + "."
     text = (

@@ -70,7 +70,11 @@ class Transposed(_Adjoint):
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         (part,) = self.parts(problem)
-        return bytes_of(problem, math.prod(part.x_shape) + 2 * math.prod(part.out_shape) + math.prod(part.k_shape))
+        g = problem.grid
+        folded = [p for p, b in zip(g.padded, g.boundary, strict=True) if b.kind != "constant"]
+        tables = 40 * max(folded, default=0)  # where every position of a margin comes from, while that is worked out
+        values = math.prod(part.x_shape) + 2 * math.prod(part.out_shape) + math.prod(part.k_shape)
+        return bytes_of(problem, values) + tables
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         g, s, y = problem.grid, problem.sizes, operands["y"]
