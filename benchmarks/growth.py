@@ -30,7 +30,7 @@ from faltung.planner import plan_problem
 from timing import once, rows
 
 PICTURE = timing.HERE.parent / "docs" / "pictures" / "growth.svg"
-TILED = ("blocks", "overlap", "passes", "window", "indirect")
+TILED = ("blocks", "overlap", "passes", "window", "indirect", "winograd")
 SIZES = tuple(round(10 ** (e / 2)) for e in range(10, 19))
 PAST = 3e6  # samples (12 MB) from which on neither signal nor result fit the caches
 DENSE, INNERMOST, CHANNELS = "b c *s, o c *s -> b o *s", "b *s c, o c *s -> b *s o", 16
@@ -39,11 +39,12 @@ FAMILIES = {
     "direct": (1, 31, "31 taps"), "blocks": (2, 7, "7²"), "overlap": (1, 1001, "1001 taps"),
     "segments": (1, 30_000, "30 000 taps"), "fft": (1, 1001, "1001 taps"), "passes": (2, 17, "Gaussian σ=2, 17²"),
     "window": (2, 31, "box 31²"), "separable": (2, 17, "Gaussian σ=2, 17²"), "running": (2, 31, "box 31²"),
-    "gemm": (2, 5, "5²"), "winograd": (2, 3, "3², 16 → 16 channels"), "indirect": (2, 3, "3², 16 → 16 channels innermost"),
+    "pointwise": (2, 1, "1², 16 → 16 channels"),
+    "winograd": (2, 3, "3², 16 → 16 channels"), "indirect": (2, 3, "3², 16 → 16 channels innermost"),
     "onednn": (2, 3, "3², 16 → 16 channels"), "transposed": (2, 7, "gradient of 7² for the signal"),
     "filter-gradient": (2, 7, "gradient of 7² for the filter"), "definition": (2, 3, "3²"),
 }  # fmt: skip
-LAYERS = ("winograd", "indirect", "onednn")
+LAYERS = ("winograd", "indirect", "onednn", "pointwise")
 
 
 def problem_for(method: str, size: int) -> object:

@@ -136,7 +136,7 @@ WRONG = {
     # forced methods that refuse
     "fft of integers": (lambda: forced("fft", [1, 2, 3], [1, 1]), RefusedError, "a method for", "fft: rounds, and integer results are exact"),
     "fft over max-plus": (lambda: forced("fft", over="max-plus"), RefusedError, "a method for", "needs subtraction, which max-plus"),
-    "gemm of booleans": (lambda: forced("gemm", a(5, dtype=bool), a(3, dtype=bool)), RefusedError, "a method for", "gemm: needs BLAS"),
+    "blocks of booleans": (lambda: forced("blocks", a(5, dtype=bool), a(3, dtype=bool)), RefusedError, "a method for", "blocks: has no vectors"),
     "separable in 1-D": (lambda: forced("separable"), RefusedError, "a method for", "needs taps along two axes at least, the filter is (3,)"),
     "running sums with gaps": (lambda: forced("running", dilation=2), RefusedError, "a method for", "the dilation is (2,)"),
     "running sums of a ramp": (lambda: forced("running", a(99, dtype="float32"), np.arange(9, dtype="float32")), RefusedError, "a filter for running", "it does not fit"),

@@ -31,12 +31,16 @@ LINES = (
     ('convolve "*s, *s -> *s" x=300x310:float32 k=9x9:float32 out=float32 pad=4:4,4:4 boundary=edge,edge', "running"),
     (
         'correlate "b c *s, o c *s -> b o *s" x=2x9x30x30:float32 k=10x9x3x3:float32 out=float32 pad=1:1,1:1 boundary=wrap,wrap',
-        "gemm",
+        "indirect",
     ),
     (
         'correlate "b c *s, o c *s -> b o *s" x=2x9x30x30:float32 k=10x9x3x3:float32 out=float32 '
         "pad=1:1,1:1 boundary=edge,reflect",
         "winograd",
+    ),
+    (
+        'correlate "b c *s, o c *s -> b o *s" x=2x9x30x30:float32 k=10x9x1x1:float32 out=float32 pad=0:0,0:0 boundary=wrap,wrap',
+        "pointwise",
     ),
     (
         'correlate "b c *s, o c *s -> b o *s" x=2x9x30x30:float32 k=10x9x3x3:float32 out=float32 '
@@ -52,9 +56,9 @@ LINES = (
         "direct",
     ),
 )
-# Methods whose threads are all the library's own. OpenBLAS (gemm, winograd) and SciPy's transforms of whole signals (fft) keep
-# locks and threads of theirs, which a fork in the middle of another thread's call breaks, whoever calls them.
-OWN = ("direct", "separable", "running", "overlap")
+# Methods whose threads are all the library's own. SciPy's transforms of whole signals (fft) keep locks and threads of theirs,
+# which a fork in the middle of another thread's call breaks, whoever calls them.
+OWN = ("direct", "separable", "running", "overlap", "indirect", "winograd", "pointwise")
 KINDS = {"separable": "rank one", "running": "box"}
 
 

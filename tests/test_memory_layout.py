@@ -28,7 +28,7 @@ def run(x, w, layer, **options):
 
 
 @pytest.mark.parametrize("layer", LAYERS)
-@pytest.mark.parametrize("method", [None, "direct", "blocks", "indirect", "onednn", "gemm", "overlap", "definition"])
+@pytest.mark.parametrize("method", [None, "direct", "blocks", "indirect", "onednn", "overlap", "definition"])
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_channels_last_comes_and_goes(layer, method, dtype):
     x, w = tensors(layer, dtype)

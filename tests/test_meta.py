@@ -359,6 +359,11 @@ def filters_of_neighbours(dtype, shape):
     return lambda k, w, *rest: right(k + np.dtype(dtype).itemsize, w, *rest)
 
 
+def outputs_turned(x, k, algebra, threads):
+    """The last output first."""
+    return TOOLS["pointwise"].pointwise(x, np.ascontiguousarray(k[:, ::-1]), algebra, threads)
+
+
 def half_turned(x, threads):
     """Leaves the last row where it was."""
     y = np.ascontiguousarray(x.swapaxes(-1, -2))
@@ -415,6 +420,14 @@ WRONG_KERNELS = [
     ("indirect", {"indirect": indirect_of_another_algebra}),
     ("minimal", {"minimal": TOOLS["minimal"].minimal, "filters": filters_of_neighbours}),
     ("minimal", {"minimal": lambda dtype, shape: lambda *a: None, "filters": TOOLS["minimal"].filters}),
+    (
+        "pointwise",
+        {
+            "pointwise": lambda x, k, algebra, threads: TOOLS["pointwise"].pointwise(
+                x, k[:, ::-1].copy(), algebra, threads
+            )
+        },
+    ),
     ("turned", {"turned": half_turned, "contiguous": TOOLS["turned"].contiguous}),
     ("turned", {"turned": TOOLS["turned"].turned, "contiguous": lambda x, threads: x}),
     ("blocks", {"blocks": blocks_of_the_largest}),

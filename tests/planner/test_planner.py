@@ -25,7 +25,7 @@ LAYER = Problem.parse(
 )
 POLICIES = (
     Policy(),
-    Policy(tolerance=1e-6, memory=2**30, deterministic=False, only=("fft", "direct"), without=("gemm",), threads=2),
+    Policy(tolerance=1e-6, memory=2**30, deterministic=False, only=("fft", "direct"), without=("winograd",), threads=2),
     Policy(only="direct"),
     Policy(without=("fft", "overlap")),
     Policy(threads=1),
@@ -150,11 +150,11 @@ def test_forbidden_is_never_used(name):
 
 
 def test_several_methods_allowed_means_the_cheapest_of_them():
-    p = plan_problem(IMAGE, Policy(only=("fft", "gemm", "definition")))
-    costs = {name: plan_problem(IMAGE, Policy(only=name)).cost for name in ("fft", "gemm", "definition")}
+    p = plan_problem(IMAGE, Policy(only=("fft", "blocks", "definition")))
+    costs = {name: plan_problem(IMAGE, Policy(only=name)).cost for name in ("fft", "blocks", "definition")}
     assert p.method == min(costs, key=costs.get)
     assert p.cost == min(costs.values())
-    assert p.refusals["direct"] == "the policy allows only fft, gemm, definition"
+    assert p.refusals["direct"] == "the policy allows only fft, blocks, definition"
 
 
 @pytest.mark.parametrize("tolerance", [1e-3, 1e-5, 1e-6, 3e-7])
@@ -215,9 +215,9 @@ def test_a_policy_reaches_the_parts():
     p = plan_problem(LAYER.gradient("k"), Policy(only="direct"))
     assert p.method == "filter-gradient"
     assert [part.method for part in p.ways[-1].parts] == ["direct"]
-    p = plan_problem(LAYER.gradient("k"), Policy(without=("gemm", "definition")))
+    p = plan_problem(LAYER.gradient("k"), Policy(without=("indirect", "definition")))
     assert p.method == "filter-gradient"
-    assert "gemm" in p.ways[-1].parts[0].refusals
+    assert "indirect" in p.ways[-1].parts[0].refusals
 
 
 # -- texts ------------------------------------------------------------------------------------------------------------------
@@ -329,7 +329,7 @@ def choices(other):
 
 
 def test_wisdom_that_fits_is_followed(tmp_path, usual):
-    other = "gemm" if usual != "gemm" else "fft"
+    other = "direct" if usual != "direct" else "fft"
     (tmp_path / "wisdom.json").write_text(json.dumps({"signature": faltung.__version__, "choices": choices(other)}))
     method, note, *_ = ask(tmp_path)
     assert (method, note) == (other, "")
@@ -365,7 +365,7 @@ def test_wisdom_cannot_force_a_method_that_refuses(tmp_path, usual, name):
 
 
 def test_recorded_choices_are_read_by_the_next_process(tmp_path, usual):
-    other = "gemm" if usual != "gemm" else "fft"
+    other = "direct" if usual != "direct" else "fft"
     code = f"""
 from faltung import Problem
 from faltung.planner import this_machine, wisdom

@@ -58,6 +58,13 @@ ALL: tuple[Kernel, ...] = (
         "Winograd (1980); Lavin and Gray (2016)",
         "winograd",
     ),
+    Kernel(
+        "pointwise",
+        "numba",
+        "sums over channels at every position, channels first",
+        "Goto and van de Geijn (2008)",
+        "pointwise",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

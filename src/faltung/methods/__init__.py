@@ -7,13 +7,13 @@ from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
 from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
-from faltung.methods.gemm import GEMM
 from faltung.methods.indirect import INDIRECT
 from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
+from faltung.methods.pointwise import POINTWISE
 from faltung.methods.running import RUNNING
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
@@ -24,12 +24,12 @@ ALL: tuple[Method, ...] = (
     DIRECT,
     BLOCKS,
     INDIRECT,
+    POINTWISE,
     PASSES,
     SEPARABLE,
     WINDOW,
     RUNNING,
     ENVELOPE,
-    GEMM,
     WINOGRAD,
     FFT_,
     OVERLAP,

@@ -71,9 +71,6 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [("limbs.value", "limbs", whole)]
     steps += [("pass.segments", "segments", _line(plain, "512x512", "15x15", "float32"))]
     steps += [("fft.pairs", "segments", _line(dense, "1x48x32768", "48x48x512", "float32"))]
-    steps += [(f"gemm.{t}", "gemm", _line(dense, "1x384x64x64", "384x384x1x1", t)) for t in NUMBERS]
-    steps += [("gemm.call", "gemm", _line(dense, "400x4x4x4", "8x4x1x1", "float32"))]
-    steps += [(f"patch.{t}", "gemm", _line(dense, "1x32x112x112", "32x32x3x3", t, 1)) for t in REALS]
     last = "b *s c, o c *s -> b *s o"
     steps += [("call.indirect", "indirect", _line(last, "1x8x8x8", "16x8x3x3", "float32", 1))]
     for t in ("float32", "float64", "int64"):

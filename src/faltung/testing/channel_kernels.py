@@ -7,6 +7,7 @@ import numpy as np
 from faltung.algebras import ALL, Algebra
 from faltung.kernels.indirect import contract as indirect_contract
 from faltung.kernels.indirect.layout import Indirect
+from faltung.kernels.pointwise import contract as pointwise_contract
 from faltung.kernels.turn import contract as turn_contract
 from faltung.kernels.winograd import contract as winograd_contract
 from faltung.kernels.winograd.layout import Minimal
@@ -92,6 +93,28 @@ def check_minimal(tool: Any, seed: int = 0) -> int:
                 wanted = winograd_contract.minimal(np.moveaxis(reach, (1, 0, 2), (0, -2, -1)), k, layout.m)
                 near = 256 * ROUNDOFF[dtype] * float(np.abs(k).sum(axis=(2, *range(3, k.ndim))).max() * np.abs(x).max())
                 compare(np.moveaxis(y, (1, 0, 2), (0, -2, -1)), wanted, near, f"minimal in {dtype}, {case}")
+                cases += 1
+    return cases
+
+
+def check_pointwise(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = ALL) -> int:
+    """Sums over channels: whole panels and ragged ones, whole blocks of outputs and ragged ones."""
+    cases = 0
+    for algebra in algebras:
+        for dtype in computed(algebra) if algebra.vector_add else []:
+            for B, N, C, O, P in (
+                (1, 1, 1, 1, 1),
+                (1, 2, 7, 12, 64),
+                (2, 3, 16, 13, 33),
+                (3, 1, 5, 30, 31),
+                (1, 1, 70, 5, 300),
+            ):
+                random = np.random.default_rng(seed + cases)
+                x, k = data(random, (B, N, C, P), dtype), data(random, (B, O, C), dtype)
+                wanted = pointwise_contract.pointwise(x, k, algebra)
+                near = 0.0 if algebra.exact else 8 * ROUNDOFF[dtype] * C * float(np.abs(x).max() * np.abs(k).max() + 1)
+                y = tool.pointwise(x, k, algebra, 1 + cases % 2)
+                compare(y, wanted, near, f"pointwise of {algebra.name} in {dtype}, {(B, N, C, O, P)}")
                 cases += 1
     return cases
 
