@@ -12,7 +12,6 @@ ours eager.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import warnings
@@ -25,7 +24,7 @@ timing.settle()
 import torch
 from torch import nn
 
-from timing import interleaved, megabytes, rows, span
+from timing import high_water, interleaved, megabytes, rows, span
 
 # name: (class, arguments, input's shape)
 CASES = {
@@ -115,10 +114,10 @@ def grown(case: str, layout: str, who: str) -> int:
     # Libraries loaded and kernels in place, on an input that needs no memory to speak of.
     both(tiny, torch.randn(1, small["in_channels"], *[16] * (len(shape) - 2)), list(tiny.parameters()))()
     call = both(layer, x, list(layer.parameters()))
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water()
     for _ in range(3):
         call()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024
+    return high_water() - before
 
 
 def memory(case: str, layout: str) -> tuple:
