@@ -9,7 +9,6 @@ size, and prints otherwise.
 """
 
 import argparse
-import resource
 import subprocess
 import sys
 
@@ -21,7 +20,7 @@ import numpy as np
 
 from faltung import Policy, convolve, filters, plan
 from faltung.errors import RefusedError
-from timing import megabytes, once, rows, span
+from timing import high_water, megabytes, once, rows, span
 
 CASES = {
     "random 3³": "float32", "random 5³": "float32", "random 15³": "float32", "Gaussian σ=2": "float32", "box 15³": "float32",
@@ -52,9 +51,9 @@ def line(case: str, side: int, budget: int) -> str:
     except RefusedError as error:
         said = str(error).split("direct: ")[1].split(";")[0]
         return f"{case} | refused | direct: {said} | | |"
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = high_water()
     seconds = once(lambda: convolve(x, k, mode="same", policy=policy))
-    grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    grown = high_water() - before
     method = chosen.prepare(k).method
     beside = max(0, grown - result)
     return (

@@ -122,6 +122,12 @@ def given(problem: Any, made: dict[str, Any]) -> dict[str, Any]:
     return {name: torch.from_numpy(a).to(getattr(torch, problem.x_dtype)) for name, a in made.items()}
 
 
+def high_water() -> int:
+    """Most bytes that this process has held so far. Unlike getrusage's figure it does not start with that of the parent."""
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM"))
+
+
 def mean(values: Iterable[float]) -> str:
     """Geometric mean, two digits."""
     values = list(values)
