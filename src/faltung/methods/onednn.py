@@ -58,6 +58,8 @@ class OneDNN(Method):
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         # Dense kernels work on blocks of 16 outputs, and on as many channels where these are not a few only.
         blocks = -(-s.O // 16) * 16 / s.O * (-(-s.C // 16) * 16 / s.C if s.C >= 8 else 1.0) if dense else 1.0
+        if not dense and problem.unknown != "out" and flat:  # plain loops in place of kernels
+            kind = "onednn.thin-signal" if problem.unknown == "x" else "onednn.thin-filter"
         single = problem.compute_dtype == "float32"
         work = blocks * problem.macs * machine.seconds(kind, "float32" if single else "float64")
         if dense and self.reads(problem) == "bfloat16":

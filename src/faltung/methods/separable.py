@@ -126,10 +126,18 @@ def rank_one_terms(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarr
         return None
     if k.ndim == 1:
         return [[k]]
-    left, values, right = np.linalg.svd(k.reshape(k.shape[0], -1), full_matrices=False)
+    matrix = k.reshape(k.shape[0], -1)
+    allowed = max(cut, k.size * 4 * ROUNDOFF["float64"] * float(np.abs(k).max(initial=0.0)))
+    # No singular value of a matrix is below that of a part of it: most filters are turned away by a few rows and columns.
+    some = np.ix_(*(np.linspace(0, n - 1, min(n, 2 * budget + 2)).astype(int) for n in matrix.shape))
+    few = matrix[some]
+    smaller = few.size < matrix.size and min(few.shape) > budget
+    if smaller and np.linalg.svd(few, compute_uv=False)[budget] * k.size**0.5 > allowed:
+        return None
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
     # What is dropped has 1-norm at most sqrt(size)·(Frobenius norm of the dropped singular values).
     tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1] * k.size**0.5
-    rank = max(1, int(np.sum(tails > max(cut, k.size * 4 * ROUNDOFF["float64"] * float(np.abs(k).max(initial=0.0))))))
+    rank = max(1, int(np.sum(tails > allowed)))
     if rank > budget:
         return None
     terms: list[list[np.ndarray]] = []
