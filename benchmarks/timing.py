@@ -5,6 +5,7 @@ A script calls `settle()` before it imports NumPy or torch: libraries read their
 
 import math
 import os
+import statistics
 import sys
 import time
 from collections import defaultdict
@@ -48,7 +49,7 @@ def interleaved(calls: dict[str, Callable]) -> tuple[dict[str, float], dict[str,
             if times[label] and (times[label][0] > STOP or (times[label][0] > LONG and turn >= 1)):
                 continue
             times[label].append(once(call, repeats[label]))
-    return {label: sorted(t)[len(t) // 2] for label, t in times.items()}, results
+    return {label: statistics.median(t) for label, t in times.items()}, results
 
 
 def shortest(calls: dict[str, Callable], budget: float, turns: tuple[int, int] = (3, 15), lost: float = 5.0) -> dict:
