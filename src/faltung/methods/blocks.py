@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels.blocks.layout import Blocks
 from faltung.kernels.blocks.on_numba import key
 from faltung.kernels.native import lanes
-from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
 from faltung.problem import Problem
 
 KINDS = ("fma", "load", "visit", "stage")
@@ -37,11 +37,16 @@ class RegisterBlocks(Method):
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> float:
+        return machine.seconds("call.blocks") + together(*self._alone(problem, machine), machine)
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        return awake(*self._alone(problem, machine), machine)
+
+    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
+        """Seconds on one thread, and the pieces that threads may share."""
         layout = _layout(problem, machine.cache)
-        items, _ = layout.items
         work = sum(amount * machine.seconds(f"blocks.{kind}", problem.compute_dtype) for kind, amount in _work(layout))
-        share = -(-items // machine.threads) / items
-        return machine.seconds("call.blocks") + work * share + (machine.seconds("thread") if share < 1 else 0.0)
+        return work, layout.items[0]
 
     def error(self, problem: Problem) -> float:
         return summation_error(problem)

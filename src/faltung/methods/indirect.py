@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels.indirect.layout import Indirect
 from faltung.kernels.indirect.on_numba import key
 from faltung.kernels.turn.on_numba import moved_out
-from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
 from faltung.problem import Problem
 
 KINDS = ("fma", "tap", "turn")
@@ -39,13 +39,18 @@ class IndirectProduct(Method):
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> float:
+        return machine.seconds("call.indirect") + together(*self._alone(problem, machine), machine)
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        return awake(*self._alone(problem, machine), machine)
+
+    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
+        """Seconds on one thread, and the pieces that threads may share."""
         layout = _layout(problem, machine.cache)
-        pieces = layout.work[2]
         work = sum(
             amount * machine.seconds(f"indirect.{kind}", problem.compute_dtype) for kind, amount in _work(layout)
         )
-        share = -(-pieces // machine.threads) / pieces
-        return machine.seconds("call.indirect") + work * share + (machine.seconds("thread") if share < 1 else 0.0)
+        return work, layout.work[2]
 
     def error(self, problem: Problem) -> float:
         return summation_error(problem)

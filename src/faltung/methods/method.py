@@ -79,6 +79,10 @@ class Method(ABC):
         """Compiled kernels that take long to make, as `native.load` takes them: a plan weighs their compilation."""
         return ()
 
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        """Threads worth waking: one where the work takes no longer than handing a part of it over."""
+        return machine.threads
+
     def reads(self, problem: Problem) -> str:
         """The dtype in which it takes operands; half precision only from a method that sums wider."""
         return problem.compute_dtype
@@ -139,6 +143,17 @@ def padded_bytes(problem: Problem) -> int:
     s, g = problem.sizes, problem.grid
     lead = s.B * s.N * s.C
     return max(g.pad_bytes(lead, np.dtype(problem.compute_dtype).itemsize), bytes_of(problem, lead * math.prod(g.n)))
+
+
+def together(work: float, pieces: int, machine: Machine) -> float:
+    """Seconds for what takes `work` seconds on one thread, in equal pieces on those that are worth waking."""
+    shared = work * -(-pieces // machine.threads) / pieces + machine.seconds("thread")
+    return shared if pieces > 1 and machine.threads > 1 and shared < work else work
+
+
+def awake(work: float, pieces: int, machine: Machine) -> int:
+    """The threads that `together` counts with."""
+    return machine.threads if together(work, pieces, machine) < work else 1
 
 
 def turning(problem: Problem, machine: Machine) -> float:

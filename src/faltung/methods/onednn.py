@@ -70,7 +70,7 @@ class OneDNN(Method):
         ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
         if flat != problem.channels_last:
             moved += turning(problem, machine) * threads
-        calls = 1 if problem.unknown == "out" else 3  # gradients are handed over piece by piece
+        calls = 1 if problem.unknown == "out" and flat == problem.channels_last else 3  # merged, turned and handed over
         return calls * machine.seconds("call.onednn") + (work + moved) / threads
 
     def error(self, problem: Problem) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from faltung.kernels.fourier.layout import Layout, arrangement, counts_of
 from faltung.kernels.fourier.on_numba import keys
 from faltung.kernels.native import lanes
-from faltung.methods.method import ROUNDOFF, Context, Machine
+from faltung.methods.method import ROUNDOFF, Context, Machine, awake
 from faltung.methods.spectral import Spectral
 from faltung.problem import Problem
 
@@ -40,10 +40,19 @@ class Overlap(Spectral):
         one, points = _group_cost(problem, lengths, rates, machine.cache), math.prod(lengths)
         transform = points * (math.log2(max(points, 2)) * rates[0] + 4 * rates[1])
         spectra = 8.0 * s.B * s.O * s.C * points * machine.seconds("copy")
-        share = machine.threads
+        share = self.threads(problem, machine)
         # Half a group more: threads seldom end together.
-        work = (groups / share + 0.5 * (share > 1 and groups > 1) if groups > share else 1) * one
-        return machine.seconds("call.overlap") + work + -(-filters // share) * transform + spectra
+        work = (
+            groups / share + 0.5 * (share > 1 and groups > 1) if groups > share else groups if share == 1 else 1
+        ) * one
+        handing = machine.seconds("thread") * (share > 1)
+        return machine.seconds("call.overlap") + handing + work + -(-filters // share) * transform + spectra
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        rates = _rates(machine, problem.compute_dtype)
+        lengths = _lengths(problem, rates, machine.cache)
+        groups = _groups(problem, lengths)[1]
+        return awake(groups * _group_cost(problem, lengths, rates, machine.cache), groups, machine)
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         lengths = _lengths(problem, _rates(machine, problem.compute_dtype), machine.cache)

@@ -11,7 +11,7 @@ import numpy as np
 from faltung.kernels.native import lanes
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.passes.on_numba import key
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method, bytes_of
+from faltung.methods.method import ROUNDOFF, Context, Machine, Method, awake, bytes_of, together
 from faltung.methods.separable import rank_one_terms
 from faltung.problem import Problem
 
@@ -45,6 +45,14 @@ class Tiled(Method):
         return (key(problem.compute_dtype, problem.over),)
 
     def cost(self, problem: Problem, machine: Machine) -> float:
+        looking = 1e-4 if self.window else 1e-4 + 1e-7 * problem.sizes.B * problem.grid.taps
+        return machine.seconds("call.blocks") + looking + together(*self._alone(problem, machine), machine)
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        return awake(*self._alone(problem, machine), machine)
+
+    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
+        """Seconds on one thread for a term, and the pieces that threads may share."""
         layout, dtype = _layout(problem, 1, self.window, machine.cache), problem.compute_dtype
         items = layout.items[0]
         work = items * math.prod(layout.extents) * machine.seconds("blocks.stage", dtype)
@@ -53,9 +61,7 @@ class Tiled(Method):
             sizes[a] = layout.tile[a]
             vectors = items * math.prod(sizes) / lanes(dtype)
             work += vectors * self.sums(t, t / layout.tile[a], a == len(sizes) - 1, machine, dtype)
-        share = -(-items // machine.threads) / items
-        looking = 1e-4 if self.window else 1e-4 + 1e-7 * problem.sizes.B * problem.grid.taps
-        return machine.seconds("call.blocks") + looking + work * share
+        return work, items
 
     @abstractmethod
     def sums(self, t: int, halo: float, last: bool, machine: Machine, dtype: str) -> float:

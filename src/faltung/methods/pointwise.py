@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.pointwise import on_numba as kernel
-from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error
+from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
 from faltung.problem import Problem
 
 
@@ -35,12 +35,18 @@ class Pointwise(Method):
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> float:
+        return machine.seconds("call.blocks") + together(*self._alone(problem, machine), machine)
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        return awake(*self._alone(problem, machine), machine)
+
+    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
+        """Seconds on one thread, and the pieces that threads may share."""
         s, positions, dtype = problem.sizes, math.prod(problem.grid.m), problem.compute_dtype
         rows, wide = kernel.block(dtype)
         panels = s.B * s.N * -(-positions // wide)
         vectors = panels * s.C * (-(-s.O // rows) * rows + 6) * kernel.VECTORS
-        share = -(-panels // machine.threads) / panels
-        return machine.seconds("call.blocks") + vectors * machine.seconds("indirect.fma", dtype) * share
+        return vectors * machine.seconds("indirect.fma", dtype), panels
 
     def error(self, problem: Problem) -> float:
         return summation_error(problem)

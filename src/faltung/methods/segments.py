@@ -55,7 +55,7 @@ class Segments(Spectral):
         share = min(machine.threads, passes)
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(counts) * math.prod(lengths))
         # Every tile is copied into its transform and out of it again, in short rows.
-        copy = 3.0 * values * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
+        copy = 10.0 * values * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
         work = transform_cost(problem, lengths, math.prod(counts), machine, "cache")
         return machine.seconds("call.fft") + passes * machine.seconds("pass.segments") + (copy + work) / share
 

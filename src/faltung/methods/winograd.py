@@ -12,7 +12,7 @@ from faltung.kernels.turn.on_numba import moved_out
 from faltung.kernels.winograd import amplification, transforms
 from faltung.kernels.winograd.layout import Minimal
 from faltung.kernels.winograd.on_numba import filter_key, key
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method, bytes_of, summation_error
+from faltung.methods.method import ROUNDOFF, Context, Machine, Method, awake, bytes_of, summation_error, together
 from faltung.problem import Problem
 
 # Outputs of one tile along an axis, by taps and number of spatial axes: the largest whose error stays small.
@@ -52,14 +52,28 @@ class Winograd(Method):
 
     def cost(self, problem: Problem, machine: Machine) -> float:
         layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
+        filters = (
+            layout.points
+            * layout.B
+            * layout.C
+            * layout.deep[1]
+            / lanes(dtype)
+            * machine.seconds("winograd.pack", dtype)
+        )
+        return machine.seconds("call.indirect") + together(*self._alone(problem, machine), machine) + filters
+
+    def threads(self, problem: Problem, machine: Machine) -> int:
+        return awake(*self._alone(problem, machine), machine)
+
+    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
+        """Seconds on one thread, without the filters, and the pieces that threads may share."""
+        layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
         width, (deep, wide) = lanes(dtype), layout.deep
-        tiles, pieces, points = layout.B * layout.N * math.prod(layout.counts), layout.pieces, layout.points
-        rows = pieces * -(-layout.chunk // 12) * 12
+        tiles, points = layout.B * layout.N * math.prod(layout.counts), layout.points
+        rows = layout.pieces * -(-layout.chunk // 12) * 12
         products = points * rows * layout.C * wide / width * machine.seconds("indirect.fma", dtype)
         moved = points * tiles * (deep + wide) / width * machine.seconds("winograd.transform", dtype)
-        filters = points * layout.B * layout.C * wide / width * machine.seconds("winograd.pack", dtype)
-        share = -(-pieces // machine.threads) / pieces
-        return machine.seconds("call.indirect") + (products + moved) * share + filters
+        return products + moved, layout.pieces
 
     def error(self, problem: Problem) -> float:
         """The amplification model, sqrt(2)·α^(D/2) roundoffs of one transformed value, with a margin, plus the channel sum."""

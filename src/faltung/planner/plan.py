@@ -217,10 +217,16 @@ class Plan:
 
     @cached_property
     def _contexts(self) -> dict[tuple[int, bool], Context]:
-        threads, deterministic = self.machine.threads, self.policy.deterministic
+        problem, machine, deterministic = self.problem, self.machine, self.policy.deterministic
         return {
             (id(way), passing): Context(
-                threads, self.machine, self.tolerance, deterministic, way.parts, way.budget, passing
+                way.method.threads(problem, machine),
+                machine,
+                self.tolerance,
+                deterministic,
+                way.parts,
+                way.budget,
+                passing,
             )
             for way in self.ways
             for passing in (False, True)

@@ -14,7 +14,6 @@ from faltung.kernels.native import address, lanes
 from faltung.kernels.threads import scratch, spread
 
 DEPTH, VECTORS = 4, 2
-PANEL = 1 << 16  # products below which a piece of work is not worth another thread
 
 
 def build(dtype: str, add: str, mul: str, rows: int, width: int) -> tuple[Callable, str]:
@@ -90,5 +89,5 @@ def pointwise(x: np.ndarray, k: np.ndarray, algebra: Algebra, threads: int) -> n
         buffer = scratch(panel + temp + 8 * 16)
         work(*at, buffer, buffer + panel, buffer + panel, buffer + panel + temp, first, last)
 
-    spread(task, B * N * panels, threads, max(1, PANEL // (C * O * wide)))
+    spread(task, B * N * panels, threads)
     return y
