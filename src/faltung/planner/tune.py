@@ -22,8 +22,13 @@ from faltung.kernels import native
 from faltung.kernels.blocks.on_numba import key as blocks_key
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
+from faltung.kernels.indirect.on_numba import key as indirect_key
+from faltung.kernels.indirect.on_numba import shapes as indirect_shapes
 from faltung.kernels.passes.on_numba import key as passes_key
+from faltung.kernels.pointwise.on_numba import key as pointwise_key
 from faltung.kernels.threads import spread
+from faltung.kernels.winograd.on_numba import filter_key as winograd_filters
+from faltung.kernels.winograd.on_numba import key as winograd_key
 from faltung.methods import overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
@@ -154,7 +159,10 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     shapes = [(1, v, False) for v in (1, 2 * wide)] + [(rows, v, False) for rows in (3, 4) for v in (1, wide)]
     shapes += [(4, v, True) for v in sorted({2, wide})] + [(8, v, True) for v in (1, 2) if v < wide]
     keys = [blocks_key(dtype, REAL, *shape) for dtype in REALS for shape in shapes]
-    keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL))]
+    keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL), pointwise_key(dtype, REAL))]
+    keys += [indirect_key(dtype, REAL, *shape) for dtype in REALS for shape in indirect_shapes(dtype)]
+    square = ((4, 3), (4, 3))  # results and taps of a tile for 3 x 3 filters
+    keys += [key for dtype in REALS for key in (winograd_key(dtype, square), winograd_filters(dtype, square))]
     for number, key in enumerate(keys):
         if progress is not None:
             progress(0.5 * number / len(keys), f"compiling {key[0]}")

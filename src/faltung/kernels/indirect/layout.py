@@ -32,8 +32,7 @@ class Indirect(Correlation):
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Positions and vectors of a block: as few idle lanes as possible, then the fewest loads a product."""
-        width, wide = lanes(self.dtype), lanes(self.dtype) * np.dtype(self.dtype).itemsize == 64
-        choices = ((12, 2), (8, 3), (12, 1)) if wide else ((4, 2), (4, 3), (8, 1))
+        width, choices = lanes(self.dtype), kernel.shapes(self.dtype)
         return min(choices, key=lambda c: -(-self.O // (c[1] * width)) * c[1] * (1.15 if c[1] == 1 else 1.0))
 
     @property

@@ -98,6 +98,12 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, width: int) -
     return indirect, ",".join(kinds)
 
 
+def shapes(dtype: str) -> tuple[tuple[int, int], ...]:
+    """Positions and vectors of the blocks that there are: as many sums as keep the processor busy and fit its registers."""
+    wide = native.lanes(dtype) * np.dtype(dtype).itemsize == 64
+    return ((12, 2), (8, 3), (12, 1)) if wide else ((4, 2), (4, 3), (8, 1))
+
+
 def key(dtype: str, algebra: Algebra, rows: int, vectors: int) -> tuple:
     """What `native.load` takes for one shape of blocks."""
     if dtype == "uint64" and not algebra.ordered:  # sums and products wrap alike: one kernel for both
