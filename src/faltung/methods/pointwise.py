@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.pointwise import on_numba as kernel
-from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
+from faltung.methods.method import Context, Machine, Method, awake, bytes_of, padded_bytes, summation_error, together
 from faltung.problem import Problem
 
 
@@ -23,19 +23,19 @@ class Pointwise(Method):
     silent = True
 
     def refuses(self, problem: Problem) -> str | None:
-        g = problem.grid
         if problem.unknown != "out":
             return "computes results, not gradients"
         if not problem.over.vector_add or problem.compute_dtype.startswith("complex"):
             return f"has no vectors of {problem.algebra} values"
-        if g.taps > 1 or not g.unpadded or any(s > 1 for s in g.stride):
-            return f"is for one tap, stride 1 and no margin; the filter is {g.t}, the stride {g.stride}"
+        if problem.grid.taps > 1:
+            return f"is for one tap, the filter is {problem.grid.t}"
         if problem.device != "cpu":
             return f"runs on the CPU, the arrays are on {problem.device}"
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> float:
-        return machine.seconds("call.blocks") + together(*self._alone(problem, machine), machine)
+        copies = 0.0 if _plain(problem) else 3.0 * padded_bytes(problem) * machine.seconds("copy")
+        return machine.seconds("call.blocks") + copies + together(*self._alone(problem, machine), machine)
 
     def threads(self, problem: Problem, machine: Machine) -> int:
         return awake(*self._alone(problem, machine), machine)
@@ -53,8 +53,14 @@ class Pointwise(Method):
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, (rows, wide) = problem.sizes, kernel.block(problem.compute_dtype)
-        operands = s.B * (s.N * s.C * math.prod(problem.grid.n) + s.O * s.C)
-        return bytes_of(problem, operands + machine.threads * wide * (s.C + rows)) + machine.threads * 256 + (1 << 12)
+        signal = s.N * s.C * max(math.prod(problem.grid.n), math.prod(problem.grid.m))
+        operands = s.B * (signal + s.O * s.C)
+        return (
+            padded_bytes(problem)
+            + bytes_of(problem, operands + machine.threads * wide * (s.C + rows))
+            + machine.threads * 256
+            + (1 << 12)
+        )
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
         return (kernel.key(problem.compute_dtype, problem.over),)
@@ -64,8 +70,17 @@ class Pointwise(Method):
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         s, g = problem.sizes, problem.grid
-        x = np.ascontiguousarray(operands["x"]).reshape(s.B, s.N, s.C, -1)
+        x = operands["x"]
+        if not _plain(problem):
+            x = x if g.unpadded else g.pad(x, problem.over.zero(x.dtype))
+            x = x[(..., *(slice(0, (m - 1) * e + 1, e) for m, e in zip(g.m, g.stride, strict=True)))]
+        x = np.ascontiguousarray(x).reshape(s.B, s.N, s.C, -1)
         return kernel.pointwise(x, prepared, problem.over, context.threads).reshape(s.B, s.N, s.O, *g.m)
+
+
+def _plain(problem: Problem) -> bool:
+    """Whether every sample is a result's position, so that the signal is read where it lies."""
+    return problem.grid.unpadded and all(step == 1 for step in problem.grid.stride)
 
 
 POINTWISE = Pointwise()

@@ -59,8 +59,7 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [(f"rows.strided.{t}", "direct", _line(plain, "512x1024", "5x5", t, extra="stride=1x2")) for t in REALS]
     steps += [("rows.visit", "direct", _line(batch, "40000x24", "3", "float32"))]
     for t in ("float32", "float64", "int64"):
-        steps.append((f"blocks.fma.{t}", "blocks", _line(plain, "512x1024", "31x31", t, 15)))
-        steps.append((f"blocks.load.{t}", "blocks", _line(dense, "4x64x56x56", "64x64x3x3", t, 1)))
+        steps.append((f"blocks.load.{t}", "blocks", _line(plain, "512x1024", "17x17", t, 8)))
         steps.append((f"blocks.stage.{t}", "blocks", _line(plain, "2048x2048", "3x3", t, 1)))
         steps.append((f"blocks.visit.{t}", "blocks", _line(dense, "2x256x14x14", "256x256x3x3", t, 1)))
     steps += [("call.blocks", "blocks", _line(plain, "16x16", "3x3", "float32", 1))]
