@@ -55,12 +55,8 @@ class Pointwise(Method):
         s, (rows, wide) = problem.sizes, kernel.block(problem.compute_dtype)
         signal = s.N * s.C * max(math.prod(problem.grid.n), math.prod(problem.grid.m))
         operands = s.B * (signal + s.O * s.C)
-        return (
-            padded_bytes(problem)
-            + bytes_of(problem, operands + machine.threads * wide * (s.C + rows))
-            + machine.threads * 256
-            + (1 << 12)
-        )
+        own = bytes_of(problem, wide * (s.C + rows)) + 256
+        return padded_bytes(problem) + bytes_of(problem, operands) + machine.threads * own + (1 << 12)
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
         return (kernel.key(problem.compute_dtype, problem.over),)
@@ -73,7 +69,8 @@ class Pointwise(Method):
         x = operands["x"]
         if not _plain(problem):
             x = x if g.unpadded else g.pad(x, problem.over.zero(x.dtype))
-            x = x[(..., *(slice(0, (m - 1) * e + 1, e) for m, e in zip(g.m, g.stride, strict=True)))]
+            spots: Any = (..., *(slice(0, (m - 1) * e + 1, e) for m, e in zip(g.m, g.stride, strict=True)))
+            x = x[spots]
         x = np.ascontiguousarray(x).reshape(s.B, s.N, s.C, -1)
         return kernel.pointwise(x, prepared, problem.over, context.threads).reshape(s.B, s.N, s.O, *g.m)
 
