@@ -70,7 +70,8 @@ class OneDNN(Method):
         ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
         if flat != problem.channels_last:
             moved += turning(problem, machine) * threads
-        calls = 1 if problem.unknown == "out" and flat == problem.channels_last else 3  # merged, turned and handed over
+        straight = problem.unknown == "out" and flat == problem.channels_last and problem.grid.ndim < 3
+        calls = 1 if straight else 3  # merged, turned and handed over
         return calls * machine.seconds("call.onednn") + (work + moved) / threads
 
     def error(self, problem: Problem) -> float:

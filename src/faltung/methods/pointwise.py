@@ -34,7 +34,9 @@ class Pointwise(Method):
         return None
 
     def cost(self, problem: Problem, machine: Machine) -> float:
-        copies = 0.0 if _plain(problem) else 3.0 * padded_bytes(problem) * machine.seconds("copy")
+        s, g = problem.sizes, problem.grid
+        spots = 0 if _plain(problem) else 3 * math.prod(g.m) + 2 * math.prod(g.padded) * (not g.unpadded)
+        copies = bytes_of(problem, s.B * s.N * s.C * spots) * machine.seconds("copy")
         return machine.seconds("call.blocks") + copies + together(*self._alone(problem, machine), machine)
 
     def threads(self, problem: Problem, machine: Machine) -> int:

@@ -45,7 +45,7 @@ class Running(Method):
         work = values * (machine.seconds("running.row") + (g.ndim - 1) * machine.seconds("running.column"))
         share = machine.threads if work > 4 * machine.seconds("thread") else 1
         pad = 0.0 if g.unpadded else values * np.dtype(problem.compute_dtype).itemsize * machine.seconds("copy")
-        return machine.seconds("call.direct") * (2 + g.ndim) + pad + work / share
+        return machine.seconds("call.direct") * (2 + 4 * g.ndim) + pad + work / share
 
     def error(self, problem: Problem) -> float:
         if problem.over.exact:
