@@ -10,13 +10,14 @@ import numpy as np
 from faltung.kernels.blocks.layout import Blocks
 from faltung.kernels.blocks.on_numba import key
 from faltung.kernels.native import lanes
-from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
+from faltung.methods.method import Context, Machine, bytes_of, summation_error
+from faltung.methods.pieced import VectorSums
 from faltung.problem import Problem
 
 KINDS = ("fma", "load", "visit", "stage")
 
 
-class RegisterBlocks(Method):
+class RegisterBlocks(VectorSums):
     """y = Σ over taps of k[u]·x̃[· + u], four rows (or outputs) by a few vectors of results at a time.
 
     Boundaries, strides and dilations are dealt with while a tile is copied into the cache, so the signal is never padded.
@@ -25,25 +26,8 @@ class RegisterBlocks(Method):
     name = "blocks"
     summary = "direct sums in register blocks, tiles and their boundary gathered into the cache"
     source = "the definition; register blocking after Goto and van de Geijn (2008)"
-    silent = True
 
-    def refuses(self, problem: Problem) -> str | None:
-        if problem.unknown != "out":
-            return "computes results, not gradients"
-        if not problem.over.vector_add or problem.compute_dtype.startswith("complex"):
-            return f"has no vectors of {problem.algebra} values"
-        if problem.device != "cpu":
-            return f"runs on the CPU, the arrays are on {problem.device}"
-        return None
-
-    def cost(self, problem: Problem, machine: Machine) -> float:
-        return machine.seconds("call.blocks") + together(*self._alone(problem, machine), machine)
-
-    def threads(self, problem: Problem, machine: Machine) -> int:
-        return awake(*self._alone(problem, machine), machine)
-
-    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
-        """Seconds on one thread, and the pieces that threads may share."""
+    def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout = _layout(problem, machine.cache)
         work = sum(amount * machine.seconds(f"blocks.{kind}", problem.compute_dtype) for kind, amount in _work(layout))
         return work, layout.items[0]

@@ -10,13 +10,14 @@ import numpy as np
 from faltung.kernels.indirect.layout import Indirect
 from faltung.kernels.indirect.on_numba import key
 from faltung.kernels.turn.on_numba import moved_out
-from faltung.methods.method import Context, Machine, Method, awake, bytes_of, summation_error, together
+from faltung.methods.method import Context, Machine, bytes_of, summation_error
+from faltung.methods.pieced import VectorSums
 from faltung.problem import Problem
 
 KINDS = ("fma", "tap", "turn")
 
 
-class IndirectProduct(Method):
+class IndirectProduct(VectorSums):
     """y = Σ over taps and channels of x̃[p·stride + u·dilation, c]·k[u, c, ·], some positions by a few vectors of outputs at a time.
 
     Signals with channels innermost are read where they lie, whatever boundary, stride and dilation; others are turned first, and
@@ -26,26 +27,10 @@ class IndirectProduct(Method):
     name = "indirect"
     summary = "dense layers with channels innermost, rows of the product found by address"
     source = "Dukhan, The Indirect Convolution Algorithm (2019); register blocking after Goto and van de Geijn (2008)"
-    silent = True
+    call = "call.indirect"
     innermost = True
 
-    def refuses(self, problem: Problem) -> str | None:
-        if problem.unknown != "out":
-            return "computes results, not gradients"
-        if not problem.over.vector_add or problem.compute_dtype.startswith("complex"):
-            return f"has no vectors of {problem.algebra} values"
-        if problem.device != "cpu":
-            return f"runs on the CPU, the arrays are on {problem.device}"
-        return None
-
-    def cost(self, problem: Problem, machine: Machine) -> float:
-        return machine.seconds("call.indirect") + together(*self._alone(problem, machine), machine)
-
-    def threads(self, problem: Problem, machine: Machine) -> int:
-        return awake(*self._alone(problem, machine), machine)
-
-    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
-        """Seconds on one thread, and the pieces that threads may share."""
+    def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout = _layout(problem, machine.cache)
         work = sum(
             amount * machine.seconds(f"indirect.{kind}", problem.compute_dtype) for kind, amount in _work(layout)

@@ -145,17 +145,6 @@ def padded_bytes(problem: Problem) -> int:
     return max(g.pad_bytes(lead, np.dtype(problem.compute_dtype).itemsize), bytes_of(problem, lead * math.prod(g.n)))
 
 
-def together(work: float, pieces: int, machine: Machine) -> float:
-    """Seconds for what takes `work` seconds on one thread, in equal pieces on those that are worth waking."""
-    shared = work * -(-pieces // machine.threads) / pieces + machine.seconds("thread")
-    return shared if pieces > 1 and machine.threads > 1 and shared < work else work
-
-
-def awake(work: float, pieces: int, machine: Machine) -> int:
-    """The threads that `together` counts with."""
-    return machine.threads if together(work, pieces, machine) < work else 1
-
-
 def turning(problem: Problem, machine: Machine) -> float:
     """Seconds for moving the channels of signal and result elsewhere; the result's copy is new memory."""
     s, g = problem.sizes, problem.grid

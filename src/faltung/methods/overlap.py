@@ -11,7 +11,8 @@ import numpy as np
 from faltung.kernels.fourier.layout import Layout, arrangement, counts_of
 from faltung.kernels.fourier.on_numba import keys
 from faltung.kernels.native import lanes
-from faltung.methods.method import ROUNDOFF, Context, Machine, awake
+from faltung.methods.method import ROUNDOFF, Context, Machine
+from faltung.methods.pieced import awake
 from faltung.methods.spectral import Spectral
 from faltung.problem import Problem
 

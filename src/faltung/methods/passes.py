@@ -11,48 +11,40 @@ import numpy as np
 from faltung.kernels.native import lanes
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.passes.on_numba import key
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method, awake, bytes_of, together
+from faltung.methods.method import ROUNDOFF, Context, Machine, bytes_of
+from faltung.methods.pieced import VectorSums
 from faltung.methods.separable import rank_one_terms
 from faltung.problem import Problem
 
 MOST = 64  # terms that a filter may be split into
 
 
-class Tiled(Method):
+class Tiled(VectorSums):
     """What both have in common: one channel, steps of one sample, and a kernel that keeps all passes in the cache."""
 
     structured = True
-    silent = True
     window = False
 
     def refuses(self, problem: Problem) -> str | None:
         s, g = problem.sizes, problem.grid
-        if problem.unknown != "out":
-            return "computes results, not gradients"
-        if not problem.over.vector_add or problem.compute_dtype.startswith("complex"):
-            return f"has no vectors of {problem.algebra} values"
+        if refusal := super().refuses(problem):
+            return refusal
         if s.O != 1 or s.C != 1:
             return f"filters one channel at a time, the pattern has {s.O} outputs and sums over {s.C} inputs"
         if sum(t > 1 for t in g.t) < 2:
             return f"needs taps along two axes at least, the filter is {g.t}"
         if any(step != 1 for step in (*g.stride, *g.dilation)):
             return f"takes every sample, the stride is {g.stride} and the dilation {g.dilation}"
-        if problem.device != "cpu":
-            return f"runs on the CPU, the arrays are on {problem.device}"
         return None
 
     def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
         return (key(problem.compute_dtype, problem.over),)
 
-    def cost(self, problem: Problem, machine: Machine) -> float:
-        looking = 1e-4 if self.window else 1e-4 + 1e-7 * problem.sizes.B * problem.grid.taps
-        return machine.seconds("call.blocks") + looking + together(*self._alone(problem, machine), machine)
+    def beside(self, problem: Problem, machine: Machine) -> float:
+        """The look at the filter."""
+        return 1e-4 if self.window else 1e-4 + 1e-7 * problem.sizes.B * problem.grid.taps
 
-    def threads(self, problem: Problem, machine: Machine) -> int:
-        return awake(*self._alone(problem, machine), machine)
-
-    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
-        """Seconds on one thread for a term, and the pieces that threads may share."""
+    def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout, dtype = _layout(problem, 1, self.window, machine.cache), problem.compute_dtype
         items = layout.items[0]
         work = items * math.prod(layout.extents) * machine.seconds("blocks.stage", dtype)

@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from faltung.kernels.pointwise import on_numba as kernel
-from faltung.methods.method import Context, Machine, Method, awake, bytes_of, padded_bytes, summation_error, together
+from faltung.methods.method import Context, Machine, bytes_of, padded_bytes, summation_error
+from faltung.methods.pieced import VectorSums
 from faltung.problem import Problem
 
 
-class Pointwise(Method):
+class Pointwise(VectorSums):
     """y[o, p] = Σ over c of k[o, c]·x[c, p]: nothing but channels is summed over, so signals are read where they lie.
 
     Our own product instead of a library's, whose threads wait for each other when the processor is busy.
@@ -20,30 +21,19 @@ class Pointwise(Method):
     name = "pointwise"
     summary = "filters of one tap: sums over channels in register blocks, channels first"
     source = "register blocking after Goto and van de Geijn (2008)"
-    silent = True
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.unknown != "out":
-            return "computes results, not gradients"
-        if not problem.over.vector_add or problem.compute_dtype.startswith("complex"):
-            return f"has no vectors of {problem.algebra} values"
-        if problem.grid.taps > 1:
-            return f"is for one tap, the filter is {problem.grid.t}"
-        if problem.device != "cpu":
-            return f"runs on the CPU, the arrays are on {problem.device}"
-        return None
+        if refusal := super().refuses(problem):
+            return refusal
+        return f"is for one tap, the filter is {problem.grid.t}" if problem.grid.taps > 1 else None
 
-    def cost(self, problem: Problem, machine: Machine) -> float:
+    def beside(self, problem: Problem, machine: Machine) -> float:
+        """The copy of the samples that are results' positions."""
         s, g = problem.sizes, problem.grid
         spots = 0 if _plain(problem) else 3 * math.prod(g.m) + 2 * math.prod(g.padded) * (not g.unpadded)
-        copies = bytes_of(problem, s.B * s.N * s.C * spots) * machine.seconds("copy")
-        return machine.seconds("call.blocks") + copies + together(*self._alone(problem, machine), machine)
+        return bytes_of(problem, s.B * s.N * s.C * spots) * machine.seconds("copy")
 
-    def threads(self, problem: Problem, machine: Machine) -> int:
-        return awake(*self._alone(problem, machine), machine)
-
-    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
-        """Seconds on one thread, and the pieces that threads may share."""
+    def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         s, positions, dtype = problem.sizes, math.prod(problem.grid.m), problem.compute_dtype
         rows, wide = kernel.block(dtype)
         panels = s.B * s.N * -(-positions // wide)

@@ -12,14 +12,15 @@ from faltung.kernels.turn.on_numba import moved_out
 from faltung.kernels.winograd import amplification, transforms
 from faltung.kernels.winograd.layout import Minimal
 from faltung.kernels.winograd.on_numba import filter_key, key
-from faltung.methods.method import ROUNDOFF, Context, Machine, Method, awake, bytes_of, summation_error, together
+from faltung.methods.method import ROUNDOFF, Context, Machine, bytes_of, summation_error
+from faltung.methods.pieced import Pieced
 from faltung.problem import Problem
 
 # Outputs of one tile along an axis, by taps and number of spatial axes: the largest whose error stays small.
 OUTPUTS = {2: (4, 2, 2), 3: (4, 4, 2), 4: (4, 2, 2), 5: (4, 2, 2), 6: (4, 2, 2), 7: (2, 2, 2)}
 
 
-class Winograd(Method):
+class Winograd(Pieced):
     """Y = Aᵀ[ Σ over channels of (G k) ⊙ (Bᵀ x̃) ] with m + t − 1 products for m results of t taps along each axis.
 
     Tiles are transformed axis by axis with channels in the lanes of vectors, the sum over channels is one matrix product for each
@@ -31,7 +32,7 @@ class Winograd(Method):
     summary = "minimal products for small filters with many channels, at error-optimal points"
     source = "Winograd (1980); Lavin and Gray (2016); points after Lohia, NOVA (2025), with the error as objective"
     spreads = True
-    silent = True
+    call = "call.indirect"
     innermost = True
 
     def refuses(self, problem: Problem) -> str | None:
@@ -50,23 +51,13 @@ class Winograd(Method):
             return f"runs on the CPU, the arrays are on {problem.device}"
         return None
 
-    def cost(self, problem: Problem, machine: Machine) -> float:
+    def beside(self, problem: Problem, machine: Machine) -> float:
+        """The filters at all points."""
         layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
-        filters = (
-            layout.points
-            * layout.B
-            * layout.C
-            * layout.deep[1]
-            / lanes(dtype)
-            * machine.seconds("winograd.pack", dtype)
-        )
-        return machine.seconds("call.indirect") + together(*self._alone(problem, machine), machine) + filters
+        vectors = layout.points * layout.B * layout.C * layout.deep[1] / lanes(dtype)
+        return vectors * machine.seconds("winograd.pack", dtype)
 
-    def threads(self, problem: Problem, machine: Machine) -> int:
-        return awake(*self._alone(problem, machine), machine)
-
-    def _alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
-        """Seconds on one thread, without the filters, and the pieces that threads may share."""
+    def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
         width, (deep, wide) = lanes(dtype), layout.deep
         tiles, points = layout.B * layout.N * math.prod(layout.counts), layout.points
