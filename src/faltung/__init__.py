@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 from faltung.version import __version__
 
+# What needs torch, by the room where it lives.
+_TORCH = {
+    "cite": "faltung.tools",
+}
 _HOME = {
     "convolve": "faltung.door",
     "correlate": "faltung.door",
@@ -26,18 +30,20 @@ _HOME = {
     "Policy": "faltung.planner.policy",
     "Problem": "faltung.problem",
     "Spec": "faltung.problem",
-}
+} | _TORCH
 _ROOMS = (
     "algebras",
     "data",
     "domains",
     "errors",
     "filters",
+    "init",
     "kernels",
     "methods",
     "nn",
     "planner",
     "testing",
+    "tools",
     "winograd",
 )
 
@@ -51,8 +57,12 @@ def __getattr__(name: str) -> object:
         return value
     if name in _ROOMS:
         return _import_module(f"faltung.{name}")
-    raise AttributeError(f"module 'faltung' has no attribute {name!r}; it offers {', '.join([*__all__, *_ROOMS])}")
+    if name == "F":
+        return _import_module("faltung.nn.functional")
+    raise AttributeError(
+        f"module 'faltung' has no attribute {name!r}; it offers {', '.join([*__all__, *_TORCH, *_ROOMS])}"
+    )
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_ROOMS])
+    return sorted([*__all__, *_TORCH, *_ROOMS, "F"])

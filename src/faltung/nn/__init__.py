@@ -1,23 +1,36 @@
-"""Layers for torch. One file an operator, one line each here."""
+"""Layers for torch. One file an operator, one line in its family's folder; `Conv2d` is `Conv` with two dimensions, and so on."""
 
 from functools import partial
+from typing import Any
 
 from faltung.arrays import import_torch
 
 import_torch("faltung.nn")
 
-from faltung.nn import functional  # noqa: E402 - a missing torch is to be said first
+from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
+    algebraic,
+    attention,
+    branches,
+    complex,
+    conditional,
+    fields,
+    functional,
+    large,
+    positions,
+    triangular,
+)
+from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
 
-ALL = (
-    Conv,
-    ConvTranspose,
-)
+FAMILIES = (positions, conditional, fields, branches, large, algebraic, complex, triangular, attention)
+ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
-Conv1d, Conv2d, Conv3d, Conv4d = (partial(Conv, ndim) for ndim in (1, 2, 3, 4))
-ConvTranspose1d, ConvTranspose2d, ConvTranspose3d, ConvTranspose4d = (
-    partial(ConvTranspose, ndim) for ndim in (1, 2, 3, 4)
-)
+_KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}
+_SHORT = {f"{kind.__name__}{n}d": partial(kind, n) for kind in _KINDS.values() for n in kind.dims}
+globals().update(_KINDS | _SHORT)
 
-__all__ = ["ALL", "Conv", "Conv1d", "Conv2d", "Conv3d", "Conv4d", "ConvTranspose", "functional"]
-__all__ += ["ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "ConvTranspose4d"]
+__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", *_KINDS, *_SHORT]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f"module 'faltung.nn' has no attribute {name!r}; it offers {', '.join(__all__)}")

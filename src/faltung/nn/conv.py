@@ -1,6 +1,8 @@
 """The layers `Conv` and `ConvTranspose`: one class each for all dimensions, parameters named and shaped as in torch."""
 
+import copy
 import math
+from collections.abc import Iterable
 from typing import Any, ClassVar, Self
 
 import torch
@@ -8,64 +10,46 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
+from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Symmetry
+from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
 _TORCH = {
     (False, 1): nn.Conv1d, (False, 2): nn.Conv2d, (False, 3): nn.Conv3d,
     (True, 1): nn.ConvTranspose1d, (True, 2): nn.ConvTranspose2d, (True, 3): nn.ConvTranspose3d,
 }  # fmt: skip
+_MODES = {True: {"zeros"}, False: {"zeros", "reflect", "replicate", "circular"}}
 
 
-class _Layer(nn.Module):
-    """What both layers share: checked settings, torch's parameters and initial values, the way from and to torch's layers."""
+class _Plain(ConvLayer):
+    """What both layers share: torch's parameters and initial values, the way from and to torch's layers."""
 
-    name: ClassVar[str] = ""
-    summary: ClassVar[str] = ""
-    source: ClassVar[str] = ""
     transposed: ClassVar[bool] = False
 
-    ndim: int
-    in_channels: int
-    out_channels: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...] | str
     output_padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    groups: int
-    padding_mode: str
-    policy: Policy | None
-    bias: nn.Parameter | None
 
-    def _build(
-        self, ndim: Any, channels: tuple[Any, Any], bias: bool, factory: dict[str, Any], **settings: Any
-    ) -> None:
-        """Check everything that does not need an input, and make the parameters."""
-        who = type(self).__name__
-        (self.ndim,) = functional.numbers("ndim", ndim, 1, 1)
-        ((self.in_channels, self.out_channels), (self.groups,)) = (
-            functional.numbers("in_channels, out_channels", channels, 2, 1),
-            functional.numbers("groups", settings["groups"], 1, 1),
-        )
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ArgumentError.of(
-                who, f"in and out channels that {self.groups} groups divide", f"{self.in_channels} and {self.out_channels}",
-                "choose groups that divide both",
-            )  # fmt: skip
-        for name, least in (("kernel_size", 1), ("stride", 1), ("dilation", 1), ("output_padding", 0)):
-            setattr(self, name, functional.numbers(name, settings[name], self.ndim, least))
-        padding, self.padding_mode, self.policy = settings["padding"], settings["padding_mode"], settings["policy"]
-        functional.margins(padding, self.stride, self.dilation, self.kernel_size)
-        self.padding = padding if isinstance(padding, str) else functional.numbers("padding", padding, self.ndim, 0)
-        if self.padding_mode not in functional.BOUNDARY:
-            words = ", ".join(functional.BOUNDARY)
-            raise ArgumentError.of("padding_mode", f"one of {words}", repr(self.padding_mode), "choose one of these")
-        first, second = (
-            (self.in_channels, self.out_channels) if self.transposed else (self.out_channels, self.in_channels)
-        )
-        self.weight = nn.Parameter(torch.empty((first, second // self.groups, *self.kernel_size), **factory))
+    def _build(self, bias: bool, factory: dict[str, Any], output_padding: Any) -> None:
+        """Make the parameters."""
+        self.output_padding = functional.numbers("output_padding", output_padding, self.ndim, 0)
+        self.weight = nn.Parameter(torch.empty(self.weight_shape, **factory))
         self.register_parameter("bias", nn.Parameter(torch.empty(self.out_channels, **factory)) if bias else None)
         self.reset_parameters()
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        first, second = self.out_channels, self.in_channels
+        if self.transposed:
+            first, second = second, first
+        return (first, second // self.groups, *self.kernel_size)
+
+    def kernel(self) -> Tensor:
+        return self.weight
+
+    def definition_kernel(self) -> Tensor:
+        return self.weight
+
+    def parameter_count(self) -> int:
+        return math.prod(self.weight_shape) + (0 if self.bias is None else self.out_channels)
 
     def reset_parameters(self) -> None:
         """Draw parameters from torch's distribution, with the same numbers for the same seed: uniform within 1/√fan_in."""
@@ -84,12 +68,12 @@ class _Layer(nn.Module):
         found |= {name: getattr(self, name) for name, value in usual.items() if getattr(self, name) != value}
         return found | ({} if self.bias is not None else {"bias": False})
 
-    def extra_repr(self) -> str:
+    def __repr__(self) -> str:
         settings = self._settings()
         if self.weight.dtype != torch.float32:
             settings["dtype"] = self.weight.dtype
         words = [f"{name}={value!r}" for name, value in settings.items()]
-        return ", ".join([str(self.ndim), str(self.in_channels), str(self.out_channels), *words])
+        return f"{type(self).__name__}({', '.join([str(self.ndim), str(self.in_channels), str(self.out_channels), *words])})"
 
     @classmethod
     def from_torch(cls, layer: nn.Module, policy: Policy | None = None) -> Self:
@@ -119,14 +103,18 @@ class _Layer(nn.Module):
         made.weight, made.bias = layer.weight, layer.bias
         return made.train(layer.training)
 
+    def has_torch(self) -> bool:
+        """Whether torch has such a layer."""
+        return (self.transposed, self.ndim) in _TORCH and self.padding_mode in _MODES[self.transposed]
+
     def to_torch(self) -> nn.Module:
         """torch's layer in place of this one, with the very same parameters (not copies).
 
         Raises:
             ArgumentError: torch has no such layer (four and more dimensions, symmetric margins, padded transposes).
         """
-        known = {"zeros"} if self.transposed else {"zeros", "reflect", "replicate", "circular"}
-        if (self.transposed, self.ndim) not in _TORCH or self.padding_mode not in known:
+        if not self.has_torch():
+            known = _MODES[self.transposed]
             raise ArgumentError.of(
                 "to_torch", f"one to three dimensions and padding_mode among {', '.join(sorted(known))}",
                 f"{self.ndim} dimensions and {self.padding_mode!r}", "keep this layer; torch has none like it",
@@ -138,7 +126,7 @@ class _Layer(nn.Module):
         return made.train(self.training)
 
 
-class Conv(_Layer):
+class Conv(_Plain):
     """A convolution layer in any number of dimensions: torch's Conv1d, Conv2d, Conv3d and their continuation.
 
     Formula: see `faltung.nn.functional.conv`.
@@ -163,6 +151,7 @@ class Conv(_Layer):
 
     name = "conv"
     summary = "a convolution layer in any number of dimensions"
+    cost = "in / groups · Π kernel_size"
     source = "LeCun et al., Backpropagation applied to handwritten zip code recognition (1989)"
 
     def __init__(
@@ -182,18 +171,25 @@ class Conv(_Layer):
         policy: Policy | None = None,
     ) -> None:
         super().__init__()
-        self._build(
-            ndim, (in_channels, out_channels), bias, {"device": device, "dtype": dtype}, kernel_size=kernel_size, stride=stride,
-            padding=padding, output_padding=0, dilation=dilation, groups=groups, padding_mode=padding_mode, policy=policy,
-        )  # fmt: skip
+        self.settle(
+            ndim, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode, policy
+        )
+        self._build(bias, {"device": device, "dtype": dtype}, 0)
 
-    def forward(self, input: Tensor) -> Tensor:
-        return functional.conv(
-            input, self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups, self.padding_mode, self.policy
-        )  # fmt: skip
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        yield Example(
+            {"ndim": 1, "in_channels": 2, "out_channels": 3, "kernel_size": 3, "stride": 2, "padding": 1}, ((2, 2, 7),)
+        )
+        common = {"in_channels": 2, "out_channels": 4, "kernel_size": 3, "padding": "same"}
+        yield Example({"ndim": 2, **common, "groups": 2, "dilation": 2, "padding_mode": "reflect"}, ((2, 2, 5, 4),))
+        yield Example({"ndim": 3, **common, "kernel_size": (1, 2, 3), "padding_mode": "circular"}, ((1, 2, 3, 3, 4),))
+        yield Example(
+            {"ndim": 4, **common, "kernel_size": 2, "bias": False, "padding_mode": "symmetric"}, ((1, 2, 2, 3, 2, 3),)
+        )
 
 
-class ConvTranspose(_Layer):
+class ConvTranspose(_Plain):
     """The transpose of `Conv`: torch's ConvTranspose1d, 2d, 3d and their continuation, with every padding mode.
 
     Formula: see `faltung.nn.functional.conv_transpose`.
@@ -214,6 +210,7 @@ class ConvTranspose(_Layer):
 
     name = "conv-transpose"
     summary = "the transpose of a convolution layer in any number of dimensions, with every padding mode"
+    cost = "in / groups · Π kernel_size for each sample of the input"
     source = "Zeiler et al., Deconvolutional networks (2010)"
     transposed = True
 
@@ -235,14 +232,57 @@ class ConvTranspose(_Layer):
         policy: Policy | None = None,
     ) -> None:
         super().__init__()
-        self._build(
-            ndim, (in_channels, out_channels), bias, {"device": device, "dtype": dtype}, kernel_size=kernel_size, stride=stride,
-            padding=padding, output_padding=output_padding, dilation=dilation, groups=groups, padding_mode=padding_mode,
-            policy=policy,
-        )  # fmt: skip
+        self.settle(
+            ndim, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode, policy
+        )
+        self._build(bias, {"device": device, "dtype": dtype}, output_padding)
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         return functional.conv_transpose(
             input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation,
             self.padding_mode, self.policy, output_size,
         )  # fmt: skip
+
+    def shapes(self, *inputs: Any) -> tuple[int, ...]:
+        extra = zip(
+            inputs[0][-self.ndim :], self.pads, self.dilation, self.kernel_size, self.stride, self.output_padding, strict=True
+        )  # fmt: skip
+        sizes = ((m - 1) * s - lo - hi + d * (t - 1) + more + 1 for m, (lo, hi), d, t, s, more in extra)
+        return (*inputs[0][: -self.ndim - 1], self.out_channels, *sizes)
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return frozenset({LINEAR, PER_SAMPLE})
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        """None: with a stride the margins of a circular transpose fold over a lattice that the result need not fill."""
+        return ()
+
+    def definition(self, *inputs: Any) -> Tensor:
+        """The transpose of the convolution's matrix, by automatic differentiation of the definition of the convolution."""
+        (y,) = inputs
+        size = (y.shape[0], self.out_channels, *self.shapes(y.shape)[2:])
+        pads = tuple(
+            (lo, hi - more // s * s)
+            for (lo, hi), more, s in zip(self.pads, self.output_padding, self.stride, strict=True)
+        )
+
+        def forward(x: Tensor) -> Tensor:
+            return conv_by_taps(x, self.weight, None, self.stride, pads, self.dilation, self.groups, self.padding_mode)
+
+        (x,) = torch.func.vjp(forward, y.new_zeros(size))[1](y)
+        return x if self.bias is None else x + self.bias.reshape(-1, *[1] * self.ndim)
+
+    def freeze(self) -> nn.Module:
+        """A copy as torch's layer where there is one, else as it is."""
+        made = copy.deepcopy(self)
+        return made.to_torch() if made.has_torch() else made
+
+    @classmethod
+    def examples(cls) -> Iterable[Example]:
+        common = {"in_channels": 4, "out_channels": 2, "kernel_size": 3}
+        yield Example({"ndim": 1, **common, "stride": 3, "padding": 1, "output_padding": 1}, ((2, 4, 4),))
+        yield Example({"ndim": 2, **common, "stride": 2, "groups": 2, "bias": False}, ((2, 4, 3, 2),))
+        yield Example(
+            {"ndim": 3, **common, "kernel_size": 2, "padding": 1, "padding_mode": "circular"}, ((1, 4, 2, 3, 3),)
+        )

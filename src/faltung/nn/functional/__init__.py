@@ -1,0 +1,5 @@
+"""The operators of the layers as functions, with torch's names and argument order where torch has them."""
+
+from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
+
+__all__ = ["BOUNDARY", "conv", "conv_transpose", "margins", "numbers"]

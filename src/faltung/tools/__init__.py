@@ -1,0 +1,9 @@
+"""Tools that read and rewrite torch models: one file a tool, one line here."""
+
+from faltung.arrays import import_torch
+
+import_torch("faltung.tools")
+
+from faltung.tools.cite import cite  # noqa: E402 - a missing torch is to be said first
+
+__all__ = ["cite"]
