@@ -63,3 +63,26 @@ def test_printed_plan_of_the_walk_is_the_real_one() -> None:
         assert (table[candidate.method.name] == "refuses") == (candidate.refusal is not None)
         if candidate.refusal is not None:
             assert candidate.refusal in text
+
+
+def test_the_table_of_operators_is_up_to_date() -> None:
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "make_operators.py", "--check"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_layer_written_in_the_pages_keeps_the_contract() -> None:
+    import torch
+
+    from faltung import nn
+    from faltung.testing import layers
+
+    (source,) = re.findall(r"```python\n(class Tied.*?)```", (ROOT / "docs" / "nn.md").read_text(), flags=re.DOTALL)
+    namespace = {"nn": nn, "torch": torch, "__name__": "__page__"}
+    exec(compile(source, "docs/nn.md", "exec"), namespace)
+    (case,) = layers.cases([namespace["Tied"]])
+    skipped = {"rebuilds"}  # needs a class that can be imported
+    for name, check in layers.applicable(case).items():
+        if name not in skipped:
+            check(case)
