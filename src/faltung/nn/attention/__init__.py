@@ -1,5 +1,7 @@
 """Gates from small convolutions, and coordinates as inputs."""
 
+from faltung.nn.attention.eca import ECA
+from faltung.nn.attention.ela import ELA
 from faltung.nn.base import Layer
 
-ALL: tuple[type[Layer], ...] = ()
+ALL: tuple[type[Layer], ...] = (ECA, ELA)
