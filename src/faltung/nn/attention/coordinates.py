@@ -243,10 +243,16 @@ class CoordConv(ConvLayer):
         Raises:
             ArgumentError: settings with which the layer has another kernel.
         """
-        names = ("kernel_size", "stride", "padding", "dilation", "groups", "padding_mode", "policy")
+        usual = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "policy": None}
         kernel, bias = conv.effective_kernel().detach(), conv.effective_bias()
-        common = {name: getattr(conv, name) for name in names} | {"bias": bias is not None}
-        common |= {"device": kernel.device, "dtype": kernel.dtype}
+        common = {name: getattr(conv, name) for name in usual}
+        common = {n: value for n, value in common.items() if value not in (usual[n], (usual[n],) * conv.ndim)}
+        common |= {
+            "kernel_size": conv.kernel_size,
+            "bias": bias is not None,
+            "device": kernel.device,
+            "dtype": kernel.dtype,
+        }
         made = cls(conv.ndim, conv.in_channels, conv.out_channels, **common | settings)
         if made.weight_shape != tuple(kernel.shape):
             raise ArgumentError.of(
