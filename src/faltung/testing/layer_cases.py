@@ -71,6 +71,16 @@ def cases(kinds: Any) -> list[Case]:
     return [Case(kind, example) for kind in kinds for example in kind.examples()]
 
 
+def matrix_of(layer: Any, x: Tensor) -> Tensor:
+    """The layer's effective matrix for one sample like x, in x's dtype, which a layer without parameters cannot know."""
+    usual = torch.get_default_dtype()
+    torch.set_default_dtype(x.real.dtype)
+    try:
+        return layer.effective_matrix(x.shape[1:]).to(x.dtype)
+    finally:
+        torch.set_default_dtype(usual)
+
+
 @torch.no_grad()
 def stirred(layer: nn.Module) -> None:
     """Move all learnt numbers and running statistics away from their first values."""
