@@ -67,11 +67,9 @@ def conv_complex(
             )
     single = input.ndim == weight.ndim - 1
     options: Options = (stride, padding, dilation, groups, padding_mode)
-    # Tensors that do not fit, or types without a real counterpart, are the complex layer's to refuse.
-    fits = input.ndim == weight.ndim >= 3 or (single and weight.ndim >= 3)
-    if not fits or input.dtype != weight.dtype or torch_gate.facts(input)[1] not in _REAL or method == "direct":
-        return conv(input, weight, bias, *options, policy)
     x = input.unsqueeze(0) if single else input
+    if method == "direct" or not _fits(x, weight, groups):  # what does not fit is for the plain layer to refuse
+        return conv(input, weight, bias, *options, policy)
     if method == "auto":
         method = _expected(x, weight, options, policy)
     if method == "direct":
@@ -81,13 +79,19 @@ def conv_complex(
     return y.squeeze(0) if single else y
 
 
+def _fits(x: Tensor, weight: Tensor, groups: Any) -> bool:
+    """Whether the parts can be taken apart: one dtype that has a real counterpart, and channels that the groups divide."""
+    if x.ndim != weight.ndim or weight.ndim < 3 or x.dtype != weight.dtype or torch_gate.facts(x)[1] not in _REAL:
+        return False
+    if not isinstance(groups, int) or isinstance(groups, bool) or groups < 1:
+        return False
+    return weight.shape[0] % groups == 0 and weight.shape[1] * groups == x.shape[1]
+
+
 def _expected(x: Tensor, weight: Tensor, options: Options, policy: Policy | None) -> str:
     """The method whose plans are expected to take the least time."""
     (n, c, *size), dtype, device = torch_gate.facts(x)
-    (o, i, *taps), weight_dtype, _ = torch_gate.facts(weight)
-    groups = options[3]
-    if not isinstance(groups, int) or groups < 1 or o % groups or i * groups != c or weight_dtype != dtype:
-        return "direct"  # which says what is wrong
+    (o, i, *taps), _, _ = torch_gate.facts(weight)
     settings = tuple(tuple(part) if isinstance(part, list) else part for part in options)
     real = _REAL[dtype]
     # Parts are taken apart and put together again: a pass through memory each, as two more filters of one tap in depth.
