@@ -44,14 +44,18 @@ def conv_aware_(tensor: Tensor, eps: float = 0.05, exact: bool = False, generato
     """
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         came = str(tensor.dtype) if isinstance(tensor, Tensor) else type(tensor).__name__
-        raise DtypeError.of("init.conv_aware_", "a tensor of real numbers", came, "use faltung.init.complex_ for complex ones")
+        raise DtypeError.of(
+            "init.conv_aware_", "a tensor of real numbers", came, "use faltung.init.complex_ for complex ones"
+        )
     if not 3 <= tensor.ndim <= 5:
         raise ArgumentError.of(
             "init.conv_aware_", "a kernel (out, in, *kernel_size) with one to three spatial axes", f"shape {tuple(tensor.shape)}",
             "use torch.nn.init.orthogonal_ for others",
         )  # fmt: skip
     if not eps >= 0:
-        raise ArgumentError.of("init.conv_aware_", "a standard deviation of at least 0", repr(eps), "use 0 for no noise")
+        raise ArgumentError.of(
+            "init.conv_aware_", "a standard deviation of at least 0", repr(eps), "use 0 for no noise"
+        )
     if tensor.is_meta or not tensor.numel():
         return tensor
     taps = tuple(tensor.shape[2:])

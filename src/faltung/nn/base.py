@@ -252,7 +252,10 @@ class ConvLayer(Layer):
         )
 
     def symmetries(self) -> Iterable[Symmetry]:
-        if self.padding_mode == "circular" and len(set(self.stride)) == 1:
+        whole = all(
+            lo + hi == d * (t - 1) for (lo, hi), d, t in zip(self.pads, self.dilation, self.kernel_size, strict=True)
+        )
+        if self.padding_mode == "circular" and whole and len(set(self.stride)) == 1:
             yield rolled(self.stride[0], self.ndim, self.stride[0])
 
     def effective_kernel(self) -> Tensor:
