@@ -16,6 +16,7 @@ PAIRS = [
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),  # torch on its own internals
     pytest.mark.filterwarnings("ignore:.*autocast.*:UserWarning"),
+    pytest.mark.filterwarnings("ignore:Complex modules are a new feature:UserWarning"),
 ]
 
 

@@ -4,4 +4,7 @@ from faltung.arrays import import_torch
 
 import_torch("faltung.init")
 
-__all__: list[str] = []
+from faltung.init.complex_normal import complex_  # noqa: E402 - a missing torch is to be said first
+from faltung.init.convolution_aware import conv_aware_  # noqa: E402
+
+__all__ = ["complex_", "conv_aware_"]

@@ -66,6 +66,9 @@ class Layer(nn.Module):
     eager_only: ClassVar[str] = ""
     """Why no graph can be traced (values decide shapes, say); such a layer is not compiled, exported or run on meta tensors."""
 
+    neutral: ClassVar[Tensor] = torch.empty(0)
+    """A tensor of the kind of numbers that the layer takes, for those without parameters."""
+
     _arguments: dict[str, Any]
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
@@ -143,7 +146,7 @@ class Layer(nn.Module):
                 f"{type(self).__name__}.effective_matrix", "a linear layer", "one that is not", "take torch.func.jacrev at a point"
             )  # fmt: skip
         count = math.prod(size)
-        one = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+        one = next((p for p in self.parameters() if p.is_floating_point() or p.is_complex()), self.neutral)
         units = torch.eye(count, dtype=one.dtype, device=one.device).reshape(count, *size)
         return (self(units) - self(torch.zeros_like(units[:1]))).reshape(count, -1).T
 
@@ -156,7 +159,7 @@ class ConvLayer(Layer):
     once more without the shortcuts of `kernel`; the suite compares them.
     """
 
-    dims = (1, 2, 3, 4)
+    dims: ClassVar[tuple[int, ...]] = (1, 2, 3, 4)
 
     ndim: int
     in_channels: int
@@ -249,7 +252,10 @@ class ConvLayer(Layer):
         )
 
     def symmetries(self) -> Iterable[Symmetry]:
-        if self.padding_mode == "circular" and len(set(self.stride)) == 1:
+        whole = all(
+            lo + hi == d * (t - 1) for (lo, hi), d, t in zip(self.pads, self.dilation, self.kernel_size, strict=True)
+        )
+        if self.padding_mode == "circular" and whole and len(set(self.stride)) == 1:
             yield rolled(self.stride[0], self.ndim, self.stride[0])
 
     def effective_kernel(self) -> Tensor:
@@ -285,11 +291,16 @@ def _words(layer: Layer) -> Iterable[str]:
     """The constructor's arguments as they would be written, those without a default by position, others where they differ."""
     signature = inspect.signature(type(layer).__init__).parameters
     given = dict(layer._arguments)
-    tensor = next((t for t in layer.parameters() if t.is_floating_point() or t.is_complex()), None)
+    numbers = (*layer.parameters(), *layer.buffers())
+    tensor = next((t for t in numbers if t.is_floating_point() or t.is_complex()), None)
     if "dtype" in signature:
         given.pop("dtype", None)
+        usual = signature["dtype"].default
         if tensor is not None and tensor.dtype != torch.float32:
-            given["dtype"] = tensor.dtype
+            lifted = (
+                isinstance(usual, torch.dtype) and usual.is_complex
+            )  # the dtype means the numbers, real parameters too
+            given["dtype"] = tensor.dtype.to_complex() if lifted else tensor.dtype
     given.pop("device", None)
     for name, value in given.items():
         usual = signature[name].default

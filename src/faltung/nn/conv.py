@@ -239,7 +239,7 @@ class ConvTranspose(_Plain):
 
     def forward(self, input: Tensor, output_size: Any = None) -> Tensor:
         return functional.conv_transpose(
-            input, self.weight, self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation,
+            input, self.kernel(), self.bias, self.stride, self.padding, self.output_padding, self.groups, self.dilation,
             self.padding_mode, self.policy, output_size,
         )  # fmt: skip
 
@@ -267,8 +267,10 @@ class ConvTranspose(_Plain):
             for (lo, hi), more, s in zip(self.pads, self.output_padding, self.stride, strict=True)
         )
 
+        kernel = self.definition_kernel()
+
         def forward(x: Tensor) -> Tensor:
-            return conv_by_taps(x, self.weight, None, self.stride, pads, self.dilation, self.groups, self.padding_mode)
+            return conv_by_taps(x, kernel, None, self.stride, pads, self.dilation, self.groups, self.padding_mode)
 
         (x,) = torch.func.vjp(forward, y.new_zeros(size))[1](y)
         return x if self.bias is None else x + self.bias.reshape(-1, *[1] * self.ndim)

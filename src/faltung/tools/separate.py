@@ -1,0 +1,79 @@
+"""Plain convolutions taken apart into depthwise-separable ones of a given rank, and put together again."""
+
+import math
+
+import torch
+from torch import nn
+
+from faltung.errors import ArgumentError, DtypeError
+from faltung.nn import Conv, SeparableConv
+
+
+@torch.no_grad()
+def separate(conv: nn.Module, rank: int) -> SeparableConv:
+    """The depthwise-separable layer nearest to a convolution: `rank` filters in space for each input channel.
+
+    Formula: for each input channel the kernel is a matrix (outputs, taps); its singular vectors to the largest `rank` singular
+    values are the layer's mix and its filters (spatial first). No other layer of that rank is nearer in the Frobenius norm: the
+    squared distance is the sum of the squares of all singular values that were left out.
+
+    Args:
+        conv: torch's Conv1d, 2d or 3d, or `faltung.nn.Conv`; left alone.
+        rank: filters for each input channel, 1 to min(out / groups, Π kernel_size), with which the layer is the same.
+
+    Returns:
+        A `faltung.nn.SeparableConv` with multiplier `rank` and the bias of the layer.
+
+    Raises:
+        DtypeError: no such layer.   ArgumentError: a rank outside the range.
+
+    Cost: in / groups · groups decompositions of (out / groups) × Π kernel_size.
+    Source: Chollet (2017) for the layer; Eckart and Young (1936) for its being the nearest.
+
+    Example:
+        >>> separate(nn.Conv2d(8, 16, 3), 2).multiplier
+        2
+    """
+    plain = conv if isinstance(conv, Conv) else Conv.from_torch(conv)
+    outs, ins, taps = plain.out_channels // plain.groups, plain.in_channels // plain.groups, plain.kernel_size
+    most = min(outs, math.prod(taps))
+    if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= most:
+        raise ArgumentError.of("separate", f"a rank from 1 to {most}", repr(rank), "choose one in that range")
+    kernel = plain.effective_kernel().detach()
+    # (groups, in / groups, out / groups, taps), decomposed in float64 so that full rank gives the layer back.
+    matrices = kernel.reshape(plain.groups, outs, ins, -1).transpose(1, 2)
+    left, values, right = torch.linalg.svd(
+        matrices.to(torch.promote_types(kernel.dtype, torch.float64)), full_matrices=False
+    )
+    root = values[..., :rank].sqrt()  # shared out evenly, so that neither half has to make up for the other's scale
+    filters = (root[..., None] * right[..., :rank, :]).reshape(-1, 1, *taps)
+    mix = (
+        (left[..., :rank] * root[..., None, :])
+        .transpose(1, 2)
+        .reshape(plain.out_channels, ins * rank, *[1] * plain.ndim)
+    )
+    made = SeparableConv(
+        plain.ndim, plain.in_channels, plain.out_channels, taps, plain.stride, plain.padding, plain.dilation, plain.groups,
+        plain.bias is not None, plain.padding_mode, multiplier=rank, device="meta", dtype=kernel.dtype, policy=plain.policy,
+    )  # fmt: skip
+    made.depthwise = nn.Parameter(filters.to(kernel.dtype))
+    made.pointwise = nn.Parameter(mix.to(kernel.dtype))
+    made.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
+    return made.train(plain.training)
+
+
+def merge(layer: SeparableConv) -> nn.Module:
+    """The plain convolution that a depthwise-separable one is: torch's layer where there is one, else `faltung.nn.Conv`.
+
+    Formula: `W[o, i] = Σ over j of P[o, i·m + j]·D[i, j]`.
+
+    Raises:
+        DtypeError: another layer.
+
+    Example:
+        >>> merge(SeparableConv(2, 8, 16, 3))
+        Conv2d(8, 16, kernel_size=(3, 3), stride=(1, 1))
+    """
+    if not isinstance(layer, SeparableConv):
+        raise DtypeError.of("merge", "a SeparableConv", type(layer).__name__, "call freeze() on other layers")
+    return layer.freeze()
