@@ -65,6 +65,13 @@ ALL: tuple[Kernel, ...] = (
         "Goto and van de Geijn (2008)",
         "pointwise",
     ),
+    Kernel(
+        "field",
+        "numba",
+        "sums of products whose filter changes from place to place, vectors along rows of places",
+        "LeCun (1989), local connections; Goto and van de Geijn (2008)",
+        "field",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

@@ -26,6 +26,7 @@ from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_pointwise, check_turned
 from faltung.testing.envelope_kernels import check_envelope
+from faltung.testing.field_kernels import check_field
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -316,6 +317,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "rows": check_rows,
     "blocks": check_blocks,
     "indirect": check_indirect,
+    "field": check_field,
     "pointwise": check_pointwise,
     "turned": check_turned,
     "minimal": check_minimal,

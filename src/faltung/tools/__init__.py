@@ -5,12 +5,12 @@ from faltung.arrays import import_torch
 import_torch("faltung.tools")
 
 from faltung.tools.cite import cite  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.noise_damped import noise_damped  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.redilate import progressive, redilate  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.separate import merge, separate  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.swap import swap  # noqa: E402 - a missing torch is to be said first
-from faltung.tools.transfer import fit  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
+from faltung.tools.noise_damped import noise_damped  # noqa: E402
+from faltung.tools.redilate import progressive, redilate  # noqa: E402
+from faltung.tools.separate import merge, separate  # noqa: E402
+from faltung.tools.swap import swap  # noqa: E402
+from faltung.tools.transfer import fit  # noqa: E402
 
 __all__ = [
     "cite",

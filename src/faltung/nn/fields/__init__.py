@@ -1,5 +1,7 @@
 """Kernels that depend on the place: local connections, per-pixel weights, moved samples."""
 
 from faltung.nn.base import Layer
+from faltung.nn.fields.large_small import LSConv
+from faltung.nn.fields.local import LocallyConnected, LocallyConnectedTranspose
 
-ALL: tuple[type[Layer], ...] = ()
+ALL: tuple[type[Layer], ...] = (LSConv, LocallyConnected, LocallyConnectedTranspose)
