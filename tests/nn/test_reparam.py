@@ -92,7 +92,7 @@ def test_the_merged_state_loads_into_torch_s_layer():
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [
-        ((2, 3, 6), "odd numbers of taps"), ((2, 3, 5, ((4, 1),)), "odd numbers of taps"), ((2, 3, 5, ((3, 3),)), "reach over at most"),
+        ((2, 3, 6), "odd numbers of taps"), ((2, 3, 5, ((4, 1),)), "odd numbers of taps"), ((2, 3, 5, ((3, 3),)), "reach over"),
         ((2, 3, (5, 7)), "no cube"), ((2, 3, 5, (3,)), "pairs"), ((2, 3, 5, "auto", 1, 2), "groups divide"),
     ],
 )  # fmt: skip

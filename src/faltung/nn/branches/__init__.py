@@ -1,10 +1,16 @@
 """Sums of parallel convolutions, and filters that are fixed, weighted or merged."""
 
 from faltung.nn.base import Layer
+from faltung.nn.branches.inception import InceptionDWConv
 from faltung.nn.branches.large_kernel_block import LargeKernelBlock
+from faltung.nn.branches.metanext import MetaNeXtBlock
+from faltung.nn.branches.multi_kernel import MultiKernelConv
 from faltung.nn.branches.reparam import DilatedReparam
 
 ALL: tuple[type[Layer], ...] = (
     DilatedReparam,
     LargeKernelBlock,
+    InceptionDWConv,
+    MetaNeXtBlock,
+    MultiKernelConv,
 )
