@@ -99,7 +99,8 @@ def test_in_place_the_identity_is_not_touched():
 
 @pytest.mark.parametrize(
     ("arguments", "word"),
-    [((2, 8, 3, 11, 0.4), "ratio"), ((2, 8, 3, 11, 0.1), "ratio"), ((2, 16, 4), "odd"), ((2, 16, 3, 10), "odd"), ((1, 8, 3, 5, 0.7), "ratio")],
+    [((2, 8, 3, 11, 0.4), "ratio"), ((2, 8, 3, 11, 0.1), "ratio"), ((2, 16, 4), "odd"), ((2, 16, 3, 10), "odd"),
+        ((1, 8, 3, 5, 0.7), "ratio")],
 )  # fmt: skip
 def test_wrong_settings_are_refused(arguments, word):
     with pytest.raises(ArgumentError, match=word):

@@ -5,7 +5,9 @@ from faltung.nn.branches.inception import InceptionDWConv
 from faltung.nn.branches.large_kernel_block import LargeKernelBlock
 from faltung.nn.branches.metanext import MetaNeXtBlock
 from faltung.nn.branches.multi_kernel import MultiKernelConv
+from faltung.nn.branches.random_filters import RandomFilterConv
 from faltung.nn.branches.reparam import DilatedReparam
+from faltung.nn.branches.weighted import WeightedConv
 
 ALL: tuple[type[Layer], ...] = (
     DilatedReparam,
@@ -13,4 +15,6 @@ ALL: tuple[type[Layer], ...] = (
     InceptionDWConv,
     MetaNeXtBlock,
     MultiKernelConv,
+    WeightedConv,
+    RandomFilterConv,
 )

@@ -78,7 +78,8 @@ class InceptionDWConv(ConvLayer):
         filtered = math.floor(channels * ratio + 1e-9)  # 0.29 · 100 is 28.999999999999996 in floating point
         if filtered < 1 or channels < (axes + 1) * filtered:
             raise ArgumentError.of(
-                "ratio", f"from 1/{channels} to 1/{axes + 1}, so that {axes + 1} filtered parts fit into {channels} channels", repr(ratio),
+                "ratio", f"from 1/{channels} to 1/{axes + 1}, so that {axes + 1} filtered parts fit into {channels} channels",
+                repr(ratio),
                 "change the ratio or the channels",
             )  # fmt: skip
         self.parts = (channels - (axes + 1) * filtered, *[filtered] * (axes + 1))

@@ -143,7 +143,8 @@ class MultiKernelConv(ConvLayer):
             ((2, 2, 4, 5),),
         )  # fmt: skip
         yield Example(
-            {"ndim": 2, "in_channels": 2, "out_channels": 4, "sizes": (1, 3), "dilation": 2, "groups": 2, "padding_mode": "circular"},
+            {"ndim": 2, "in_channels": 2, "out_channels": 4, "sizes": (1, 3), "dilation": 2, "groups": 2,
+             "padding_mode": "circular"},
             ((1, 2, 5, 4),),
         )  # fmt: skip
         yield Example({"ndim": 3, "in_channels": 1, "out_channels": 2, "sizes": (3, (1, 1, 5))}, ((1, 1, 3, 2, 4),))
