@@ -19,8 +19,8 @@ class RandomFilterConv(ConvLayer):
     """A convolution whose kernels are learnt combinations of frozen random filters.
 
     Formula: `W[o, i] = Σ_e α[o, i, e] · F_e` with a shared bank, `F_{i,e}` with one for each channel; with a dense bank
-    of in · E filters over all channels `W[o] = Σ_m α[o, m] · F_m`. Only α and the bias are learnt. A shared bank confines every kernel to the span
-    of its filters, min(E, Π kernel_size) dimensions, and no longer confines it once E reaches Π kernel_size.
+    of in · E filters over all channels `W[o] = Σ_m α[o, m] · F_m`. Only α and the bias are learnt. A shared bank confines every
+    kernel to the span of its filters, min(E, Π kernel_size) dimensions: no longer a limit once E reaches Π kernel_size.
 
     Computed as one convolution with the kernels W, or bank first and combinations second where that takes fewer multiplications.
 

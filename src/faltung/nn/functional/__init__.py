@@ -1,5 +1,16 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
 from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
+from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 
-__all__ = ["BOUNDARY", "conv", "conv_transpose", "margins", "numbers"]
+__all__ = [
+    "BOUNDARY",
+    "Periods",
+    "conv",
+    "conv_transpose",
+    "dominant_periods",
+    "fold_period",
+    "margins",
+    "numbers",
+    "unfold_period",
+]
