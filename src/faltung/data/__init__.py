@@ -1,10 +1,17 @@
-"""Sample data that come with the package: a photo, a spoken sentence and a brain. Origins and licences: README.md here."""
+"""Sample data that come with the package: a photo, a spoken sentence and a brain. Origins and licences: README.md here.
+
+And data that are made: maps of density from dots.
+"""
 
 import io
 import wave
 from importlib.resources import files
 
 import numpy as np
+
+from faltung.data.dots import dot_density
+
+__all__ = ["SOUND_RATE", "dot_density", "photo", "sound", "volume"]
 
 SOUND_RATE = 16_000
 

@@ -6,11 +6,13 @@ import_torch("faltung.tools")
 
 from faltung.tools.cite import cite  # noqa: E402 - a missing torch is to be said first
 from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
+from faltung.tools.merge_parallel import merge_parallel  # noqa: E402
 from faltung.tools.noise_damped import noise_damped  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
 from faltung.tools.swap import swap  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
+from faltung.tools.tune_density import tune_density  # noqa: E402
 
 __all__ = [
     "cite",
@@ -18,9 +20,11 @@ __all__ = [
     "dispersion_matrix",
     "fit",
     "merge",
+    "merge_parallel",
     "noise_damped",
     "progressive",
     "redilate",
     "separate",
     "swap",
+    "tune_density",
 ]

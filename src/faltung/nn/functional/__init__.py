@@ -4,20 +4,25 @@ from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.per_pixel import conv_per_pixel
+from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
     "BOUNDARY",
     "Call",
+    "Periods",
     "conv",
     "conv_complex",
     "conv_local",
     "conv_local_transpose",
     "conv_per_pixel",
     "conv_transpose",
+    "dominant_periods",
     "fastest",
+    "fold_period",
     "margins",
     "numbers",
     "redilate",
+    "unfold_period",
 ]
