@@ -40,9 +40,15 @@ class OneDNN(Method):
         return None
 
     def _channels_last(self, problem: Problem) -> bool:
-        """Thin layers are one to two orders slower with channels first, dense ones by more than the two copies take."""
+        """Thin layers are one to two orders slower with channels first, dense ones by more than the two copies take.
+
+        Groups of whole vectors of a single sample (a filter for each sample comes so) are not: the copies would take a third.
+        """
         s = problem.sizes
-        return problem.grid.ndim == 2 and (problem.channels_last or min(s.B * s.C, s.B * s.O) >= 8)
+        if problem.grid.ndim != 2 or problem.channels_last:
+            return problem.grid.ndim == 2
+        blocked = s.N == 1 and s.B > 1 and s.C % 16 == 0 and s.O % 16 == 0
+        return not blocked and min(s.B * s.C, s.B * s.O) >= 8
 
     def reads(self, problem: Problem) -> str:
         dtypes = {problem.x_dtype, problem.k_dtype, problem.out_dtype}

@@ -135,9 +135,8 @@ class Indirect(Correlation):
         k, steps = packed
         x = innermost(self, x, threads)
         x = self.extended(x) if self.merged else x
-        shape = (self.N, *self.m, self.B, self.O)
-        y = kept("y", shape, np.dtype(self.dtype)) if passing else np.empty(shape, self.dtype)
-        sizes, outer, inner, zero, fills = self.fixed((*x.strides, *(step * x.itemsize for step in steps)))[1]
+        y, apart = vacant(self, passing)
+        sizes, outer, inner, zero, fills = self.fixed((*x.strides, *(step * x.itemsize for step in steps), *apart))[1]
         run, room = self._run, self._room
         at = (
             address(x),
@@ -155,7 +154,7 @@ class Indirect(Correlation):
             run(*at, address(sizes), temp, temp, temp + room - 512 * 8, first, last)
 
         spread(task, self.work[2], threads)
-        return np.moveaxis(y, (0, -2, -1), (1, 0, 2))
+        return y
 
     @cached_property
     def _room(self) -> int:
@@ -168,8 +167,8 @@ class Indirect(Correlation):
 
     def tables(self, steps: list[int]) -> list[np.ndarray]:
         """Sizes, offsets of all outer and inner taps and positions in bytes (below zero: the constant of that axis), constants."""
-        item, (tap, channel) = np.dtype(self.dtype).itemsize, steps[-2:]
-        axes = [self._axis(a, step * item) for a, step in enumerate(steps[1:-4])]
+        item, (tap, channel) = np.dtype(self.dtype).itemsize, steps[-4:-2]
+        axes = [self._axis(a, step * item) for a, step in enumerate(steps[1:-6])]
         inner = axes.pop()
         outer = np.zeros((1, 1), np.int64)
         for axis in axes:
@@ -182,11 +181,12 @@ class Indirect(Correlation):
         part = self.C * math.prod(self.t) * self.wide
         for place, value in (
             (kernel.SAMPLES, self.N), (kernel.CHANNELS, channels), (kernel.OUTPUTS, self.O), (kernel.GROUPS, self.B),
-            (kernel.X_B, steps[-4]), (kernel.X_N, steps[0]), (kernel.OUTER, outer.shape[1]), (kernel.INNER, inner.shape[1]),
+            (kernel.X_B, steps[-6]), (kernel.X_N, steps[0]), (kernel.OUTER, outer.shape[1]), (kernel.INNER, inner.shape[1]),
             (kernel.OUTER_TAPS, outer.shape[0]), (kernel.INNER_TAPS, taps), (kernel.W_CHANNEL, channel),
             (kernel.W_TAP, self.t[-1] * tap if self.merged else tap), (kernel.W_PART, part), (kernel.W_GROUP, part * self.parts),
             (kernel.PARTS, self.parts), (kernel.SHARE, -(-self.parts // shares)), (kernel.SHARES, shares),
             (kernel.CHUNK, chunk), (kernel.CHUNKS, -(-self.N * math.prod(self.m) // chunk)), (kernel.FILL, channels),
+            (kernel.Y_P, steps[-2]), (kernel.Y_B, steps[-1]),
         ):  # fmt: skip
             s[place] = value
         return [s, np.ascontiguousarray(outer), np.ascontiguousarray(inner), *self._constants]
@@ -220,7 +220,23 @@ def innermost(layout: Correlation, x: np.ndarray, threads: int) -> np.ndarray:
     item = np.dtype(layout.dtype).itemsize
     if (layout.C == 1 or x.strides[2] == item) and x.flags.aligned and not any(s % item for s in x.strides):
         return moved
-    if x.flags.c_contiguous and layout.B == 1:
-        out = kept("x", (layout.N, math.prod(layout.n), layout.C), x.dtype)
-        return turned(x.reshape(layout.N, layout.C, -1), threads, out).reshape(moved.shape)
+    lead = layout.N * layout.B
+    if x.flags.c_contiguous and lead in (layout.N, layout.B):  # each group is turned by itself where it is one sample
+        out = kept("x", (lead, math.prod(layout.n), layout.C), x.dtype)
+        x = turned(x.reshape(lead, layout.C, -1), threads, out).reshape(layout.B, layout.N, *layout.n, layout.C)
+        return np.moveaxis(x, 0, -2)
     return np.ascontiguousarray(moved)
+
+
+def vacant(layout: Correlation, passing: bool) -> tuple[np.ndarray, tuple[int, int]]:
+    """Memory for the result with outputs innermost, as its canonical view (B, N, O, *m), and two steps in it in bytes.
+
+    They lead from one position to the next and from one group to the next. Groups lie side by side, (N, *m, B, O), but those of a
+    single sample whose result is `passing` one after the other: then each is turned back by itself.
+    """
+    item, apart = np.dtype(layout.dtype).itemsize, passing and layout.N == 1
+    shape = (layout.B, 1, *layout.m, layout.O) if apart else (layout.N, *layout.m, layout.B, layout.O)
+    y = kept("y", shape, np.dtype(layout.dtype)) if passing else np.empty(shape, layout.dtype)
+    if apart:
+        return np.moveaxis(y, -1, 2), (layout.O * item, layout.O * math.prod(layout.m) * item)
+    return np.moveaxis(y, (0, -2, -1), (1, 0, 2)), (layout.B * layout.O * item, layout.O * item)

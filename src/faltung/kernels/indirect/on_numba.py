@@ -16,7 +16,7 @@ from faltung.kernels import native
 
 # Places in the array of sizes.
 (SAMPLES, CHANNELS, OUTPUTS, GROUPS, X_B, X_N, OUTER, INNER, OUTER_TAPS, INNER_TAPS, W_TAP, W_CHANNEL, W_PART, W_GROUP, PARTS,
- SHARE, SHARES, CHUNK, CHUNKS, FILL, COUNT) = range(21)  # fmt: skip
+ SHARE, SHARES, CHUNK, CHUNKS, FILL, Y_P, Y_B, COUNT) = range(23)  # fmt: skip
 DEPTH = 4  # channels whose addresses are worked out together
 
 
@@ -29,7 +29,7 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, width: int) -
     R, WIDE, ITEM = rows, width * vectors, np.dtype(dtype).itemsize
 
     def indirect(x_at, w, y, y_at, zero, fill_at, outer, inner, s, temp, temp_at, work, first, last):
-        C, O, B, parts, chunks = s[CHANNELS], s[OUTPUTS], s[GROUPS], s[PARTS], s[CHUNKS]
+        C, O, parts, chunks = s[CHANNELS], s[OUTPUTS], s[PARTS], s[CHUNKS]
         P, total = s[OUTER] * s[INNER], s[SAMPLES] * s[OUTER] * s[INNER]
         deep = C - C % DEPTH
         for item in range(first, last):
@@ -69,14 +69,14 @@ def build(dtype: str, add: str, mul: str, rows: int, vectors: int, width: int) -
                             for c in range(deep, C):
                                 a = one(a, w, q + c * s[W_CHANNEL], s[W_CHANNEL], work, c * ITEM)
                     good = min(R, to - p0)
-                    put = (p0 * B + b) * O + o0
+                    put = p0 * s[Y_P] + b * s[Y_B] + o0
                     if wide >= WIDE:
-                        write(a, y_at + put * ITEM, B * O, good)
+                        write(a, y_at + put * ITEM, s[Y_P], good)
                     else:
                         write(a, temp_at, WIDE, R)
                         for r in range(good):
                             for v in range(wide):
-                                y[put + r * B * O + v] = temp[r * WIDE + v]
+                                y[put + r * s[Y_P] + v] = temp[r * WIDE + v]
 
     pointer = f"p:{dtype}"
     kinds = [

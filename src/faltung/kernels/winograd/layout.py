@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from faltung.kernels.correlation import Correlation
-from faltung.kernels.indirect.layout import innermost
+from faltung.kernels.indirect.layout import innermost, vacant
 from faltung.kernels.native import address, lanes
 from faltung.kernels.threads import kept, scratch, spread
 from faltung.kernels.turn.on_numba import turned
@@ -108,9 +108,8 @@ class Minimal(Correlation):
         A `passing` result lies in memory that the next call overwrites: for who moves it elsewhere at once.
         """
         x = innermost(self, x, threads)
-        shape = (self.N, *self.m, self.B, self.O)
-        y = kept("y", shape, np.dtype(self.dtype)) if passing else np.empty(shape, self.dtype)
-        tables, run, (size, places) = self.fixed(x.strides)[0], self._run, self.memory
+        y, apart = vacant(self, passing)
+        tables, run, (size, places) = self.fixed((*x.strides, *apart))[0], self._run, self.memory
         at = address(x), address(k), address(y)
 
         def task(first: int, last: int) -> None:
@@ -118,7 +117,7 @@ class Minimal(Correlation):
             run(*at, *tables, buffer, buffer, buffer + size, first, last)
 
         spread(task, self.pieces, threads)
-        return np.moveaxis(y, (0, -2, -1), (1, 0, 2))
+        return y
 
     @cached_property
     def _run(self) -> Callable:
@@ -147,9 +146,10 @@ class Minimal(Correlation):
         tiles = self.N * math.prod(self.counts)
         for field, value in (
             (kernel.SAMPLES, self.N), (kernel.CHANNELS, self.C), (kernel.OUTPUTS, self.O), (kernel.GROUPS, self.B),
-            (kernel.X_B, steps[-2]), (kernel.X_N, steps[0]), (kernel.DEEP, self.deep[0]), (kernel.WIDE_OUT, self.deep[1]),
+            (kernel.X_B, steps[-4]), (kernel.X_N, steps[0]), (kernel.DEEP, self.deep[0]), (kernel.WIDE_OUT, self.deep[1]),
             (kernel.PARTS, self.deep[1] // (kernel.VECTORS * lanes(self.dtype))), (kernel.CHUNK, self.chunk),
             (kernel.CHUNKS, -(-tiles // self.chunk)), (kernel.FILL, self.deep[0]), (kernel.TILES, tiles),
+            (kernel.Y_P, steps[-2]), (kernel.Y_B, steps[-1]),
         ):  # fmt: skip
             s[field] = value
         return [*self._constants, np.concatenate(offsets).astype(np.int64), s]

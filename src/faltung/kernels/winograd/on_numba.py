@@ -13,7 +13,9 @@ from faltung.kernels import native
 from faltung.kernels.winograd.transforms import transforms
 
 # Places in the array of sizes; behind them, for each of three axes: tiles, results, positions.
-(SAMPLES, CHANNELS, OUTPUTS, GROUPS, X_B, X_N, DEEP, WIDE_OUT, PARTS, CHUNK, CHUNKS, FILL, TILES, HEAD) = range(14)
+(SAMPLES, CHANNELS, OUTPUTS, GROUPS, X_B, X_N, DEEP, WIDE_OUT, PARTS, CHUNK, CHUNKS, FILL, TILES, Y_P, Y_B, HEAD) = (
+    range(16)
+)
 COUNT_OF, RESULTS, TABLE, AXIS = range(4)
 DEPTH = 4
 VECTORS = 2  # of outputs in a block
@@ -76,7 +78,7 @@ def build(dtype: str, shape: tuple[tuple[int, int], ...], width: int, rows: int)
             out2(buf, p + o * A2 * far, far, buf, o * M2 * W, W)
 
     def minimal(x, w, y, zero, fills, offsets, s, buf, buf_at, work, first, last):
-        C, O, B, deep, wide, chunk = s[CHANNELS], s[OUTPUTS], s[GROUPS], s[DEEP], s[WIDE_OUT], s[CHUNK]
+        C, O, deep, wide, chunk = s[CHANNELS], s[OUTPUTS], s[DEEP], s[WIDE_OUT], s[CHUNK]
         n0, m0, t0 = s[HEAD + COUNT_OF], s[HEAD + RESULTS], s[HEAD + TABLE]
         n1, m1, t1 = s[HEAD + AXIS + COUNT_OF], s[HEAD + AXIS + RESULTS], s[HEAD + AXIS + TABLE]
         n2, m2, t2 = s[HEAD + 2 * AXIS + COUNT_OF], s[HEAD + 2 * AXIS + RESULTS], s[HEAD + 2 * AXIS + TABLE]
@@ -131,7 +133,7 @@ def build(dtype: str, shape: tuple[tuple[int, int], ...], width: int, rows: int)
                     for a in range(M):
                         p0, p1, p2 = i0 * M0 + a // (M1 * M2), i1 * M1 + a // M2 % M1, i2 * M2 + a % M2
                         if p0 < m0 and p1 < m1 and p2 < m2:
-                            put = ((((n * m0 + p0) * m1 + p1) * m2 + p2) * B + b) * O + o
+                            put = (((n * m0 + p0) * m1 + p1) * m2 + p2) * s[Y_P] + b * s[Y_B] + o
                             if O - o >= W:
                                 store(y, put, load(buf, a * W))
                             else:

@@ -3,7 +3,9 @@
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.local import conv_local, conv_local_transpose
+from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.per_pixel import conv_per_pixel
+from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per_sample
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.ways import Call, fastest
@@ -16,12 +18,17 @@ __all__ = [
     "conv_complex",
     "conv_local",
     "conv_local_transpose",
+    "conv_mixed",
     "conv_per_pixel",
+    "conv_per_sample",
     "conv_transpose",
+    "conv_transpose_mixed",
+    "conv_transpose_per_sample",
     "dominant_periods",
     "fastest",
     "fold_period",
     "margins",
+    "mixture",
     "numbers",
     "redilate",
     "unfold_period",

@@ -127,7 +127,7 @@ def _layer(
             raise DtypeError.of(
                 who, f"{name} as a torch tensor", type(tensor).__name__, "convert it with torch.as_tensor"
             )
-    mixed = _mixes(input, weight, bias)
+    mixed = mixes(input, weight, bias)
     known = tuple([None if a is None else torch_gate.facts(a) for a in (input, weight, bias)])
     problem, limits = texts(transposed, known, options, mixed, policy)
     groups, single = options[3], input.ndim < weight.ndim
@@ -145,7 +145,7 @@ def _layer(
     return y.squeeze(0) if single else y
 
 
-def _mixes(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
+def mixes(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
     """Whether the dtypes differ and may, because autocast brings them together."""
     if weight.dtype == input.dtype and (bias is None or bias.dtype == input.dtype):
         return False
@@ -160,11 +160,7 @@ def texts(transposed: bool, known: tuple, options: tuple, mixed: bool, policy: P
         return _texts[key]
     if policy is not None and not isinstance(policy, Policy):
         raise ArgumentError.of("policy", "a faltung.Policy", repr(policy), "write Policy(only='fft') or the like")
-    make = _transposed_problem if transposed else _problem
-    answer = (
-        make(*_checked(transposed, known, options[3], mixed), *options).text,
-        (MANY_CALLS if policy is None else policy).text,
-    )
+    answer = stated(transposed, known, options, mixed).text, (MANY_CALLS if policy is None else policy).text
     with suppress(TypeError):  # a list among the options: stated anew each time
         if len(_texts) >= 4096:
             _texts.clear()
@@ -174,6 +170,12 @@ def texts(transposed: bool, known: tuple, options: tuple, mixed: bool, policy: P
 
 # What torch.compiler.assume_constant_result sets.
 texts._dynamo_marked_constant = True  # type: ignore[attr-defined]
+
+
+def stated(transposed: bool, known: tuple, options: tuple, mixed: bool) -> Problem:
+    """The problem behind a call, from plain facts of input, weight and bias; ArgumentError or DtypeError where there is none."""
+    make = _transposed_problem if transposed else _problem
+    return make(*_checked(transposed, known, options[3], mixed), *options)
 
 
 def _checked(transposed: bool, known: tuple, groups: int, mixed: bool) -> tuple[Facts, Facts]:
