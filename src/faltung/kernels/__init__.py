@@ -84,6 +84,13 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "enlarged",
+        "numba",
+        "interpolation to another size added to a signal, and its transpose, row by row in the cache",
+        "the definition",
+        "enlarge",
+    ),
+    Kernel(
         "envelope",
         "numba",
         "lowest of the parabolas that the samples of a row lift, within a window, along one axis",

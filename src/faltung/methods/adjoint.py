@@ -1,7 +1,7 @@
 """The two adjoints of a convolution over a ring, as ordinary convolutions that the planner solves like any other."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,10 @@ import numpy as np
 from faltung.domains import Boundary
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method, bytes_of
 from faltung.problem import Problem
+
+# A filter's gradient is computed with two axes exchanged from these sizes on: taps along the last axis at most, and how many times
+# as many along the other.
+NARROW, LONG = 4, 4
 
 
 class _Adjoint(Method):
@@ -95,31 +99,61 @@ class Transposed(_Adjoint):
 class FilterGradient(_Adjoint):
     """k from x and y: `k[t] = Σ_i x̃[i·stride + t·dilation] y[i]`, a correlation with y as the filter.
 
-    Stride and dilation change places, batch and channels too.
+    Stride and dilation change places, batch and channels too. A filter that is long along another axis than the last is sought with
+    these two axes exchanged, because the loops of the part go along rows of its result.
     """
 
     name = "filter-gradient"
     summary = "the filter's gradient as a correlation of the signal with the result's cotangent"
     unknown = "k"
 
+    @staticmethod
+    def long(problem: Problem) -> int | None:
+        """The axis, counted from behind, that changes places with the last one, or None where they stay."""
+        taps = problem.grid.t
+        axis = taps.index(max(taps)) - len(taps)
+        return axis if taps[-1] <= NARROW and taps[axis] >= LONG * taps[-1] else None
+
+    def cost(self, problem: Problem, machine: Machine) -> float:
+        seconds = super().cost(problem, machine)
+        if self.long(problem) is not None:
+            seconds += bytes_of(problem, math.prod(problem.x_shape) + math.prod(problem.out_shape)) * machine.seconds(
+                "copy"
+            )
+        return seconds
+
     def parts(self, problem: Problem) -> tuple[Problem, ...]:
         g, s = problem.grid, problem.sizes
         need = tuple((t - 1) * d + (m - 1) * e + 1 for t, d, m, e in zip(g.t, g.dilation, g.m, g.stride, strict=True))
         pads = tuple((lo, hi - (p - w)) for (lo, hi), p, w in zip(g.pads, g.padded, need, strict=True))
         dtype = problem.compute_dtype
+        axes = list(range(g.ndim))
+        if (axis := self.long(problem)) is not None:
+            axes[axis], axes[-1] = axes[-1], axes[axis]
+
+        def placed(values: Sequence) -> tuple:
+            return tuple(values[a] for a in axes)
+
         part = replace(
-            problem, unknown="out", flip=False, pattern="b n c *s, b n o *s -> b o c *s", x_shape=(s.B, s.N, s.C, *g.n),
-            k_shape=(s.B, s.N, s.O, *g.m), x_dtype=dtype, k_dtype=dtype, out_dtype=dtype, pads=pads, stride=g.dilation,
-            dilation=g.stride, host="numpy",
+            problem, unknown="out", flip=False, pattern="b n c *s, b n o *s -> b o c *s", x_shape=(s.B, s.N, s.C, *placed(g.n)),
+            k_shape=(s.B, s.N, s.O, *placed(g.m)), x_dtype=dtype, k_dtype=dtype, out_dtype=dtype, pads=placed(pads),
+            boundary=placed(g.boundary), stride=placed(g.dilation), dilation=placed(g.stride), host="numpy",
         )  # fmt: skip
         return (part,)
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         (part,) = self.parts(problem)
-        return bytes_of(problem, math.prod(part.x_shape) + math.prod(part.k_shape) + math.prod(part.out_shape))
+        copies = 1 if self.long(problem) is None else 2
+        return bytes_of(
+            problem, copies * (math.prod(part.x_shape) + math.prod(part.k_shape) + math.prod(part.out_shape))
+        )
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
-        return context.parts[0](operands["x"], operands["y"])
+        axis = self.long(problem)
+        if axis is None:
+            return context.parts[0](operands["x"], operands["y"])
+        x, y = (np.ascontiguousarray(operands[name].swapaxes(axis, -1)) for name in ("x", "y"))
+        return np.ascontiguousarray(context.parts[0](x, y).swapaxes(axis, -1))
 
 
 TRANSPOSED = Transposed()

@@ -25,6 +25,7 @@ from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_pointwise, check_turned
+from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
@@ -325,6 +326,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "tiles": check_tiles,
     "running": check_running,
     "envelope": check_envelope,
+    "enlarged": check_enlarged,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }

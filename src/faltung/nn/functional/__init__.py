@@ -8,12 +8,14 @@ from faltung.nn.functional.per_pixel import conv_per_pixel
 from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per_sample
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.redilate import redilate
+from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
     "BOUNDARY",
     "Call",
     "Periods",
+    "add_resampled",
     "conv",
     "conv_complex",
     "conv_local",
@@ -31,5 +33,6 @@ __all__ = [
     "mixture",
     "numbers",
     "redilate",
+    "resample",
     "unfold_period",
 ]
