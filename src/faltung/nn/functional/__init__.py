@@ -1,5 +1,17 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
 from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
+from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
 
-__all__ = ["BOUNDARY", "conv", "conv_transpose", "margins", "numbers"]
+__all__ = [
+    "BOUNDARY",
+    "SOLVERS",
+    "causal_conv",
+    "causal_solve",
+    "conv",
+    "conv_transpose",
+    "inverse_kernel",
+    "margins",
+    "newton_steps",
+    "numbers",
+]
