@@ -2,5 +2,8 @@
 
 from faltung.nn.base import Layer
 from faltung.nn.triangular.invertible import InvertibleConv
+from faltung.nn.triangular.masked import MaskedConv
+from faltung.nn.triangular.order_agnostic import OrderAgnosticLoss
+from faltung.nn.triangular.stacks import GatedStack
 
-ALL: tuple[type[Layer], ...] = (InvertibleConv,)
+ALL: tuple[type[Layer], ...] = (InvertibleConv, MaskedConv, GatedStack, OrderAgnosticLoss)
