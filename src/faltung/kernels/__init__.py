@@ -98,6 +98,13 @@ ALL: tuple[Kernel, ...] = (
         "envelope",
     ),
     Kernel(
+        "wavefront",
+        "numba",
+        "recurrences over a grid, all positions of a diagonal at once",
+        "Lamport, hyperplane method (1974)",
+        "triangular",
+    ),
+    Kernel(
         "rounded",
         "numba",
         "floating-point results into small integers, to nearest even, saturating",

@@ -29,6 +29,7 @@ from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -327,6 +328,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "running": check_running,
     "envelope": check_envelope,
     "enlarged": check_enlarged,
+    "wavefront": check_wavefront,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }

@@ -4,17 +4,20 @@ from faltung.arrays import import_torch
 
 import_torch("faltung.tools")
 
-from faltung.tools.cite import cite  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.cite import cite  # noqa: E402
 from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
 from faltung.tools.merge_parallel import merge_parallel  # noqa: E402
 from faltung.tools.noise_damped import noise_damped  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
+from faltung.tools.sample import sample  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
 from faltung.tools.swap import swap  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
 
 __all__ = [
+    "check_autoregressive",
     "cite",
     "disperse",
     "dispersion_matrix",
@@ -24,6 +27,7 @@ __all__ = [
     "noise_damped",
     "progressive",
     "redilate",
+    "sample",
     "separate",
     "swap",
     "tune_density",

@@ -1,7 +1,7 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
 from faltung.nn.functional.complex import conv_complex
-from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
+from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.per_pixel import conv_per_pixel
@@ -9,13 +9,18 @@ from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
+from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
     "BOUNDARY",
+    "MANY_CALLS",
+    "SOLVERS",
     "Call",
     "Periods",
     "add_resampled",
+    "causal_conv",
+    "causal_solve",
     "conv",
     "conv_complex",
     "conv_local",
@@ -29,8 +34,10 @@ __all__ = [
     "dominant_periods",
     "fastest",
     "fold_period",
+    "inverse_kernel",
     "margins",
     "mixture",
+    "newton_steps",
     "numbers",
     "redilate",
     "resample",

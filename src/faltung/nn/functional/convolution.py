@@ -55,7 +55,8 @@ def conv(
 
     Args:
         stride, dilation: whole numbers of at least 1, one for all spatial axes or one for each. Default 1.
-        padding: whole numbers of at least 0, `valid` (0) or `same` (the size of the input; stride 1 only). Default 0.
+        padding: whole numbers of at least 0, `valid` (0) or `same` (the size of the input; stride 1 only). Default 0. A tuple of
+            pairs (lo, hi), one for each spatial axis, pads both ends differently; negative numbers crop.
         groups: into how many parts the channels fall that do not see each other; as many as channels is depthwise. Default 1.
         padding_mode: what stands in the margin: zeros, reflect, replicate, circular or symmetric. Default zeros.
         policy: limits on error, memory and methods, see `faltung.Policy`.
@@ -293,6 +294,11 @@ def margins(padding: Any, stride: Any, dilation: Any, taps: tuple[int, ...]) -> 
         return tuple((a // 2, a - a // 2) for a in around)
     if isinstance(padding, str):
         raise ArgumentError.of("padding", "'valid', 'same' or whole numbers", repr(padding), "choose one of these")
+    if isinstance(padding, tuple) and padding and all(isinstance(p, tuple) and len(p) == 2 for p in padding):
+        pairs = tuple(tuple(operator.index(p) for p in pair) for pair in padding)
+        if len(pairs) == ndim:
+            return pairs  # type: ignore[return-value]
+        raise ArgumentError.of("padding", f"{ndim} pairs (lo, hi)", repr(padding), "give a pair for each spatial axis")
     return tuple((p, p) for p in numbers("padding", padding, ndim, 0))
 
 
