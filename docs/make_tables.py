@@ -4,15 +4,17 @@ Each table stands between two comment lines, `<!-- table NAME -->` and `<!-- end
 hand. With --check nothing is written and the exit code says whether a page is out of date.
 """
 
+import ast
 import inspect
 import itertools
 import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from types import ModuleType
 
 import faltung
-from faltung import algebras, domains, errors, filters, kernels, methods
+from faltung import algebras, domains, errors, filters, init, kernels, methods, nn, tools
 
 HERE = Path(__file__).parent
 
@@ -57,7 +59,33 @@ def door_rows() -> Iterable[tuple[str, str]]:
     return ((f"`faltung.{name}`", first_line(getattr(faltung, name))) for name in faltung.__all__ if name[0] != "_")
 
 
+def recipe_rows() -> Iterable[tuple[str, str, str]]:
+    """Every recipe with its first line and the page that it wrote."""
+    recipes = HERE.parent / "recipes"
+    for path in sorted(recipes.glob("*.py")):
+        if path.stem != "recipe":
+            doc = ast.get_docstring(ast.parse(path.read_text())) or ""
+            yield f"`recipes/{path.name}`", doc.partition("\n")[0], f"[{path.stem}](../recipes/results/{path.stem}.md)"
+
+
+def operator_speed() -> str:
+    """The measured table of operators."""
+    lines = (HERE.parent / "benchmarks" / "results" / "operators.md").read_text().splitlines()
+    return "\n".join(line for line in lines if line.startswith("|"))
+
+
+def names(room: ModuleType) -> Iterable[tuple[str, str]]:
+    """What a room offers, with first lines."""
+    found = ((name, getattr(room, name)) for name in room.__all__)
+    return ((f"`{name}`", first_line(thing)) for name, thing in found if callable(thing))
+
+
 TABLES = {
+    "recipes": lambda: rows(("recipe", "what it does", "what came"), recipe_rows()),
+    "operator_speed": operator_speed,
+    "tools": lambda: rows(("`faltung.tools.`", "what it does"), names(tools)),
+    "functional": lambda: rows(("`faltung.nn.functional.`", "what it computes"), names(nn.functional)),
+    "init": lambda: rows(("`faltung.init.`", "what it draws"), names(init)),
     "methods": lambda: rows(
         ("method", "what it does", "kind", "source"),
         (
