@@ -73,6 +73,8 @@ def cases(kinds: Any) -> list[Case]:
 
 def matrix_of(layer: Any, x: Tensor) -> Tensor:
     """The layer's effective matrix for one sample like x, in x's dtype, which a layer without parameters cannot know."""
+    if any(p.is_floating_point() for p in layer.parameters()):
+        return layer.effective_matrix(x.shape[1:])
     usual = torch.get_default_dtype()
     torch.set_default_dtype(x.real.dtype)
     try:
@@ -98,6 +100,9 @@ def near(got: Any, wanted: Any, tolerance: float, what: str, norm: bool = False)
     ours, theirs = pytree.tree_leaves(got), pytree.tree_leaves(wanted)
     assert len(ours) == len(theirs), f"{what}: {len(ours)} results and {len(theirs)}"
     for a, b in zip(ours, theirs, strict=True):
+        if a is None or b is None:  # the derivative for what has no influence
+            assert a is b, f"{what}: one result is missing"
+            continue
         assert tuple(a.shape) == tuple(b.shape), f"{what}: shapes {tuple(a.shape)} and {tuple(b.shape)}"
         if not a.numel():
             continue
@@ -125,3 +130,13 @@ def gradients(layer: Any, inputs: Any) -> list[Tensor | None]:
     leaves = [leaf.detach().clone().requires_grad_() for leaf in leaves]
     wanted = [p for p in layer.parameters() if p.requires_grad] + leaves
     return list(torch.autograd.grad(loss_of(layer(*pytree.tree_unflatten(leaves, spec))), wanted, allow_unused=True))
+
+
+def derivatives(case: Case) -> tuple[dict[str, list[Tensor | None]], dict[str, list[Tensor | None]]]:
+    """Those of `gradients` by name, for parameters and for inputs, each in training and in evaluation mode."""
+    layer, inputs = case.layer(torch.float32), case.inputs(torch.float32)
+    names = [name for name, p in layer.named_parameters() if p.requires_grad]
+    both = [gradients(layer.train(mode), inputs) for mode in (True, False)]
+    values = [list(pair) for pair in zip(*both, strict=True)]
+    others = [f"input {n}" for n in range(len(values) - len(names))]
+    return dict(zip(names, values, strict=False)), dict(zip(others, values[len(names) :], strict=True))

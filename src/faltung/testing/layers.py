@@ -20,7 +20,7 @@ from torch.utils import _pytree as pytree
 from faltung.errors import FaltungError
 from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT
 from faltung.nn.functional.definition import conv_by_taps
-from faltung.testing.layer_cases import Case, cases, gradients, is_shape, matrix_of, near
+from faltung.testing.layer_cases import Case, cases, derivatives, gradients, is_shape, matrix_of, near
 
 EXACT, SINGLE, HALF = 1e-10, 1e-4, 2e-2
 LARGEST_MATRIX = 400
@@ -34,7 +34,8 @@ def rebuilds(case: Case) -> None:
     from faltung import nn as ours
 
     layer, inputs = case.layer(), case.inputs()
-    again = eval(repr(layer), {**vars(ours), "torch": torch, "Policy": Policy, "inf": math.inf})
+    known = {**vars(ours), type(layer).__name__: type(layer), "torch": torch, "Policy": Policy, "inf": math.inf}
+    again = eval(repr(layer), known)
     assert repr(again) == repr(layer), f"{layer!r} rebuilds as {again!r}"
     described = {name: (value.shape, value.dtype) for name, value in layer.state_dict().items()}
     assert {name: (value.shape, value.dtype) for name, value in again.state_dict().items()} == described
@@ -64,14 +65,17 @@ def shapes(case: Case) -> None:
 
 
 def definition(case: Case) -> None:
-    """The layer equals its definition in float64, and float32 is as close as float32 can be."""
+    """The layer equals its definition in float64, and float32 is as close as float32 can be and stays float32."""
     layer, inputs = case.layer(), case.inputs()
     wanted = layer.definition(*inputs)
     near(layer(*inputs), wanted, EXACT, "against the definition")
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Complex modules")  # torch on every module that becomes complex
         single = layer.to(case.kind_of(torch.float32))
-    near(single(*case.inputs(torch.float32)), wanted, SINGLE, "float32 after .float()")
+    results = single(*case.inputs(torch.float32))
+    near(results, wanted, SINGLE, "float32 after .float()")
+    wide = {y.dtype for y in pytree.tree_leaves(results)} & {torch.float64, torch.complex128}
+    assert not wide, f"float32 became {wide}"
 
 
 def gradient(case: Case) -> None:
@@ -99,14 +103,20 @@ def counted(case: Case) -> None:
 
 
 def trains(case: Case) -> None:
-    """Every parameter takes part in the result, in training mode, and no derivative is NaN."""
-    layer = case.layer(torch.float32).train()
-    found = gradients(layer, case.inputs(torch.float32))
-    names = [name for name, p in layer.named_parameters() if p.requires_grad]
-    dead = [name for name, g in zip(names, found, strict=False) if g is None]
+    """Every parameter takes part in the result and, in some example of the class, moves it; no derivative is NaN."""
+    found, inputs = derivatives(case)
+    dead = [name for name, values in found.items() if all(g is None for g in values)]
     assert not dead, f"no result depends on {dead}"
-    wild = [name for name, g in zip(names, found, strict=False) if not g.isfinite().all()]
+    wild = [
+        n for n, values in (found | inputs).items() if any(g is not None and not g.isfinite().all() for g in values)
+    ]
     assert not wild, f"derivatives for {wild} are not finite"
+    still = {name for name, values in found.items() if not any(g is not None and g.any() for g in values)}
+    for other in cases([case.kind]) if still else ():  # one example may hide a parameter behind a ReLU or an empty mask
+        still -= {
+            name for name, values in derivatives(other)[0].items() if any(g is not None and g.any() for g in values)
+        }
+    assert not still, f"no result of any example moves with {sorted(still)}"
 
 
 def repeats(case: Case) -> None:

@@ -1,0 +1,593 @@
+"""The contract suite itself: fed with layers that are wrong in one way each, it says so, by the check that is meant for it."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, rolled
+from faltung.nn.functional.definition import conv_by_taps
+from faltung.testing import layers
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:.*autocast.*:UserWarning"),
+    pytest.mark.filterwarnings(
+        "ignore:.*should not be instantiated.*:DeprecationWarning"
+    ),  # torch.compile on its own class
+]
+
+
+class Affine(Layer):
+    """Right: a factor and a constant for each channel."""
+
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__()
+        self.channels = channels
+        self.weight = nn.Parameter(torch.rand(channels, 1, dtype=dtype, device=device) + 0.5)
+        self.bias = nn.Parameter(torch.rand(channels, 1, dtype=dtype, device=device))
+
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        return input * self.weight + self.bias
+
+    def definition(self, x):
+        return torch.stack([x[:, c] * self.weight[c] + self.bias[c] for c in range(self.channels)], 1)
+
+    def shapes(self, shape):
+        return tuple(shape)
+
+    def parameter_count(self):
+        return 2 * self.channels
+
+    @property
+    def claims(self):
+        return frozenset({LINEAR, PER_SAMPLE})
+
+    def symmetries(self):
+        yield rolled(1, 1)
+
+    def gain(self):
+        return self.weight.abs().max().item()
+
+    @classmethod
+    def examples(cls):
+        yield Example({"channels": 3}, ((2, 3, 4),))
+
+
+class Line(ConvLayer):
+    """Right: a convolution along one axis, with the margin in front, so causal."""
+
+    def __init__(self, channels, taps, dtype=None, device=None):
+        super().__init__()
+        self.settle(1, channels, channels, taps, padding=taps - 1)
+        self.weight = nn.Parameter(torch.randn(self.weight_shape, dtype=dtype, device=device))
+        self.bias = nn.Parameter(torch.randn(channels, dtype=dtype, device=device))
+
+    def kernel(self):
+        return self.weight
+
+    def definition_kernel(self):
+        return self.weight
+
+    def parameter_count(self):
+        return math.prod(self.weight_shape) + self.out_channels
+
+    @property
+    def claims(self):
+        return super().claims | {"causal"}
+
+    @classmethod
+    def examples(cls):
+        yield Example({"channels": 2, "taps": 3}, ((2, 2, 5),))
+
+
+class Flow(Layer):
+    """Right: invertible, with the logarithm of its determinant."""
+
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(channels, 1, dtype=dtype, device=device))
+        self.channels = channels
+
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        logdet = self.scale.sum() * input.shape[2]
+        return input * self.scale.exp(), logdet.expand(input.shape[0])
+
+    def inverse(self, y):
+        return y * (-self.scale).exp()
+
+    def definition(self, x):
+        return x * math.e**self.scale, torch.stack([self.scale.sum() * x.shape[2]] * len(x)) if len(x) else x.new_empty(
+            0
+        )
+
+    def shapes(self, shape):
+        return tuple(shape), tuple(shape[:1])
+
+    def parameter_count(self):
+        return self.channels
+
+    @property
+    def claims(self):
+        return frozenset({PER_SAMPLE, "invertible"})
+
+    @classmethod
+    def examples(cls):
+        yield Example({"channels": 2}, ((2, 2, 3),))
+
+
+class Turn(Layer):
+    """Right: each pair of channels is turned by an angle, so lengths stay."""
+
+    def __init__(self, pairs, dtype=None, device=None):
+        super().__init__()
+        self.pairs = pairs
+        self.angle = nn.Parameter(torch.rand(pairs, 1, dtype=dtype, device=device))
+
+    def forward(self, input):
+        self.expect(input, 2 * self.pairs, 1)
+        a, b = input.chunk(2, 1)
+        cos, sin = self.angle.cos(), self.angle.sin()
+        return torch.cat([a * cos - b * sin, a * sin + b * cos], 1)
+
+    def definition(self, x):
+        cos, sin = self.angle.cos(), self.angle.sin()
+        p = self.pairs
+        return torch.cat([x[:, :p] * cos - x[:, p:] * sin, x[:, :p] * sin + x[:, p:] * cos], 1)
+
+    def shapes(self, shape):
+        return tuple(shape)
+
+    def parameter_count(self):
+        return self.pairs
+
+    @property
+    def claims(self):
+        return frozenset({LINEAR, PER_SAMPLE, "norm-preserving"})
+
+    @classmethod
+    def examples(cls):
+        yield Example({"pairs": 2}, ((2, 4, 3),))
+
+
+RIGHT = (Affine, Line, Flow, Turn)
+WRONG = []
+
+
+def caught_by(*checks):
+    """Register a wrong layer with the check that is meant for it, and those that must fail, too, by what they compare."""
+
+    def registered(kind):
+        WRONG.append((kind, checks))
+        return kind
+
+    return registered
+
+
+# What it is
+
+
+@caught_by("rebuilds")
+class ForgetsItsArguments(Affine):
+    def __repr__(self):
+        return f"{type(self).__name__}(2)" if self.channels == 3 else super().__repr__()
+
+
+@caught_by("rebuilds")
+class ForgetsItsState(Affine):
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        self.register_buffer("drawn", torch.rand(channels, 1, dtype=dtype, device=device), persistent=False)
+
+    def forward(self, input):
+        return super().forward(input) + self.drawn
+
+    def definition(self, x):
+        return super().definition(x) + self.drawn
+
+
+@caught_by("rebuilds")
+class CannotBePickled(Affine):
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        self.held = lambda x: x
+
+
+@caught_by("shapes", "extremes")
+class SaysWrongShapes(Affine):
+    def shapes(self, shape):
+        return (*shape[:2], shape[2] + 1)
+
+
+@caught_by("shapes")
+class IsBoundToItsDevice(Affine):
+    def forward(self, input):
+        held = torch.zeros(self.channels, 1, dtype=input.dtype, device="cpu")
+        return super().forward(input) + held
+
+
+@caught_by("counted")
+class Miscounts(Affine):
+    def parameter_count(self):
+        return 2 * self.channels + 1
+
+
+# What it computes
+
+
+@caught_by("definition", "extremes", "linear")
+class IsDefinedOtherwise(Affine):
+    def definition(self, x):
+        return super().definition(x) * (1 + 1e-6)
+
+
+@caught_by("definition")
+class LosesDigitsInSinglePrecision(Affine):
+    def forward(self, input):
+        return (super().forward(input) + 1e4) - 1e4
+
+
+@caught_by("definition")
+class ComputesInDoublePrecision(Affine):
+    def forward(self, input):
+        return super().forward(input) + torch.zeros(1, dtype=torch.float64, device=input.device)
+
+
+class WrongSlope(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, factor):
+        ctx.factor = factor
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * ctx.factor, None
+
+
+@caught_by("gradient")
+class WrongSlopeForInputs(Affine):
+    def forward(self, input):
+        return super().forward(WrongSlope.apply(input, 1.001))
+
+
+@caught_by("gradient")
+class WrongSlopeForParameters(Affine):
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        return input * WrongSlope.apply(self.weight, 0.5) + self.bias
+
+
+@caught_by("trains")
+class UnusedParameter(Affine):
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        self.unused = nn.Parameter(torch.ones(2, dtype=dtype, device=device))
+
+    def parameter_count(self):
+        return super().parameter_count() + 2
+
+
+@caught_by("trains")
+class ParameterTimesZero(UnusedParameter):
+    def forward(self, input):
+        return super().forward(input) + 0 * self.unused.sum()
+
+
+@caught_by("trains", "gradient", "repeats", "compiles")
+class SlopeIsNaN(Affine):
+    def forward(self, input):
+        return super().forward(input) + 0 * (input - input).sqrt()
+
+
+@caught_by("repeats")
+class OtherNumbersEachTime(Affine):
+    def forward(self, input):
+        noise = 1e-6 * torch.rand_like(input) if input.dtype == torch.float32 else 0
+        return super().forward(input) + noise
+
+
+@caught_by("repeats")
+class OtherFirstValuesEachTime(Affine):
+    made = 0
+
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        type(self).made += 1
+        if dtype == torch.float32:
+            nn.init.constant_(self.bias, type(self).made)
+
+
+@caught_by("repeats", "exports")
+class ChangesItsInput(Affine):
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        del self.weight
+
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        result = input + self.bias
+        if input.dtype == torch.float32:
+            with torch.no_grad():
+                input.mul_(1 + 1e-6)
+        return result
+
+    def definition(self, x):
+        return x + self.bias
+
+    def parameter_count(self):
+        return self.channels
+
+    def gain(self):
+        return 1.0
+
+
+@caught_by("half")
+class OverflowsInHalf(Affine):
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        if torch.is_autocast_enabled("cpu"):
+            input = input.to(torch.get_autocast_dtype("cpu"))
+        large = (1e5 * input) / 1e5
+        return large * self.weight + self.bias
+
+
+@caught_by("half")
+class SumsInHalf(Layer):
+    """A hundred and many small values, added one after the other in whatever type they come."""
+
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__()
+        self.bias = nn.Parameter(torch.rand(channels, 1, dtype=dtype, device=device))
+
+    def forward(self, input):
+        self.expect(input, len(self.bias), 1)
+        if torch.is_autocast_enabled("cpu"):
+            input = input.to(torch.get_autocast_dtype("cpu"))
+        total = torch.full_like(input[..., :1], 100)
+        for part in input.sigmoid().split(1, -1):
+            total = total + part / 5
+        return total.to(self.bias.dtype) + self.bias
+
+    def definition(self, x):
+        return 100 + x.sigmoid().sum(-1, keepdim=True) / 5 + self.bias
+
+    def shapes(self, shape):
+        return (*shape[:2], 1)
+
+    def parameter_count(self):
+        return len(self.bias)
+
+    @classmethod
+    def examples(cls):
+        yield Example({"channels": 1}, ((1, 1, 64),))
+
+
+@caught_by("extremes")
+class CrashesWithoutSamples(Affine):
+    def forward(self, input):
+        flat = super().forward(input).reshape(input.shape[0], -1)
+        return flat.reshape(input.shape)
+
+
+@caught_by("extremes")
+class IsWrongForOnePixel(Affine):
+    def forward(self, input):
+        return super().forward(input) * (1 if input.shape[2] > 1 else 1.001)
+
+
+@caught_by("refuses")
+class CrashesOnWrongChannels(Affine):
+    def forward(self, input):
+        self.expect(input, None, 1)
+        return input * self.weight + self.bias
+
+
+@caught_by("refuses")
+class TakesWholeNumbers(Affine):
+    def forward(self, input):
+        return super().forward(input if input.is_floating_point() else input.to(self.weight.dtype))
+
+
+@caught_by("shapes")
+class ReadsAValue(Affine):
+    """torch traces this by now, but not without values."""
+
+    def forward(self, input):
+        return super().forward(input) + self.weight.detach().sum().item() * 0
+
+
+@caught_by("compiles", "exports", "shapes")
+class BreaksTheGraph(Affine):
+    def forward(self, input):
+        return super().forward(input if self.weight.sum().item() > 0 else input.clone())
+
+
+@caught_by("compiles", "exports")
+class IsCompiledToSomethingElse(Affine):
+    def forward(self, input):
+        return super().forward(input) * (1.01 if torch.compiler.is_compiling() else 1)
+
+
+@caught_by("exports")
+class IsExportedAsSomethingElse(Affine):
+    def forward(self, input):
+        return super().forward(input) * (1.01 if torch.compiler.is_exporting() else 1)
+
+
+# What it claims
+
+
+@caught_by("symmetric")
+class FalselyEquivariant(Line):
+    def symmetries(self):
+        yield Symmetry("mirrored", lambda x: x.flip(-1), lambda y: y.flip(-1))
+
+
+@caught_by("bounded")
+class FalselyBounded(Affine):
+    def gain(self):
+        return super().gain() * 0.999
+
+
+@caught_by("bounded")
+class FalselyBoundedAndNotLinear(Flow):
+    """The slope is largest between the two halves of the line."""
+
+    def forward(self, input):
+        self.expect(input, self.channels, 1)
+        return 3 * input.abs() * self.scale.exp()
+
+    definition = forward
+
+    def shapes(self, shape):
+        return tuple(shape)
+
+    @property
+    def claims(self):
+        return frozenset({PER_SAMPLE})
+
+    def gain(self):
+        return self.scale.exp().max().item()
+
+
+@caught_by("linear")
+class NotLinear(Affine):
+    def forward(self, input):
+        return super().forward(input) + 1e-6 * input.relu()
+
+    def definition(self, x):
+        return super().definition(x) + 1e-6 * x.relu()
+
+    def gain(self):
+        return super().gain() + 1e-5
+
+
+@caught_by("shift-invariant")
+class KnowsThePlace(Line):
+    def forward(self, input):
+        y = super().forward(input)
+        return y * (1 + 1e-6 * torch.arange(y.shape[-1], device=y.device))
+
+    def definition(self, x):
+        y = super().definition(x)
+        return y * (1 + 1e-6 * torch.arange(y.shape[-1]))
+
+
+@caught_by("shift-invariant")
+class SaysAnotherKernel(Line):
+    def effective_kernel(self):
+        return self.kernel() * (1 + 1e-6)
+
+
+@caught_by("shift-invariant")
+class FreezesWithoutBias(Line):
+    def freeze(self):
+        made = super().freeze()
+        made.bias = None
+        return made
+
+
+@caught_by("definition", "extremes", "linear")
+class DefinesAnotherKernel(Line):
+    def definition_kernel(self):
+        return self.weight * (1 + 1e-6)
+
+
+@caught_by("per-sample", "linear")  # its effective matrix is that of a batch of impulses
+class SeesTheOtherSamples(Affine):
+    def forward(self, input):
+        return super().forward(input) + 1e-6 * input.mean(0)
+
+    def definition(self, x):
+        return super().definition(x) + 1e-6 * x.mean(0)
+
+    def gain(self):
+        return None
+
+
+@caught_by("causal")
+class SeesTheFuture(Line):
+    @property
+    def pads(self):
+        return ((self.kernel_size[0] - 2, 1),)
+
+    def forward(self, input):
+        shifted = nn.functional.pad(input, (0, 1))[..., 1:]
+        return super().forward(input) + 1e-6 * nn.functional.pad(shifted, (0, 2))[:, :1]
+
+    def definition(self, x):
+        settings = ((1,), ((2, 2),), (1,))
+        shifted = nn.functional.pad(x, (0, 1))[..., 1:]
+        return conv_by_taps(x, self.weight, self.bias, *settings) + 1e-6 * nn.functional.pad(shifted, (0, 2))[:, :1]
+
+    def shapes(self, shape):
+        return (*shape[:2], shape[2] + 2)
+
+    @property
+    def claims(self):
+        return frozenset({LINEAR, PER_SAMPLE, "causal"})
+
+
+@caught_by("invertible")
+class FalseInverse(Flow):
+    def inverse(self, y):
+        return super().inverse(y) * (1 + 1e-6)
+
+
+@caught_by("invertible")
+class FalseDeterminant(Flow):
+    def forward(self, input):
+        y, logdet = super().forward(input)
+        return y, logdet * (1 + 1e-6)
+
+    def definition(self, x):
+        y, logdet = super().definition(x)
+        return y, logdet * (1 + 1e-6)
+
+
+@caught_by("norm-preserving")
+class Grows(Turn):
+    def forward(self, input):
+        return super().forward(input) * (1 + 1e-6)
+
+    def definition(self, x):
+        return super().definition(x) * (1 + 1e-6)
+
+
+def failures(kind):
+    """The checks that refuse a layer."""
+    failed = set()
+    for case in layers.cases([kind]):
+        for name, check in layers.applicable(case).items():
+            try:
+                check(case)
+            except Exception:
+                failed.add(name)
+    return failed
+
+
+@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+def test_right_layers_pass(kind):
+    assert failures(kind) == set()
+
+
+@pytest.mark.parametrize(("kind", "checks"), WRONG, ids=lambda value: getattr(value, "__name__", ""))
+def test_wrong_layers_are_caught_by_the_check_meant_for_them(kind, checks):
+    assert failures(kind) == set(checks)
+
+
+def test_every_check_has_a_wrong_layer():
+    assert {checks[0] for _, checks in WRONG} == set(layers.CHECKS) | set(layers.CLAIMS)
+
+
+def test_unknown_claims_are_refused():
+    class Claims(Affine):
+        @property
+        def claims(self):
+            return frozenset({"beautiful"})
+
+    with pytest.raises(AssertionError, match="beautiful"):
+        layers.applicable(layers.cases([Claims])[0])
