@@ -65,6 +65,13 @@ ALL: tuple[Kernel, ...] = (
         "Goto and van de Geijn (2008)",
         "pointwise",
     ),
+    Kernel(
+        "planes",
+        "numba",
+        "each channel filtered by its own few taps, in place or within larger tensors",
+        "the definition",
+        "planes",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

@@ -27,6 +27,7 @@ from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_pointwise, check_turned
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.plane_kernels import check_planes
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -317,6 +318,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "blocks": check_blocks,
     "indirect": check_indirect,
     "pointwise": check_pointwise,
+    "planes": check_planes,
     "turned": check_turned,
     "minimal": check_minimal,
     "passes": check_passes,
