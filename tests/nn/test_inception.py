@@ -83,6 +83,23 @@ def test_turning_the_image_swaps_the_bands():
     torch.testing.assert_close(got, wanted, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("padding_mode", ["zeros", "reflect", "circular"])
+@pytest.mark.parametrize("ndim", [1, 2, 3, 4])
+def test_inference_in_one_pass_is_the_same(ndim, padding_mode):
+    layer = InceptionDWConv(ndim, 12, band=5, ratio=1 / (ndim + 2), padding_mode=padding_mode, dtype=torch.float64)
+    x = torch.randn(2, 12, *[6] * ndim, dtype=torch.float64)
+    want, kept = layer.definition(x), layer.parts[0]
+    with torch.no_grad():
+        for given, wanted in ((x, want), (x[0], want[0])):
+            before = given.clone()
+            got = layer(given)
+            assert torch.equal(given, before)
+            torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+            assert torch.equal(got.narrow(-ndim - 1, 0, kept), given.narrow(-ndim - 1, 0, kept))
+            assert torch.equal(layer.forward_(before), got)
+        assert layer(x[:0]).shape == x[:0].shape
+
+
 def test_in_place_the_identity_is_not_touched():
     layer, x = InceptionDWConv(2, 32), torch.randn(2, 32, 12, 12)
     want = layer(x)

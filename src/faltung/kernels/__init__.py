@@ -71,6 +71,11 @@ ALL: tuple[Kernel, ...] = (
         "sums of products whose filter changes from place to place, vectors along rows of places",
         "LeCun (1989), local connections; Goto and van de Geijn (2008)",
         "field",
+        "planes",
+        "numba",
+        "each channel filtered by its own few taps, in place or within larger tensors",
+        "the definition",
+        "planes",
     ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(

@@ -29,6 +29,7 @@ from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.plane_kernels import check_planes
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -321,6 +322,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "indirect": check_indirect,
     "field": check_field,
     "pointwise": check_pointwise,
+    "planes": check_planes,
     "turned": check_turned,
     "minimal": check_minimal,
     "passes": check_passes,

@@ -34,6 +34,8 @@ class InceptionDWConv(ConvLayer):
         ArgumentError: even taps, a ratio that leaves a filtered part no channel or the identity less than none.
 
     Error: the identity's channels come out bit for bit; they are copied, never multiplied.
+    In inference on the processor each plane is read once and its result written straight into place (`fill_planes`).
+
     Cost: g·(square^ndim + ndim·band) multiplications for each place; `forward_` does not even copy the identity.
     Source: Yu, Zhou, Yan and Wang, InceptionNeXt: when Inception meets ConvNeXt (2024).
 
@@ -124,6 +126,12 @@ class InceptionDWConv(ConvLayer):
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.in_channels, self.ndim, batch=False)
         axis = input.ndim - self.ndim - 1
+        if self._fills(input):
+            out = torch.empty_like(input)
+            whole, new = (input, out) if axis else (input[None], out[None])
+            new[:, : self.parts[0]].copy_(whole[:, : self.parts[0]])
+            self._fill(whole, new)
+            return out
         kept, *rest = input.split(self.parts, axis)
         if any(s > 1 for s in self.stride):
             kept = kept[(..., *[slice(None, None, s) for s in self.stride])]
@@ -142,9 +150,29 @@ class InceptionDWConv(ConvLayer):
             raise ArgumentError.of(
                 "forward_", "a call within torch.no_grad() and stride 1", came, "call the layer itself"
             )
-        for n, part in enumerate(input.split(self.parts, input.ndim - self.ndim - 1)[1:]):
+        axis = input.ndim - self.ndim - 1
+        if self._fills(input):
+            whole = input if axis else input[None]
+            self._fill(whole, whole)
+            return input
+        for n, part in enumerate(input.split(self.parts, axis)[1:]):
             part.copy_(self._filtered(n, part))
         return input
+
+    def _fills(self, input: Tensor) -> bool:
+        """Whether one pass over the planes does all: inference on the processor, and no policy that names methods."""
+        if self.policy is not None or any(s > 1 for s in self.stride) or not input.is_contiguous():
+            return False
+        return functional.can_fill_planes(input, input, *self.weights, *self.biases)
+
+    def _fill(self, input: Tensor, out: Tensor) -> None:
+        """Filter planes of the input into the same ones of `out`, part by part."""
+        channel = self.parts[0]
+        for n, weight in enumerate(self.weights):
+            part = slice(channel, channel + self.parts[n + 1])
+            bias = self.biases[n] if self.biases else None
+            functional.fill_planes(input[:, part], weight, bias, out[:, part], self.padding_mode)
+            channel += self.parts[n + 1]
 
     def _filtered(self, n: int, part: Tensor) -> Tensor:
         bias = self.biases[n] if self.biases else None

@@ -7,6 +7,7 @@ from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixtur
 from faltung.nn.functional.per_pixel import conv_per_pixel
 from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per_sample
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
+from faltung.nn.functional.planes import can_fill_planes, fill_planes
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
@@ -19,6 +20,7 @@ __all__ = [
     "Call",
     "Periods",
     "add_resampled",
+    "can_fill_planes",
     "causal_conv",
     "causal_solve",
     "conv",
@@ -33,6 +35,7 @@ __all__ = [
     "conv_transpose_per_sample",
     "dominant_periods",
     "fastest",
+    "fill_planes",
     "fold_period",
     "inverse_kernel",
     "margins",
