@@ -59,6 +59,13 @@ ALL: tuple[Kernel, ...] = (
         "winograd",
     ),
     Kernel(
+        "mix",
+        "numba",
+        "sums over a few named channels at every position",
+        "the definition",
+        "mix",
+    ),
+    Kernel(
         "pointwise",
         "numba",
         "sums over channels at every position, channels first",

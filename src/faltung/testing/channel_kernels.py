@@ -7,6 +7,7 @@ import numpy as np
 from faltung.algebras import ALL, Algebra
 from faltung.kernels.indirect import contract as indirect_contract
 from faltung.kernels.indirect.layout import Indirect
+from faltung.kernels.mix import contract as mix_contract
 from faltung.kernels.pointwise import contract as pointwise_contract
 from faltung.kernels.turn import contract as turn_contract
 from faltung.kernels.winograd import contract as winograd_contract
@@ -116,6 +117,24 @@ def check_pointwise(tool: Any, seed: int = 0, algebras: tuple[Algebra, ...] = AL
                 y = tool.pointwise(x, k, algebra, 1 + cases % 2)
                 compare(y, wanted, near, f"pointwise of {algebra.name} in {dtype}, {(B, N, C, O, P)}")
                 cases += 1
+    return cases
+
+
+def check_mix(tool: Any, seed: int = 0) -> int:
+    """Sums over named channels: whole panels and ragged ones, odd numbers of outputs, channels named twice or never."""
+    cases = 0
+    for dtype in ("float32", "float64"):
+        for N, C, O, J, P in (
+            (1, 1, 1, 1, 1), (2, 5, 4, 3, 64), (3, 7, 9, 2, 33), (1, 30, 5, 30, 200), (2, 3, 40, 5, 63), (1, 64, 64, 9, 129),
+            (2, 4, 3, 1, 31), (1, 6, 7, 4, 128), (4, 2, 2, 2, 5),
+        ):  # fmt: skip
+            random = np.random.default_rng(seed + cases)
+            x, k = data(random, (N, C, P), dtype), data(random, (O, J), dtype)
+            index = random.integers(0, C, (O, J))
+            near = 8 * ROUNDOFF[dtype] * J * float(np.abs(x).max() * np.abs(k).max() + 1)
+            wanted = mix_contract.mix(x, k, index)
+            compare(tool.mix(x, k, index, 1 + cases % 2), wanted, near, f"mix in {dtype}, {(N, C, O, J, P)}")
+            cases += 1
     return cases
 
 

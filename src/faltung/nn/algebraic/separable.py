@@ -18,7 +18,7 @@ ORDERS = ("spatial-first", "channel-first")
 class SeparableConv(ConvLayer):
     """A convolution whose kernel is a product of filters in space and a mix of channels, with nothing between the two.
 
-    Formula, spatial first: `u[i·m + j] = D[i, j] ∗ x[i]`, `y[o] = Σ over i, j of P[o, i·m + j]·u[i·m + j] + b[o]`, which is the plain
+    Formula, spatial first: `u[i·m + j] = D[i, j] ∗ x[i]`, `y[o] = Σ over i, j of P[o, i·m + j]·u[i·m + j] + b[o]`: the plain
     layer of kernel `W[o, i] = Σ over j of P[o, i·m + j]·D[i, j]` (rank m for each input channel). Channel first:
     `u = P x`, `y[c·m + j] = D[c, j] ∗ u[c] + b`, of kernel `W[c·m + j, i] = D[c, j]·P[c, i]`.
 

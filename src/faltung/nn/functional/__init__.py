@@ -1,5 +1,6 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
+from faltung.nn.functional.channel_mix import channel_mix, named
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.local import conv_local, conv_local_transpose
@@ -23,6 +24,7 @@ __all__ = [
     "can_fill_planes",
     "causal_conv",
     "causal_solve",
+    "channel_mix",
     "conv",
     "conv_complex",
     "conv_local",
@@ -40,6 +42,7 @@ __all__ = [
     "inverse_kernel",
     "margins",
     "mixture",
+    "named",
     "newton_steps",
     "numbers",
     "redilate",

@@ -1,0 +1,1 @@
+"""Sums over a few named channels at every position."""
