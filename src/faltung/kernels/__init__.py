@@ -72,6 +72,13 @@ ALL: tuple[Kernel, ...] = (
         "LeCun (1989), local connections; Goto and van de Geijn (2008)",
         "field",
     ),
+    Kernel(
+        "gather",
+        "numba",
+        "weighted sums of rows named by number",
+        "Jeon and Kim (2017), sampling between places",
+        "gather",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

@@ -27,6 +27,7 @@ from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_pointwise, check_turned
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
+from faltung.testing.gather_kernels import check_gather
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -318,6 +319,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "blocks": check_blocks,
     "indirect": check_indirect,
     "field": check_field,
+    "gather": check_gather,
     "pointwise": check_pointwise,
     "turned": check_turned,
     "minimal": check_minimal,
