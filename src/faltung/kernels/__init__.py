@@ -84,6 +84,13 @@ ALL: tuple[Kernel, ...] = (
         "the definition",
         "planes",
     ),
+    Kernel(
+        "gather",
+        "numba",
+        "weighted sums of rows named by number",
+        "Jeon and Kim (2017), sampling between places",
+        "gather",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

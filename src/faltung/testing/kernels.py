@@ -28,6 +28,7 @@ from faltung.testing.channel_kernels import check_indirect, check_minimal, check
 from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
+from faltung.testing.gather_kernels import check_gather
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.triangular_kernels import check_wavefront
@@ -321,6 +322,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "blocks": check_blocks,
     "indirect": check_indirect,
     "field": check_field,
+    "gather": check_gather,
     "pointwise": check_pointwise,
     "planes": check_planes,
     "mix": check_mix,

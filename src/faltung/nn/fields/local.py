@@ -1,4 +1,4 @@
-"""Locally connected layers, forwards and transposed: convolutions whose weights are not shared, or shared by some places."""
+"""The locally connected layer: a convolution whose weights are not shared, or shared by some places only."""
 
 import itertools
 import math
@@ -13,14 +13,13 @@ from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, Symmetry, uniform_bias
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import padded
-from faltung.nn.functional.local import transposed_sizes
 from faltung.planner import Policy
 
 BIASES = (True, False, "shared")
 
 
-class _Local(ConvLayer):
-    """What both layers share: weights for every place of a period, the way from and to a convolution."""
+class Local(ConvLayer):
+    """What the layer and its transpose share: weights for every place of a period, the way from and to a convolution."""
 
     input_size: tuple[int, ...]
     period: tuple[int, ...]
@@ -62,7 +61,7 @@ class _Local(ConvLayer):
 
     def everywhere(self) -> Tensor:
         """The weight at every place, (channels, channels, *kernel_size, *places)."""
-        return _repeated(self.weight, self.places)
+        return repeated(self.weight, self.places)
 
     @property
     def places(self) -> tuple[int, ...]:
@@ -109,7 +108,7 @@ class _Local(ConvLayer):
         return frozenset({LINEAR, PER_SAMPLE})
 
 
-class LocallyConnected(_Local):
+class LocallyConnected(Local):
     """A convolution with weights of its own for every place of the result, or for every place of a period.
 
     Formula: `y[n, o, p] = bias[o, p] + Σ over i, t of weight[o, i, t, p mod period] · x̃[n, i, p·stride + t·dilation]`.
@@ -170,7 +169,7 @@ class LocallyConnected(_Local):
                 "LocallyConnected", "at least one place", f"{self.places}", "use a larger input_size"
             )
         self._build(
-            tie, bias, self.places, self.places if tie == "none" else _sizes(tie, self.ndim), {"device": device, "dtype": dtype}
+            tie, bias, self.places, self.places if tie == "none" else periods(tie, self.ndim), {"device": device, "dtype": dtype}
         )  # fmt: skip
 
     @property
@@ -193,13 +192,13 @@ class LocallyConnected(_Local):
             y = functional.conv(input, self.weight.flatten(2 + self.ndim).squeeze(-1), None, *settings, self.policy)
         else:
             y = functional.conv_local(input, self.everywhere(), None, *settings)
-        return y if self.bias is None else y + _repeated(self.bias, self.places).to(y.dtype)
+        return y if self.bias is None else y + repeated(self.bias, self.places).to(y.dtype)
 
     def definition(self, *inputs: Any) -> Tensor:
-        y = _by_taps(
+        y = by_taps(
             inputs[0], self.weight, self.places, self.stride, self.pads, self.dilation, self.groups, self.padding_mode
         )
-        return y if self.bias is None else y + _at_places(self.bias, self.places)
+        return y if self.bias is None else y + at_places(self.bias, self.places)
 
     def symmetries(self) -> Iterable[Symmetry]:
         """Shifts by a period, where the result goes round as often as the weights do."""
@@ -273,119 +272,12 @@ class LocallyConnected(_Local):
         )  # fmt: skip
 
 
-class LocallyConnectedTranspose(_Local):
-    """The transpose of `LocallyConnected`: every place of the input has weights of its own.
-
-    Formula: see `faltung.nn.functional.conv_local_transpose`.
-
-    Shapes: input (batch, in, *input_size), returns (batch, out, *n) with
-    `n = (input_size − 1)·stride − 2·padding + dilation·(kernel_size − 1) + output_padding + 1`; weight
-    (in, out / groups, *kernel_size, *period), bias (out, *n), or (out, *stride·period) where weights are tied.
-
-    Args:
-        output_padding: how much longer the result is, below stride or dilation. Default 0.
-        All others: as for `LocallyConnected`, places being those of the input.
-
-    Raises:
-        ArgumentError: settings that name no layer.
-
-    Example:
-        >>> LocallyConnectedTranspose(1, 4, 2, 3, 5, stride=2)(torch.zeros(1, 4, 5)).shape
-        torch.Size([1, 2, 11])
-    """
-
-    name = "locally-connected-transpose"
-    summary = "the transpose of a convolution whose weights are not shared"
-    source = "LeCun, Generalization and network design strategies (1989)"
-    cost = "in / groups · Π kernel_size for each sample of the input"
-
-    def __init__(
-        self,
-        ndim: int,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: Any,
-        input_size: Any,
-        stride: Any = 1,
-        padding: Any = 0,
-        output_padding: Any = 0,
-        groups: int = 1,
-        bias: bool | str = True,
-        dilation: Any = 1,
-        padding_mode: str = "zeros",
-        tie: Any = "none",
-        device: Any = None,
-        dtype: Any = None,
-        policy: Policy | None = None,
-    ) -> None:
-        super().__init__()
-        self.settle(
-            ndim, in_channels, out_channels, kernel_size, stride, padding, dilation, groups, padding_mode, policy
-        )
-        self.input_size = functional.numbers("input_size", input_size, self.ndim, 1)
-        self.output_padding = functional.numbers("output_padding", output_padding, self.ndim, 0)
-        n = self.shapes((1, self.in_channels, *self.input_size))[2:]
-        if tie == "conv":
-            biased: tuple[int, ...] = (1,) * self.ndim
-        else:
-            apart = self.input_size if tie == "none" else _sizes(tie, self.ndim)
-            biased = tuple(
-                size if p == m else min(size, p * s)
-                for size, p, m, s in zip(n, apart, self.input_size, self.stride, strict=True)
-            )
-        self._build(tie, bias, self.input_size, biased, {"device": device, "dtype": dtype})
-
-    @property
-    def weight_shape(self) -> tuple[int, ...]:
-        return (self.in_channels, self.out_channels // self.groups, *self.kernel_size, *self.period)
-
-    def shapes(self, *inputs: Any) -> tuple[int, ...]:
-        sizes = inputs[0][-self.ndim :], self.kernel_size, self.stride, self.pads, self.dilation, self.output_padding
-        return (*inputs[0][: -self.ndim - 1], self.out_channels, *transposed_sizes(*sizes))
-
-    def forward(self, input: Tensor) -> Tensor:
-        self._fits(input)
-        y = functional.conv_local_transpose(
-            input, self.everywhere(), None, self.stride, self.padding, self.output_padding, self.groups, self.dilation,
-            self.padding_mode,
-        )  # fmt: skip
-        return y if self.bias is None else y + _repeated(self.bias, y.shape[2:]).to(y.dtype)
-
-    def definition(self, *inputs: Any) -> Tensor:
-        """The transpose of the locally connected layer's matrix, by automatic differentiation of its definition."""
-        (y,) = inputs
-        n = self.shapes(y.shape)[2:]
-
-        def forward(x: Tensor) -> Tensor:
-            return _by_taps(
-                x, self.weight, self.places, self.stride, self.pads, self.dilation, self.groups, self.padding_mode
-            )
-
-        (x,) = torch.func.vjp(forward, y.new_zeros((y.shape[0], self.out_channels, *n)))[1](y)
-        return x if self.bias is None else x + _at_places(self.bias, n)
-
-    def symmetries(self) -> Iterable[Symmetry]:
-        return ()
-
-    @classmethod
-    def examples(cls) -> Iterable[Example]:
-        common = {"in_channels": 4, "out_channels": 2, "kernel_size": 3}
-        yield Example(
-            {"ndim": 1, **common, "input_size": 4, "stride": 3, "padding": 1, "output_padding": 1}, ((2, 4, 4),)
-        )
-        yield Example({"ndim": 2, **common, "input_size": (3, 2), "stride": 2, "groups": 2, "tie": 2}, ((2, 4, 3, 2),))
-        around = {**common, "kernel_size": 2, "padding": 1, "padding_mode": "circular"}
-        yield Example({"ndim": 3, **around, "input_size": (2, 3, 3), "bias": "shared"}, ((1, 4, 2, 3, 3),))
-        point = {**common, "input_size": 1, "dilation": 2, "output_padding": 1}
-        yield Example({"ndim": 4, **point, "tie": "conv"}, ((1, 4, 1, 1, 1, 1),))
-
-
-def _sizes(tie: Any, ndim: int) -> tuple[int, ...]:
+def periods(tie: Any, ndim: int) -> tuple[int, ...]:
     """The periods behind a tie other than `none`."""
     return functional.numbers("tie", 1 if isinstance(tie, str) else tie, ndim, 1)
 
 
-def _repeated(values: Tensor, places: Sequence[int]) -> Tensor:
+def repeated(values: Tensor, places: Sequence[int]) -> Tensor:
     """Values of a period, in the last axes, at every place."""
     for axis, m in zip(range(values.ndim - len(places), values.ndim), places, strict=True):
         period = values.shape[axis]
@@ -394,21 +286,21 @@ def _repeated(values: Tensor, places: Sequence[int]) -> Tensor:
     return values.expand(*values.shape[: values.ndim - len(places)], *places)
 
 
-def _at_places(values: Tensor, places: Sequence[int]) -> Tensor:
+def at_places(values: Tensor, places: Sequence[int]) -> Tensor:
     """The same by the index of every place."""
     for axis, m in zip(range(values.ndim - len(places), values.ndim), places, strict=True):
         values = values.index_select(axis, torch.arange(m) % values.shape[axis])
     return values
 
 
-def _by_taps(
+def by_taps(
     x: Tensor, weight: Tensor, places: Sequence[int], stride: Sequence[int], pads: Sequence[tuple[int, int]],
     dilation: Sequence[int], groups: int, padding_mode: str,
 ) -> Tensor:  # fmt: skip
     """The definition of the locally connected layer, one tap after the other."""
     ndim = len(places)
     x = padded(x, pads, padding_mode).unflatten(1, (groups, -1))
-    weight = _at_places(weight, places).unflatten(0, (groups, -1))
+    weight = at_places(weight, places).unflatten(0, (groups, -1))
     y = x.new_zeros(())
     for tap in itertools.product(*map(range, weight.shape[3 : 3 + ndim])):
         seen = tuple(

@@ -3,6 +3,7 @@
 from faltung.nn.functional.channel_mix import channel_mix, named
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
+from faltung.nn.functional.deform import deform_conv
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.per_pixel import conv_per_pixel
@@ -35,6 +36,7 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_mixed",
     "conv_transpose_per_sample",
+    "deform_conv",
     "dominant_periods",
     "fastest",
     "fill_planes",

@@ -1,41 +1,27 @@
 """The operator `faltung::field`: sums of products whose filter has a value for every place, and its two transposes.
 
-The three maps y(x, w), x(w, y) and w(x, y) are the partial derivatives of one trilinear form, so that each is the derivative of
-another and one operator, asked for the operand that is missing, has derivatives of every order. In the processor's memory it is the
-compiled kernel `faltung.kernels.field`; on other devices the same sums are composed of torch's, one tap after the other, which
-makes no copy of the signal for every tap either. Half types are summed in float32.
+In the processor's memory it is the compiled kernel `faltung.kernels.field`; on other devices the same sums are composed of torch's,
+one tap after the other, which makes no copy of the signal for every tap either. Half types are summed in float32.
 """
 
 import itertools
 import math
 import operator
 from collections.abc import Sequence
-from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from faltung.domains import Boundary
-from faltung.errors import DtypeError
 from faltung.kernels.field import on_numba as kernel
 from faltung.kernels.field.layout import Field
 from faltung.kernels.threads import available
 from faltung.nn.functional.convolution import BOUNDARY
+from faltung.nn.functional.trilinear import SINGLE, agree, empty, register
 from faltung.torch_gate import plain
 
 SHARES = ("interleave", "block", "none")
-_SINGLE = {torch.float16: torch.float32, torch.bfloat16: torch.float32}
-_KNOWN = (*_SINGLE, torch.float32, torch.float64)
-
-_library = torch.library.Library("faltung", "FRAGMENT")
-_library.define(
-    "field(Tensor? x, Tensor? w, Tensor? y, str share, int groups, SymInt[] n, int[] t, SymInt[] m, int[] stride, int[] dilation, "
-    "int[] lo) -> Tensor",
-    tags=(torch.Tag.pt2_compliant_tag,),
-)
-_OP = torch.ops.faltung.field.default
 
 
 def field(
@@ -62,13 +48,7 @@ def field(
     Raises:
         DtypeError: dtypes that differ, or are no real floating type.
     """
-    given = [a for a in (x, w, y) if a is not None]
-    device = given[0].device.type
-    cast = torch.amp.is_autocast_available(device) and torch.is_autocast_enabled(device)
-    kinds = {a.dtype for a in given}
-    if (len(kinds) > 1 and not cast) or not kinds <= set(_KNOWN):
-        words = ", ".join(sorted(str(k) for k in kinds))
-        raise DtypeError.of("a kernel field", "operands of one real floating dtype", words, "cast them with .to(dtype)")
+    agree("a kernel field", x, w, y)
     run = _compute if plain(x, w, y) else _OP
     return run(x, w, y, share, groups, n, t, m, stride, dilation, lo)
 
@@ -117,7 +97,7 @@ def _indices(rows: list[int], x: Tensor) -> Tensor:
 
 
 def _shapes(
-    x: Tensor | None, w: Tensor | None, y: Tensor | None, share: str, groups: int, n: Any, t: Any, m: Any
+    x: Tensor | None, w: Tensor | None, y: Tensor | None, share: str, groups: int, n: Any, t: Any, m: Any, *_: Any
 ) -> tuple[int, ...]:
     """The shape of the operand that is missing."""
     if y is None:
@@ -137,10 +117,9 @@ def _compute(
     dilation: Any, lo: Any,
 ) -> Tensor:  # fmt: skip
     given = next(a for a in (x, w, y) if a is not None)
-    dtype = given.dtype
-    wide = _SINGLE.get(dtype, dtype)
+    wide = SINGLE.get(given.dtype, given.dtype)
     sizes = tuple(tuple(map(int, numbers)) for numbers in (n, t, m, stride, dilation, lo))
-    made = _empty(_shapes(x, w, y, share, groups, n, t, m), wide, given.device)
+    made = empty(_shapes(x, w, y, share, groups, n, t, m), wide, given.device)
     operands = [a if a is None else a.to(wide).contiguous() for a in (x, w, y)]
     slot = operands.index(None)
     operands[slot] = made
@@ -152,14 +131,7 @@ def _compute(
         getattr(kernel, name)(*arrays, Field(*sizes), available())
     else:
         _compose(slot, x, w, y, *sizes)
-    return made.to(dtype)
-
-
-def _empty(shape: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Memory for a result, on the processor NumPy's, which asks the system for large pages."""
-    if device.type != "cpu":
-        return torch.empty(shape, dtype=dtype, device=device)
-    return torch.from_numpy(np.empty(tuple(map(int, shape)), str(dtype).removeprefix("torch.")))
+    return made.to(given.dtype)
 
 
 def _viewed(a: Tensor, slot: str, share: str, groups: int, t: Any, m: Any) -> Tensor:
@@ -199,48 +171,9 @@ def _compose(
             w[values] = torch.einsum("abni...,abno...->aboi...", x[there], y[here])
 
 
-def _fake(
-    x: Tensor | None, w: Tensor | None, y: Tensor | None, share: str, groups: int, n: Any, t: Any, m: Any, stride: Any,
-    dilation: Any, lo: Any,
-) -> Tensor:  # fmt: skip
-    given = next(a for a in (x, w, y) if a is not None)
-    return given.new_empty(_shapes(x, w, y, share, groups, n, t, m))
-
-
-# -- derivatives, autocast ----------------------------------------------------------------------------------------------
-
-
-def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
-    ctx.save_for_backward(*inputs[:3])
-    ctx.sizes = inputs[3:]
-
-
-def _backward(ctx: Any, cotangent: Tensor) -> tuple:
-    known = list(ctx.saved_tensors)
-    slot = next(i for i, a in enumerate(known) if a is None)
-    known[slot] = cotangent
-    found = [
-        _OP(*known[:i], None, *known[i + 1 :], *ctx.sizes) if i != slot and ctx.needs_input_grad[i] else None
-        for i in range(3)
-    ]
-    return *found, *[None] * len(ctx.sizes)
-
-
-@cache
-def _autocast(device: str, key: Any) -> Any:
-    def narrowed(_: Any, x: Any, w: Any, y: Any, *sizes: Any) -> Tensor:
-        with torch._C._ExcludeDispatchKeyGuard(torch._C.DispatchKeySet(key)):
-            operands = [a for a in (x, w, y) if a is not None]
-            dtype = torch.get_autocast_dtype(device)
-            if torch.float64 not in {a.dtype for a in operands}:
-                x, w, y = (a if a is None else a.to(dtype) for a in (x, w, y))
-            return _OP(x, w, y, *sizes)
-
-    return narrowed
-
-
-_library.impl("field", _compute, "CompositeExplicitAutograd")
-torch.library.register_fake("faltung::field", _fake, lib=_library)
-torch.library.register_autograd("faltung::field", _backward, setup_context=_keep, lib=_library)
-for _device, _key in (("cpu", "AutocastCPU"), ("cuda", "AutocastCUDA")):
-    _library.impl("field", _autocast(_device, getattr(torch._C.DispatchKey, _key)), _key, with_keyset=True)
+_OP = register(
+    "field",
+    "str share, int groups, SymInt[] n, int[] t, SymInt[] m, int[] stride, int[] dilation, int[] lo",
+    _compute,
+    _shapes,
+)
