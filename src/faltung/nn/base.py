@@ -143,7 +143,7 @@ class Layer(nn.Module):
                 f"{type(self).__name__}.effective_matrix", "a linear layer", "one that is not", "take torch.func.jacrev at a point"
             )  # fmt: skip
         count = math.prod(size)
-        one = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0))
+        one = next((p for p in self.parameters() if p.is_floating_point()), torch.empty(0, dtype=torch.float64))
         units = torch.eye(count, dtype=one.dtype, device=one.device).reshape(count, *size)
         return (self(units) - self(torch.zeros_like(units[:1]))).reshape(count, -1).T
 
