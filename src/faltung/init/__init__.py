@@ -4,4 +4,6 @@ from faltung.arrays import import_torch
 
 import_torch("faltung.init")
 
-__all__: list[str] = []
+from faltung.init.icnr import icnr_  # noqa: E402 - a missing torch is to be said first
+
+__all__ = ["icnr_"]

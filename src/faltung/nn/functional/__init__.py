@@ -3,5 +3,17 @@
 from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.shift import shift
+from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
 
-__all__ = ["BOUNDARY", "add_resampled", "conv", "conv_transpose", "margins", "numbers", "resample", "shift"]
+__all__ = [
+    "BOUNDARY",
+    "add_resampled",
+    "conv",
+    "conv_transpose",
+    "margins",
+    "numbers",
+    "pixel_shuffle",
+    "pixel_unshuffle",
+    "resample",
+    "shift",
+]

@@ -1,7 +1,7 @@
 """Large receptive fields from small parts: shifts, pyramids, recursion, sub-pixels, four dimensions."""
 
 from faltung.nn.base import Layer
-from faltung.nn.large import recursive, shift, shift_network, shift_wise
+from faltung.nn.large import recursive, shift, shift_network, shift_wise, subpixel
 
 ALL: tuple[type[Layer], ...] = (
     shift_wise.ShiftWiseConv,
@@ -10,4 +10,7 @@ ALL: tuple[type[Layer], ...] = (
     shift.ShiftConv,
     shift_network.ShiftResBlock,
     shift_network.ShiftSuperResolution,
+    subpixel.PixelShuffleNd,
+    subpixel.PixelUnshuffleNd,
+    subpixel.SubPixelConv,
 )
