@@ -285,7 +285,8 @@ def _words(layer: Layer) -> Iterable[str]:
     """The constructor's arguments as they would be written, those without a default by position, others where they differ."""
     signature = inspect.signature(type(layer).__init__).parameters
     given = dict(layer._arguments)
-    tensor = next((t for t in layer.parameters() if t.is_floating_point() or t.is_complex()), None)
+    every = (*layer.parameters(), *layer.buffers())
+    tensor = next((t for t in every if t.is_floating_point() or t.is_complex()), None)
     if "dtype" in signature:
         given.pop("dtype", None)
         if tensor is not None and tensor.dtype != torch.float32:

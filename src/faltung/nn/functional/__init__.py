@@ -4,6 +4,7 @@ from faltung.nn.functional.convolution import BOUNDARY, conv, conv_transpose, ma
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.shift import shift
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
+from faltung.nn.functional.submanifold import submanifold_conv
 
 __all__ = [
     "BOUNDARY",
@@ -16,4 +17,5 @@ __all__ = [
     "pixel_unshuffle",
     "resample",
     "shift",
+    "submanifold_conv",
 ]

@@ -69,7 +69,8 @@ class PixelShuffleNd(Layer):
         steps = functional.numbers("scale", self.scale, x.ndim - 2, 1)
         many, channels = math.prod(steps), fine.shape[1]
         for phase in range(many):
-            start, rest = [], phase
+            rest = phase
+            start: list[int] = []
             for s in reversed(steps):
                 start.insert(0, rest % s)
                 rest //= s
@@ -252,10 +253,10 @@ class SubPixelConv(ConvLayer):
 
     def freeze(self) -> nn.Module:
         """The plain convolution, torch's where there is one, and the shuffle behind it."""
+        settings = (self.kernel_size, self.stride, self.padding, self.dilation, self.groups, self.bias is not None)
         plain = Conv(
-            self.ndim, self.in_channels, self.weight_shape[0], self.kernel_size, self.stride, self.padding, self.dilation, self.groups,
-            self.bias is not None, self.padding_mode, device="meta", policy=self.policy,
-        )  # fmt: skip
+            self.ndim, self.in_channels, self.weight_shape[0], *settings, self.padding_mode, "meta", policy=self.policy
+        )
         plain.weight, plain.bias = self.weight, self.bias
         return nn.Sequential(plain.freeze(), PixelShuffleNd(self.scale, self.order)).train(self.training)
 
