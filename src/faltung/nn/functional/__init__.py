@@ -12,6 +12,9 @@ from faltung.nn.functional.periods import Periods, dominant_periods, fold_period
 from faltung.nn.functional.planes import can_fill_planes, fill_planes
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
+from faltung.nn.functional.shift import shift
+from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
+from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
 from faltung.nn.functional.ways import Call, fastest
 
@@ -47,7 +50,11 @@ __all__ = [
     "named",
     "newton_steps",
     "numbers",
+    "pixel_shuffle",
+    "pixel_unshuffle",
     "redilate",
     "resample",
+    "shift",
+    "submanifold_conv",
     "unfold_period",
 ]

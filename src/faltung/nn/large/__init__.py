@@ -1,7 +1,19 @@
 """Large receptive fields from small parts: shifts, pyramids, recursion, sub-pixels, four dimensions."""
 
 from faltung.nn.base import Layer
-from faltung.nn.large.recursive import RecConv
-from faltung.nn.large.shift_wise import ShiftWiseConv
+from faltung.nn.large import four, pyramid, recursive, shift, shift_network, shift_wise, subpixel
 
-ALL: tuple[type[Layer], ...] = (ShiftWiseConv, RecConv)
+ALL: tuple[type[Layer], ...] = (
+    shift_wise.ShiftWiseConv,
+    recursive.RecConv,
+    shift.Shift,
+    shift.ShiftConv,
+    shift_network.ShiftResBlock,
+    shift_network.ShiftSuperResolution,
+    subpixel.PixelShuffleNd,
+    subpixel.PixelUnshuffleNd,
+    subpixel.SubPixelConv,
+    four.STDBlock,
+    pyramid.PyramidConv,
+    pyramid.PyramidBatchNorm,
+)
