@@ -5,5 +5,6 @@ from faltung.arrays import import_torch
 import_torch("faltung.tools")
 
 from faltung.tools.cite import cite  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.fold_tunable import fold_tunable  # noqa: E402
 
-__all__ = ["cite"]
+__all__ = ["cite", "fold_tunable"]

@@ -1,6 +1,20 @@
 """Kernels that depend on the sample, on parameters of the user, or on coordinates."""
 
+from torch import nn
+
 from faltung.nn.base import Layer
 from faltung.nn.conditional.cond import CondConv, CondConvTranspose, Routing
+from faltung.nn.conditional.mixing import Tunable
+from faltung.nn.conditional.tunable import TunableConv, TunableLinear, TunableParameter
+from faltung.nn.conditional.tunable_sequential import MultiObjective, TunableSequential
 
-ALL: tuple[type[Layer], ...] = (CondConv, CondConvTranspose, Routing)
+ALL: tuple[type[Layer], ...] = (
+    CondConv,
+    CondConvTranspose,
+    Routing,
+    TunableConv,
+    TunableLinear,
+    TunableParameter,
+)
+# Modules that are no layers: they hold others, or make kernels.
+MODULES: tuple[type[nn.Module], ...] = (MultiObjective, Tunable, TunableSequential)
