@@ -4,6 +4,7 @@ from torch import nn
 
 from faltung.nn.base import Layer
 from faltung.nn.conditional.cond import CondConv, CondConvTranspose, Routing
+from faltung.nn.conditional.cross_d import CrossDConv2d
 from faltung.nn.conditional.mixing import Tunable
 from faltung.nn.conditional.tunable import TunableConv, TunableLinear, TunableParameter
 from faltung.nn.conditional.tunable_sequential import MultiObjective, TunableSequential
@@ -11,6 +12,7 @@ from faltung.nn.conditional.tunable_sequential import MultiObjective, TunableSeq
 ALL: tuple[type[Layer], ...] = (
     CondConv,
     CondConvTranspose,
+    CrossDConv2d,
     Routing,
     TunableConv,
     TunableLinear,
