@@ -27,9 +27,22 @@ ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILI
 
 _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}
 _SHORT = {f"{kind.__name__}{n}d": partial(kind, n) for kind in _KINDS.values() for n in kind.dims}
-globals().update(_KINDS | _SHORT)
+_MODULES = {kind.__name__: kind for family in FAMILIES for kind in getattr(family, "MODULES", ())}
+globals().update(_KINDS | _SHORT | _MODULES)
 
-__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", *_KINDS, *_SHORT]
+__all__ = [
+    "ALL",
+    "FAMILIES",
+    "ConvLayer",
+    "Example",
+    "Layer",
+    "Symmetry",
+    "complex",
+    "functional",
+    *_KINDS,
+    *_SHORT,
+    *_MODULES,
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,9 @@ import_torch("faltung.tools")
 from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402 - a missing torch is to be said first
 from faltung.tools.cite import cite  # noqa: E402
 from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
+from faltung.tools.fold_tunable import fold_tunable  # noqa: E402
 from faltung.tools.merge_parallel import merge_parallel  # noqa: E402
+from faltung.tools.move_kernel import rotate_kernel, translate_kernel  # noqa: E402
 from faltung.tools.noise_damped import noise_damped  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.sample import sample  # noqa: E402
@@ -22,13 +24,16 @@ __all__ = [
     "disperse",
     "dispersion_matrix",
     "fit",
+    "fold_tunable",
     "merge",
     "merge_parallel",
     "noise_damped",
     "progressive",
     "redilate",
+    "rotate_kernel",
     "sample",
     "separate",
     "swap",
+    "translate_kernel",
     "tune_density",
 ]

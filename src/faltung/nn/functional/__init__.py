@@ -6,6 +6,7 @@ from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_t
 from faltung.nn.functional.deform import deform_conv
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
+from faltung.nn.functional.motion import rotate_kernel, translate_kernel
 from faltung.nn.functional.per_pixel import conv_per_pixel
 from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per_sample
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
@@ -54,7 +55,9 @@ __all__ = [
     "pixel_unshuffle",
     "redilate",
     "resample",
+    "rotate_kernel",
     "shift",
     "submanifold_conv",
+    "translate_kernel",
     "unfold_period",
 ]
