@@ -84,6 +84,14 @@ ALL: tuple[Kernel, ...] = (
         "envelope",
     ),
     Kernel(
+        "placed",
+        "numba",
+        "elements at real positions given to the taps around them, and the derivatives of that",
+        "Khalfaoui-Hassani et al. (2023)",
+        "place",
+    ),
+    Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
+    Kernel(
         "rounded",
         "numba",
         "floating-point results into small integers, to nearest even, saturating",

@@ -21,6 +21,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
+from faltung.nn.positions import param_groups  # noqa: E402
 
 FAMILIES = (positions, conditional, fields, branches, large, algebraic, complex, triangular, attention)
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
@@ -29,7 +30,8 @@ _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith(
 _SHORT = {f"{kind.__name__}{n}d": partial(kind, n) for kind in _KINDS.values() for n in kind.dims}
 globals().update(_KINDS | _SHORT)
 
-__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", *_KINDS, *_SHORT]
+__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", "param_groups"]
+__all__ += [*_KINDS, *_SHORT]
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from faltung.methods.method import ROUNDOFF
 from faltung.testing.channel_kernels import check_indirect, check_minimal, check_pointwise, check_turned
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.place_kernels import check_delayed, check_placed
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -323,6 +324,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "tiles": check_tiles,
     "running": check_running,
     "envelope": check_envelope,
+    "placed": check_placed,
+    "delayed": check_delayed,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }
