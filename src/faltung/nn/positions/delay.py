@@ -26,9 +26,9 @@ Ring = tuple[Tensor, int]
 class Delay1d(Layer):
     """A fully connected layer from signals to signals, in which inputs arrive after delays that are learnt.
 
-    Formula: `y[b, o, t] = Σ_i weight[o, i] · Σ_d φ(d; delay[o, i]) · x[b, i, t − d]` for delays d from 0 to L − 1, x zero
-    beyond its ends; L is max_delay made odd. φ spreads a delay over neighbouring steps, see `faltung.nn.functional.placed`; its width is not
-    learnt but annealed. After `discretize()` delays are whole and φ is a single step.
+    Formula: `y[b, o, t] = Σ_i weight[o, i] · Σ_d φ(d; delay[o, i]) · x[b, i, t − d]` for delays d from 0 to L − 1, zero beyond the
+    ends of x; L is max_delay made odd. φ spreads a delay over neighbouring steps, see `faltung.nn.functional.placed`; its width is
+    not learnt but annealed. After `discretize()` delays are whole and φ is a single step.
 
     Shapes: input (batch, in, T), returns (batch, out, T + ⌊(L − 1) / 2⌋), or (batch, out, T) without `extend`. weight (out, in);
     positions (out, in), (in) or (out), from −⌊L / 2⌋ to ⌊L / 2⌋: the delay is ⌊L / 2⌋ − position. width: one number.
