@@ -123,6 +123,13 @@ ALL: tuple[Kernel, ...] = (
         "Lamport, hyperplane method (1974)",
         "triangular",
     ),
+        "placed",
+        "numba",
+        "elements at real positions given to the taps around them, and the derivatives of that",
+        "Khalfaoui-Hassani et al. (2023)",
+        "place",
+    ),
+    Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
     Kernel(
         "rounded",
         "numba",

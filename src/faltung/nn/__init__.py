@@ -21,6 +21,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
+from faltung.nn.positions import param_groups  # noqa: E402
 
 FAMILIES = (positions, conditional, fields, branches, large, algebraic, complex, triangular, attention)
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
@@ -43,6 +44,10 @@ __all__ = [
     *_SHORT,
     *_MODULES,
 ]
+globals().update(_KINDS | _SHORT)
+
+__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", "param_groups"]
+__all__ += [*_KINDS, *_SHORT]
 
 
 def __getattr__(name: str) -> Any:

@@ -30,6 +30,7 @@ from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
 from faltung.testing.gather_kernels import check_gather
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.triangular_kernels import check_wavefront
 
@@ -334,6 +335,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "envelope": check_envelope,
     "enlarged": check_enlarged,
     "wavefront": check_wavefront,
+    "placed": check_placed,
+    "delayed": check_delayed,
     "rounded": check_rounded,
     "fourier": check_fourier,
 }

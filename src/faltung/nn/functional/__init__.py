@@ -4,12 +4,14 @@ from faltung.nn.functional.channel_mix import channel_mix, named
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.deform import deform_conv
+from faltung.nn.functional.delayed import delayed
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.motion import rotate_kernel, translate_kernel
 from faltung.nn.functional.per_pixel import conv_per_pixel
 from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per_sample
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
+from faltung.nn.functional.placed import placed
 from faltung.nn.functional.planes import can_fill_planes, fill_planes
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
@@ -41,6 +43,7 @@ __all__ = [
     "conv_transpose_mixed",
     "conv_transpose_per_sample",
     "deform_conv",
+    "delayed",
     "dominant_periods",
     "fastest",
     "fill_planes",
@@ -53,6 +56,7 @@ __all__ = [
     "numbers",
     "pixel_shuffle",
     "pixel_unshuffle",
+    "placed",
     "redilate",
     "resample",
     "rotate_kernel",

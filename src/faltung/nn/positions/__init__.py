@@ -1,5 +1,10 @@
 """Kernels whose taps move: learnt positions and delays."""
 
 from faltung.nn.base import Layer
+from faltung.nn.positions.dcls import DCLSConv
+from faltung.nn.positions.delay import Delay1d
+from faltung.nn.positions.training import param_groups, repulsion
 
-ALL: tuple[type[Layer], ...] = ()
+ALL: tuple[type[Layer], ...] = (DCLSConv, Delay1d)
+
+__all__ = ["ALL", "DCLSConv", "Delay1d", "param_groups", "repulsion"]
