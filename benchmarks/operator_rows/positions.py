@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 
 import torch
-from operator_rows import Row
 from torch import Tensor
 
 from faltung import nn
+from operator_rows import Row
 
 
 def naive(layer: nn.DCLSConv, x: Tensor | None) -> Tensor:
@@ -69,7 +69,9 @@ def row(
         call(0, small=True)
         call(1, small=True)
 
-    return Row(label, lambda: call(0), {"torch, all shares": lambda: call(1)}, {"torch, all shares": target}, warm, 2e-3)
+    return Row(
+        label, lambda: call(0), {"torch, all shares": lambda: call(1)}, {"torch, all shares": target}, warm, 2e-3
+    )
 
 
 def rows() -> Iterable[Row]:

@@ -78,6 +78,8 @@ ALL: tuple[Kernel, ...] = (
         "sums of products whose filter changes from place to place, vectors along rows of places",
         "LeCun (1989), local connections; Goto and van de Geijn (2008)",
         "field",
+    ),
+    Kernel(
         "planes",
         "numba",
         "each channel filtered by its own few taps, in place or within larger tensors",
@@ -123,6 +125,7 @@ ALL: tuple[Kernel, ...] = (
         "Lamport, hyperplane method (1974)",
         "triangular",
     ),
+    Kernel(
         "placed",
         "numba",
         "elements at real positions given to the taps around them, and the derivatives of that",

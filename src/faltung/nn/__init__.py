@@ -40,14 +40,11 @@ __all__ = [
     "Symmetry",
     "complex",
     "functional",
+    "param_groups",
     *_KINDS,
     *_SHORT,
     *_MODULES,
 ]
-globals().update(_KINDS | _SHORT)
-
-__all__ = ["ALL", "FAMILIES", "ConvLayer", "Example", "Layer", "Symmetry", "complex", "functional", "param_groups"]
-__all__ += [*_KINDS, *_SHORT]
 
 
 def __getattr__(name: str) -> Any:

@@ -63,7 +63,7 @@ class CrossDConv2d(ConvLayer):
         "Yavuz, Yang, Cross-D Conv: cross-dimensional transferable knowledge base via Fourier shifting operation (2024)"
     )
     cost = "in / groups · K², and K³ or K⁵ for each pair of channels of the kernel"
-    dims = ()  # type: ignore[assignment]
+    dims = ()
 
     def __init__(
         self,
