@@ -45,6 +45,18 @@ class Weighted(Structured):
         return self.weight * self.density
 
 
+class Merged(Structured):
+    """One kernel in evaluation mode only, as where a batch norm is folded in."""
+
+    def make(self):
+        self.weight = self.drawn(*self.weight_shape)
+
+    def kernel(self):
+        if self.training:
+            raise ValueError("call .eval() first")
+        return self.weight
+
+
 class LowRank(Structured):
     """Outer products of channels and taps, rank 3."""
 

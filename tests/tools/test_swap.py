@@ -11,7 +11,7 @@ from faltung import nn, tools
 from faltung.errors import ArgumentError, DtypeError
 
 sys.path.insert(0, str(Path(__file__).parent))
-from structured import Depthwise, Gated, LowRank, Masked, Weighted
+from structured import Depthwise, Gated, LowRank, Masked, Merged, Weighted
 
 SETTINGS = [
     {"kernel_size": 3},
@@ -157,6 +157,13 @@ def test_there_and_back(net):
     torch.testing.assert_close(ours.model(x), up(x), rtol=1e-4, atol=1e-5)
     assert repr(tools.swap(ours.model, torch.nn.ConvTranspose2d).model) == repr(up)
     assert tools.swap(up, nn.ConvTranspose, padding_mode="circular").rows[0].transfer == "exact"
+
+
+def test_kernels_that_exist_in_evaluation_mode_only(net):
+    report = tools.swap(net.train(), Merged, ["stem", "stage1.*"], kernel_size=5)
+    assert all(row.transfer == "exact" for row in report)
+    assert all(m.training for m in report.model.modules())
+    torch.testing.assert_close(report.model.eval()(X), net.eval()(X), rtol=1e-4, atol=1e-5)
 
 
 def test_functions_make_layers_too(net):

@@ -25,7 +25,7 @@ def wanted(*shape):
     return torch.randn(*shape, dtype=torch.float64), torch.randn(shape[0], dtype=torch.float64)
 
 
-@pytest.mark.parametrize(("out", "taps"), [(6, 3), (64, 5)])  # written down as a matrix, and by products alone
+@pytest.mark.parametrize(("out", "taps"), [(6, 3), (64, 5)])
 @pytest.mark.parametrize("kind", [nn.Conv, Weighted])
 def test_layers_with_all_kernels_are_fitted_exactly(kind, out, taps):
     layer, (kernel, bias) = kind(2, 8, out, taps, groups=2, dtype=torch.float64), wanted(out, 4, taps, taps)
@@ -51,6 +51,19 @@ def test_a_low_rank_gets_the_largest_singular_values():
     values = torch.linalg.svdvals(kernel.reshape(24, 9))
     best = (values[3:].norm() / values.norm()).item()
     assert best <= off <= best * 1.001
+
+
+class Tilted(Depthwise):
+    """Linear in its weight, and so badly conditioned that products with its matrix alone do not come to an end."""
+
+    def kernel(self):
+        taps = torch.arange(1, self.kernel_size[0] + 1, dtype=self.weight.dtype)
+        return self.weight @ (1 / (taps[:, None] + taps))
+
+
+def test_badly_conditioned_layers_are_fitted_too():
+    layer, truth = Tilted(1, 2, 6, dtype=torch.float64), Tilted(1, 2, 6, dtype=torch.float64)
+    assert fit(layer, truth.kernel()) < 1e-12
 
 
 def test_what_is_not_linear_moves_too():

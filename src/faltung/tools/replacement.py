@@ -74,14 +74,12 @@ class Target:
         conv = _plain(old)
         try:
             layer, how = self._made(conv)
+            layer.eval()
         except (TypeError, ValueError, RuntimeError) as error:
             raise ArgumentError.of(
                 "swap", f"settings with which {self.text} can take the place of {name!r}", f"{type(error).__name__}: {error}",
                 "leave that layer out or give other settings",
             ) from error  # fmt: skip
-        layer.train(old.training)
-        if not any(p.requires_grad for p in old.parameters()):
-            layer.requires_grad_(False)
         kernel_off = _kernel_difference(layer, conv) if how != "none" else None
         output_off, shapes = _compared(conv, layer, met)
         if shapes is not None and not {"stride", "padding", "dilation", "kernel_size", "out_channels"} & set(
@@ -100,6 +98,9 @@ class Target:
                 how = "exact"
             if not same:
                 notes = ("its bias did not carry over",)
+        layer.train(old.training)
+        if not any(p.requires_grad for p in old.parameters()):
+            layer.requires_grad_(False)
         return Replacement(place.names, old, layer, how, kernel_off, output_off, notes)
 
     def _made(self, conv: Any) -> tuple[nn.Module, str]:
@@ -132,7 +133,7 @@ class Target:
             return Target(kind, None, self.settings, self.transfer, self.text)._built(conv).to_torch()
         known = _arguments(self.kind)
         settings = self._settings(conv, known)
-        layer = self.kind(**settings)
+        layer = self.kind(**settings).eval()  # merged kernels exist in evaluation mode only
         kernel = _effective(layer)
         if kernel is None or "padding" in self.settings or "padding" not in settings or isinstance(conv.padding, str):
             return layer
@@ -145,7 +146,7 @@ class Target:
                 f"no padding keeps the size for a kernel that reaches {more} samples further: give the padding"
             )
         settings["padding"] = tuple(p + m // 2 for p, m in zip(conv.padding, more, strict=True))
-        return self.kind(**settings)
+        return self.kind(**settings).eval()
 
     def _settings(self, conv: Any, known: Any) -> dict[str, Any]:
         """The arguments for the class: those of the convolution that it knows, with the given ones in their place."""

@@ -13,12 +13,13 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.base import ConvLayer
 
-# Up to so many unknowns the matrix is written down and solved whole; beyond, products with it are enough.
-DENSE, ENTRIES = 512, 1 << 22
-STEPS, ROUNDS = 300, 40
+# Products with a linear problem's matrix before it counts as ill-conditioned; up to how many unknowns it is then written down.
+STEPS, DENSE, ENTRIES = 300, 512, 1 << 22
+# What is not linear: products with each group's matrix, steps of L-BFGS, and least progress of a round that leads to another.
+TURN, DESCENT, PROGRESS = 30, 25, 1e-3
 
 
-def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None) -> float:
+def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None, rounds: int = 12) -> float:
     """Set a layer's parameters so that its effective kernel and bias come as close as they can to given ones.
 
     Formula: the parameters p minimise `‖effective_kernel(p) − kernel‖² + ‖effective_bias(p) − bias‖²`. Where both are affine in all
@@ -31,6 +32,7 @@ def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None) -> float:
     Args:
         layer: a `ConvLayer`; changed in place. Parameters that require no gradient stay as they are.
         kernel, bias: what it should have.
+        rounds: how often at most all groups take their turns, where one is not enough. Default 12.
 
     Returns:
         The relative difference `‖effective_kernel − kernel‖ / ‖kernel‖` that is left.
@@ -40,7 +42,7 @@ def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None) -> float:
 
     Error: the problem is solved in float64, and the parameters are rounded to their own type.
 
-    Cost: for n affine parameters up to 512 n kernels, else up to 300 kernels and their gradients.
+    Cost: some kernels and their gradients where the problem is linear and well-conditioned, else up to about 100 a round.
 
     Example:
         >>> from faltung.nn import Conv2d
@@ -60,12 +62,13 @@ def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None) -> float:
         return torch.func.functional_call(seen, {f"layer.{name}": value for name, value in some.items()}, ())
 
     made(values)  # raises before anything is changed
-    for name, value in _fitted(made, values, target).items():
+    for name, value in _fitted(made, values, target, rounds).items():
         with torch.no_grad():
             own = layer.get_parameter(name)
             own.copy_(value.to(own.dtype))
+    off = difference(layer.eval(), kernel)
     layer.train(training)
-    return difference(layer, kernel)
+    return off
 
 
 @torch.no_grad()
@@ -134,7 +137,7 @@ Values = dict[str, Tensor]
 Made = Callable[[Values], Tensor]
 
 
-def _fitted(made: Made, values: Values, target: Tensor) -> Values:
+def _fitted(made: Made, values: Values, target: Tensor, rounds: int) -> Values:
     """The values that bring `made` closest to the target."""
     blocks, rest = _blocks(made, values)
     if not blocks and not rest:
@@ -147,17 +150,17 @@ def _fitted(made: Made, values: Values, target: Tensor) -> Values:
 
     best, least = values, loss(values)
     alone = len(blocks) == 1 and not rest
-    for _ in range(1 if alone else ROUNDS):
+    for _ in range(1 if alone else rounds):
         now, before = best, least
         for block in blocks:
-            now = now | _solved(made, now, block, target, STEPS if alone else STEPS // 6)
+            now = now | _solved(made, now, block, target, alone)
         if rest:
             now = _descended(made, now, target)
         reached = loss(now)
         if not reached < least:
             break
         best, least = now, reached
-        if least <= 1e-26 * size or least > before * (1 - 1e-5):
+        if least <= 1e-26 * size or least > before * (1 - PROGRESS):
             break
     return best
 
@@ -196,7 +199,7 @@ def _random(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, dtype=like.dtype, generator=generator).to(like.device)
 
 
-def _solved(made: Made, values: Values, names: list[str], target: Tensor, steps: int) -> Values:
+def _solved(made: Made, values: Values, names: list[str], target: Tensor, alone: bool) -> Values:
     """The values in which `made` is affine, moved by the shortest step that solves the least-squares problem."""
     shapes = [values[n] for n in names]
     sizes = [_real(v).numel() for v in shapes]
@@ -215,26 +218,27 @@ def _solved(made: Made, values: Values, names: list[str], target: Tensor, steps:
     def forward(flat: Tensor) -> Tensor:
         return made(values | spread(flat)) - constant
 
-    if count <= DENSE and count * target.numel() <= ENTRIES:
-        matrix = torch.stack([forward(unit) for unit in torch.eye(count, dtype=torch.float64, device=device)], 1)
+    leaf = zero.clone().requires_grad_()
+    seen = made(values | spread(leaf))
+    if not seen.requires_grad:  # kernel and bias do not depend on these
+        return {n: values[n] for n in names}
+
+    def there(v: Any) -> Any:
+        return forward(torch.from_numpy(np.array(v, dtype=np.float64)).to(device)).cpu().numpy()
+
+    def back(u: Any) -> Any:
+        weights = torch.from_numpy(np.array(u, dtype=np.float64)).to(device)
+        (pulled,) = torch.autograd.grad(seen, leaf, weights, retain_graph=True)
+        return pulled.cpu().numpy()
+
+    products = LinearOperator((target.numel(), count), matvec=there, rmatvec=back, dtype=np.float64)
+    most = STEPS if alone else TURN
+    found, _, taken, *_ = lsmr(products, missing.cpu().numpy(), atol=1e-14, btol=1e-14, conlim=0, maxiter=most)
+    step = torch.from_numpy(found).to(device)
+    if alone and taken >= most and count <= DENSE and count * target.numel() <= ENTRIES:
+        units = torch.eye(count, dtype=torch.float64, device=device)
+        matrix = torch.stack([forward(unit) for unit in units], 1)
         step = torch.linalg.lstsq(matrix.cpu(), missing.cpu()[:, None], driver="gelsd").solution[:, 0].to(device)
-    else:
-        leaf = zero.clone().requires_grad_()
-        seen = made(values | spread(leaf))
-        if not seen.requires_grad:  # kernel and bias do not depend on these
-            return {n: values[n] for n in names}
-
-        def there(v: Any) -> Any:
-            return forward(torch.from_numpy(np.array(v, dtype=np.float64)).to(device)).cpu().numpy()
-
-        def back(u: Any) -> Any:
-            weights = torch.from_numpy(np.array(u, dtype=np.float64)).to(device)
-            (pulled,) = torch.autograd.grad(seen, leaf, weights, retain_graph=True)
-            return pulled.cpu().numpy()
-
-        matrix = LinearOperator((target.numel(), count), matvec=there, rmatvec=back, dtype=np.float64)
-        found = lsmr(matrix, missing.cpu().numpy(), atol=1e-15, btol=1e-15, conlim=0, maxiter=steps)[0]
-        step = torch.from_numpy(found).to(device)
     moved = spread(step)
     return {n: values[n] + moved[n] for n in names}
 
@@ -250,7 +254,11 @@ def _descended(made: Made, values: Values, target: Tensor) -> Values:
     """All values after some steps of L-BFGS."""
     leaves = {name: value.detach().clone().requires_grad_() for name, value in values.items()}
     optimizer = torch.optim.LBFGS(
-        list(leaves.values()), max_iter=60, tolerance_grad=1e-12, tolerance_change=1e-15, line_search_fn="strong_wolfe"
+        list(leaves.values()),
+        max_iter=DESCENT,
+        tolerance_grad=1e-12,
+        tolerance_change=1e-15,
+        line_search_fn="strong_wolfe",
     )
 
     def closure() -> Any:
