@@ -6,7 +6,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from faltung.errors import ArgumentError, DtypeError
+from faltung import Policy
+from faltung.errors import ArgumentError, DtypeError, RefusedError
 from faltung.init import complex_
 from faltung.nn import Conv, complex
 from faltung.nn.functional import conv, conv_complex, conv_transpose
@@ -93,6 +94,15 @@ def test_the_choice_is_one_of_the_methods():
     assert expected((8, 64, 32, 32), (64, 64, 1, 1)) in ("4m", "3m")
     assert expected((1, 16, 64, 64), (16, 16, 15, 15)) == "direct"
     assert expected((1, 512, 32, 32), (512, 512, 3, 3)) == "3m"
+
+
+def test_a_policy_that_no_complex_plan_fits_leaves_the_real_ones():
+    x, weight = drawn(1, 2, 9, 9, dtype=C64), drawn(3, 2, 3, 3, dtype=C64)
+    with pytest.raises(RefusedError):
+        conv(x, weight, policy=Policy(only="onednn"))
+    torch.testing.assert_close(conv_complex(x, weight, policy=Policy(only="onednn")), torch.conv2d(x, weight))
+    with pytest.raises(RefusedError):
+        conv_complex(x, weight, policy=Policy(only="envelope"))
 
 
 def test_the_layer_keeps_one_complex_bias():

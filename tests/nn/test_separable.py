@@ -7,7 +7,8 @@ import faltung
 from faltung.errors import ArgumentError, DtypeError
 from faltung.methods.separable import SEPARABLE
 from faltung.nn import Conv, SeparableConv, SeparableConv2d
-from faltung.nn.functional import conv
+from faltung.nn.functional import conv, separable_conv
+from faltung.nn.functional.separable import _together
 from faltung.tools import merge, separate
 
 
@@ -33,6 +34,54 @@ def test_two_calls_of_torch_and_the_merged_layer_agree(order, multiplier):
     merged = merge(layer)
     assert type(merged) is torch.nn.Conv2d
     torch.testing.assert_close(merged(x), wanted)
+
+
+ONE_KERNEL = [
+    ((2, 5, 30), (10, 1, 4), 7, {"padding": 2}),
+    ((1, 8, 28, 28), (8, 1, 3, 3), 20, {"padding": 1}),
+    ((3, 2, 9, 70), (6, 1, 5, 4), 13, {"padding": "same"}),
+    ((1, 3, 5, 4), (3, 1, 5, 4), 2, {}),
+    ((2, 4, 3, 3), (4, 1, 3, 3), 5, {"padding": (4, 0)}),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("size", "filters", "out", "options"), ONE_KERNEL)
+def test_one_kernel_does_what_two_calls_do(size, filters, out, options, dtype):
+    """Without a derivative to be asked for both halves are computed together, else one after the other."""
+    x, d = torch.randn(size, dtype=dtype), torch.randn(filters, dtype=dtype)
+    p, bias = torch.randn(out, filters[0], *[1] * (x.ndim - 2), dtype=dtype), torch.randn(out, dtype=dtype)
+    spatial = (1, options.get("padding", 0), 1)
+    assert _together(x, d, p, bias, spatial, 1, "zeros")
+    assert not _together(x, d.requires_grad_(), p, bias, spatial, 1, "zeros")
+    watched = separable_conv(x, d, p, bias, **options)
+    assert watched.requires_grad
+    alone = separable_conv(x, d.detach(), p, bias, **options)
+    torch.testing.assert_close(alone, watched.detach(), rtol=1e-4 if dtype == torch.float32 else 1e-10, atol=1e-4)
+
+
+def test_what_one_kernel_cannot_do_goes_by_two_calls():
+    x, d, p = torch.randn(1, 4, 9, 9), torch.randn(4, 1, 3, 3), torch.randn(6, 4, 1, 1)
+    for options in (
+        {"stride": 2},
+        {"dilation": 2},
+        {"padding_mode": "reflect", "padding": 1},
+        {"policy": faltung.Policy(threads=1)},
+    ):
+        spatial = {k: v for k, v in options.items() if k != "policy"}
+        wanted = conv(conv(x, d, groups=4, **spatial), p)
+        torch.testing.assert_close(separable_conv(x, d, p, **options), wanted)
+    torch.testing.assert_close(separable_conv(x[0], d, p), separable_conv(x, d, p)[0])
+    last = x.to(memory_format=torch.channels_last)
+    torch.testing.assert_close(separable_conv(last, d, p), separable_conv(x, d, p), rtol=1e-4, atol=1e-4)
+    for wrong in (
+        torch.randn(1, 3, 9, 9),
+        torch.randn(1, 4, 2, 2),
+        torch.randn(4, 9),
+        torch.randn(1, 4, 9, 9).double(),
+    ):
+        with pytest.raises((ArgumentError, DtypeError)):
+            separable_conv(wrong, d, p)
 
 
 def test_the_merge_is_the_product():

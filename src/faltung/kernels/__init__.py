@@ -59,6 +59,13 @@ ALL: tuple[Kernel, ...] = (
         "winograd",
     ),
     Kernel(
+        "separable",
+        "numba",
+        "a filter in space for each channel and a mix of channels, without the array between the two",
+        "Goto and van de Geijn (2008) for the blocks",
+        "separable",
+    ),
+    Kernel(
         "mix",
         "numba",
         "sums over a few named channels at every position",

@@ -9,6 +9,7 @@ from faltung.kernels.indirect import contract as indirect_contract
 from faltung.kernels.indirect.layout import Indirect
 from faltung.kernels.mix import contract as mix_contract
 from faltung.kernels.pointwise import contract as pointwise_contract
+from faltung.kernels.separable import contract as separable_contract
 from faltung.kernels.turn import contract as turn_contract
 from faltung.kernels.winograd import contract as winograd_contract
 from faltung.kernels.winograd.layout import Minimal
@@ -134,6 +135,36 @@ def check_mix(tool: Any, seed: int = 0) -> int:
             near = 8 * ROUNDOFF[dtype] * J * float(np.abs(x).max() * np.abs(k).max() + 1)
             wanted = mix_contract.mix(x, k, index)
             compare(tool.mix(x, k, index, 1 + cases % 2), wanted, near, f"mix in {dtype}, {(N, C, O, J, P)}")
+            cases += 1
+    return cases
+
+
+def check_separable(tool: Any, seed: int = 0) -> int:
+    """Filters in space with a mix behind: runs that end within a row and rows longer than a run, wide margins, more filters."""
+    cases = 0
+    for dtype in ("float32", "float64"):
+        for (N, C, m, O), size, taps, pads in (
+            ((1, 1, 1, 1), (1, 1), (1, 1), ((0, 0), (0, 0))),
+            ((2, 5, 1, 13), (9, 10), (3, 3), ((1, 1), (1, 1))),
+            ((1, 7, 2, 30), (28, 28), (3, 3), ((1, 1), (1, 1))),
+            ((3, 4, 3, 12), (1, 70), (1, 5), ((0, 0), (2, 2))),
+            ((1, 3, 1, 25), (6, 200), (3, 4), ((0, 2), (3, 0))),
+            ((2, 2, 2, 5), (4, 3), (5, 7), ((3, 4), (5, 6))),
+            ((1, 70, 1, 3), (7, 7), (2, 2), ((0, 0), (0, 0))),
+            ((1, 2, 1, 14), (40, 2), (4, 1), ((1, 5), (1, 0))),
+            ((2, 3, 1, 4), (3, 3), (3, 3), ((0, 0), (0, 0))),
+        ):
+            random = np.random.default_rng(seed + cases)
+            x, d, k = (data(random, s, dtype) for s in ((N, C, *size), (C * m, *taps), (O, C * m)))
+            wanted = separable_contract.separable(x, d, k, pads)
+            largest = float(np.abs(x).max() * np.abs(d).max() * np.abs(k).max() + 1)
+            near = 8 * ROUNDOFF[dtype] * C * m * taps[0] * taps[1] * largest
+            compare(
+                tool.separable(x, d, k, pads, 1 + cases % 2),
+                wanted,
+                near,
+                f"separable in {dtype}, {(N, C, m, O)}, {size}",
+            )
             cases += 1
     return cases
 

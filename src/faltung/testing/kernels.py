@@ -24,7 +24,14 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
-from faltung.testing.channel_kernels import check_indirect, check_minimal, check_mix, check_pointwise, check_turned
+from faltung.testing.channel_kernels import (
+    check_indirect,
+    check_minimal,
+    check_mix,
+    check_pointwise,
+    check_separable,
+    check_turned,
+)
 from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
@@ -327,6 +334,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "pointwise": check_pointwise,
     "planes": check_planes,
     "mix": check_mix,
+    "separable": check_separable,
     "turned": check_turned,
     "minimal": check_minimal,
     "passes": check_passes,

@@ -107,8 +107,9 @@ class SeparableConv(ConvLayer):
     def forward(self, input: Tensor) -> Tensor:
         spatial = (self.stride, self.padding, self.dilation)
         if self.spatial_first:
-            u = functional.conv(input, self.depthwise, None, *spatial, self.in_channels, self.padding_mode, self.policy)
-            return functional.conv(u, self.pointwise, self.bias, groups=self.groups, policy=self.policy)
+            return functional.separable_conv(
+                input, self.depthwise, self.pointwise, self.bias, *spatial, self.groups, self.padding_mode, self.policy
+            )  # fmt: skip
         u = functional.conv(input, self.pointwise, groups=self.groups, policy=self.policy)
         return functional.conv(u, self.depthwise, self.bias, *spatial, self.mid, self.padding_mode, self.policy)
 

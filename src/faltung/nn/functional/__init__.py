@@ -15,6 +15,7 @@ from faltung.nn.functional.placed import placed
 from faltung.nn.functional.planes import can_fill_planes, fill_planes
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
+from faltung.nn.functional.separable import separable_conv
 from faltung.nn.functional.shift import shift
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
 from faltung.nn.functional.submanifold import submanifold_conv
@@ -60,6 +61,7 @@ __all__ = [
     "redilate",
     "resample",
     "rotate_kernel",
+    "separable_conv",
     "shift",
     "submanifold_conv",
     "translate_kernel",

@@ -1,8 +1,10 @@
 """Which of several ways to compute the same thing is the fastest: the planner expects so many seconds of each one's calls."""
 
+import math
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from faltung.errors import RefusedError
 from faltung.nn.functional.convolution import texts
 from faltung.planner import Policy, plan_problem
 from faltung.planner.policy import DEFAULT
@@ -47,8 +49,10 @@ def _fastest(ways: tuple[tuple[Call, ...], ...], policy: Policy | None) -> int:
 
 
 def _seconds(call: Call, policy: Policy | None) -> float:
-    """What the planner expects of one call."""
+    """What the planner expects of one call; without end where the policy allows nothing that could do it."""
     known = ((call.input, call.dtype, call.device), (call.weight, call.dtype, call.device), None)
     problem, limits = texts(call.transposed, known, call.options, False, policy)
-    plan = plan_problem(Problem.parse(problem), Policy.parse(limits) if limits else DEFAULT)
-    return plan.cost
+    try:
+        return plan_problem(Problem.parse(problem), Policy.parse(limits) if limits else DEFAULT).cost
+    except RefusedError:
+        return math.inf
