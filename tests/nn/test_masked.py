@@ -164,6 +164,8 @@ def test_pads_may_differ_between_the_ends_of_an_axis():
         {"kernel_size": 2},
         {"channel_groups": 3},
         {"mask": torch.ones(5)},
+        {"mask": None},
+        {"mask": [[1, 0], [1]]},
         {"mask": "A", "kernel_size": (3, 4)},
     ],
 )

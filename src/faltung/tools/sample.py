@@ -81,8 +81,8 @@ def sample(
     try:
         if cached:
             result, fill = _Cache(model, x, rank.reshape(n), channel_groups).made
-        for index in rank.argsort().tolist():
-            p = tuple(int(i) for i in torch.unravel_index(torch.tensor(index), tuple(n)))
+        places = list(itertools.product(*map(range, n)))
+        for p in [places[index] for index in rank.argsort().tolist()]:
             for group in range(channel_groups):
                 if cached:
                     fill(p)

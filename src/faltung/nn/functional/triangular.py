@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faltung import torch_gate
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.functional import causal_solvers
 from faltung.nn.functional.convolution import conv
@@ -96,6 +97,10 @@ def causal_solve(
     if method == "auto":
         method = "scan" if len(k) == 1 and y.device.type != "cpu" else "wavefront"
     flat = [int(f) for group in flips for f in group]
+    if torch_gate.plain(
+        y, weight
+    ):  # nobody watches: the way through the operator's layers takes as long as a small solve
+        return _computed(y, weight, list(anchor), flat, method)
     return _Solve.apply(y, weight, list(anchor), flat, method)
 
 
@@ -159,8 +164,7 @@ def _flipped(x: Tensor, flips: Flips, axis: int) -> Tensor:
 # -- the operator -------------------------------------------------------------------------------------------------------
 
 
-@torch.library.custom_op("faltung::causal_solve", mutates_args=())
-def _operator(y: Tensor, weight: Tensor, anchor: list[int], flips: list[int], method: str) -> Tensor:
+def _computed(y: Tensor, weight: Tensor, anchor: list[int], flips: list[int], method: str) -> Tensor:
     """The solution without derivatives; `flips` counts axes within groups. Half precision is computed in float32."""
     if not y.numel():
         return y.new_empty(y.shape)
@@ -176,6 +180,9 @@ def _operator(y: Tensor, weight: Tensor, anchor: list[int], flips: list[int], me
     else:
         x = causal_solvers.march(signal, kernel, tuple(anchor), method == "scan")
     return _flipped(x, groups, 1).flatten(1, 2).to(y.dtype).contiguous()
+
+
+_operator = torch.library.custom_op("faltung::causal_solve", _computed, mutates_args=())
 
 
 @_operator.register_fake

@@ -139,14 +139,19 @@ class InvertibleConv(Layer):
             return self.weight.new_zeros(())
         return math.prod(size) * self.log_diag.sum()
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, kernel: Tensor | None = None) -> Tensor:
         """The input with this result. Differentiable in y and in the parameters, by one transposed solve.
+
+        Args:
+            kernel: what `inverse_kernel` gave for this size, so that many calls share it: one convolution then, no solve.
 
         Error: as `faltung.nn.functional.causal_solve`; `inverse_gain` says how far rounding errors can grow.
         """
         self.expect(y, self.channels, self.ndim)
-        kernel = self.kernel()
-        return functional.causal_solve(y.to(kernel.dtype), kernel, self.flips, None, self.method)
+        if kernel is not None:
+            return functional.causal_conv(y, kernel, self.flips, policy=self.policy)
+        taps = self.kernel()
+        return functional.causal_solve(y.to(taps.dtype), taps, self.flips, None, self.method)
 
     def steps(self, size: Sequence[int]) -> int:
         """How many dependent steps the wavefront takes on a signal of that size: H + W − 1 for an image."""
@@ -156,7 +161,7 @@ class InvertibleConv(Layer):
     def inverse_kernel(self, size: Sequence[int]) -> Tensor:
         """The impulse response (channels, channels / orders, *size) of the inverse in each group's frame, nearest position last.
 
-        With `faltung.nn.functional.causal_conv` and this layer's flips it is the inverse for signals of that size; by Newton.
+        `inverse` takes it, for signals of that size. Made by Newton's doublings.
         """
         return functional.inverse_kernel(self.kernel(), self._size(size), len(self.orders))
 

@@ -103,7 +103,7 @@ class MaskedConv(ConvLayer):
         self.weight = nn.Parameter(torch.empty(self.weight_shape, **factory))
         self.register_buffer("mask", found.to(device=self.weight.device, dtype=self.weight.dtype), persistent=False)
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
-        if policy is None and mask is not None and self.order != "ones":
+        if policy is None and self.order != "ones":
             self.policy = LOCAL
         fan_in = math.prod(self.weight_shape[1:])
         self.bias = uniform_bias(self.out_channels, fan_in, factory) if bias else None
@@ -112,13 +112,13 @@ class MaskedConv(ConvLayer):
         """The mask (out, in / groups, *kernel_size), before it takes the weight's dtype."""
         shape = self.weight_shape
         if self.order is None:
-            given = torch.as_tensor(mask)
             try:
-                return given.expand(shape)
-            except RuntimeError:
+                return torch.as_tensor(mask).expand(shape)
+            except (RuntimeError, TypeError, ValueError):
+                came = f"shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
                 raise ArgumentError.of(
-                    "mask", f"a tensor that broadcasts to {shape}", f"shape {tuple(given.shape)}", "give one number for each tap"
-                ) from None  # fmt: skip
+                    "mask", f"a word or a tensor that broadcasts to {shape}", came, "give one number for each tap"
+                ) from None
         if self.order == "ones":
             return torch.ones(shape)
         if self.order not in ORDERED:
