@@ -21,6 +21,10 @@ from faltung.version import __version__
 # What needs torch, by the room where it lives.
 _TORCH = {
     "cite": "faltung.tools",
+    "swap": "faltung.tools",
+    "conv_per_sample": "faltung.nn.functional",
+    "conv_per_pixel": "faltung.nn.functional",
+    "deform_conv": "faltung.nn.functional",
 }
 _HOME = {
     "convolve": "faltung.door",
