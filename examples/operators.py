@@ -1,4 +1,4 @@
-"""Layers of the literature on a photo: a block merged into one convolution, a layer inverted exactly, a network with its layers swapped."""
+"""Layers of the literature on a photo: a merged block, a layer with an exact inverse, a network whose layers are swapped."""
 
 import torch
 
