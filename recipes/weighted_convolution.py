@@ -112,9 +112,9 @@ of functions. With Adam the two differ by up to {100 * between:.1f} %."""
     reproduced = "is reproduced" if gain > 0.02 else "is not reproduced"
     start = min(starts, key=starts.__getitem__)
     alone, more = 1 - starts[start] / plain, "more" if starts[start] < tuned.loss else "less"
-    return f"""{text} A loss below that of plain layers at the same
-rate {reproduced} at this toy scale ({100 * gain:.1f} %); plain layers that only start from W ⊙ Φ, with density {start:g}, gain {more}
-({100 * alone:.1f} %)."""
+    return f"""{text} A loss below that of plain layers at the
+same rate {reproduced} at this toy scale ({100 * gain:.1f} %); plain layers that only start from W ⊙ Φ, with density
+{start:g}, gain {more} ({100 * alone:.1f} %)."""
 
 
 if __name__ == "__main__":
