@@ -148,7 +148,7 @@ def wavefront(r: np.ndarray, taps: np.ndarray, offsets: tuple[tuple[int, ...], .
         work(*at, temp, temp, *sizes, first, last)
 
     spread(task, pieces * G, threads)
-    return np.ascontiguousarray(np.moveaxis(view, -1, 1)).reshape(r.shape)
+    return np.moveaxis(view, -1, 1).copy().reshape(r.shape)  # a copy always: x is this thread's memory
 
 
 def key(dtype: str, rows: int) -> tuple:
