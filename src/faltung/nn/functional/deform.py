@@ -99,13 +99,14 @@ def _neighbours(
         part.append(moved[axis] - whole)
         below.append(whole.clamp(-(2**30), 2**30).long() + (place + tap))
     for corner in itertools.product((0, 1), repeat=len(n)):
-        at, factor, inside = 0, 1, None
+        at: Any = 0
+        factor: Any = 1
+        outside: Any = False
         for axis, up in enumerate(corner):
             sample = below[axis] + up
-            good = (sample >= 0) & (sample < n[axis])
-            at, inside = at * n[axis] + sample, good if inside is None else inside & good
+            at, outside = at * n[axis] + sample, (sample < 0) | (sample >= n[axis]) | outside
             factor = factor * (part[axis] if up else 1 - part[axis])
-        index.append(at.masked_fill(~inside, -1))
+        index.append(at.masked_fill(outside, -1))
         factors.append(factor)
     return torch.stack(index, -1), torch.stack(factors, -1)
 
