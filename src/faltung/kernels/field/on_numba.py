@@ -18,6 +18,7 @@ MOST = 8  # rows or columns of the largest block
 # Places of a piece of work: as many as of all channels and samples fit into the cache, or a plane where there is one channel.
 PIECE, PLANE = 120, 4096
 DEPTH = 72  # sums for one block before the next: what a block reads of the field stays in the first cache
+GRAIN = 1 << 16  # products of a piece of work that is worth another thread
 MOST_TAPS, VECTORS = 9, 24  # of a block of fields
 (PIECES, SECOND, LENGTH, OUTER, DEEP, MANY, BLOCK, TAPS, PLACES) = range(9)
 (W_A, W_B, W_OUT, W_DEEP, S_A, S_B, S_MANY, S_DEEP, O_A, O_B, O_MANY, O_OUT) = range(9, 21)
@@ -164,7 +165,8 @@ def _sums(
         work = np.empty((4, MOST), np.int64)
         kernel(*at, *(address(row) for row in work), scratch(panel), first, last)
 
-    spread(task, A * B * len(cut), threads)
+    items = A * B * len(cut)
+    spread(task, items, threads, _grain(w.size * many, items))
 
 
 def fields(x: np.ndarray, y: np.ndarray, w: np.ndarray, field: Field, threads: int) -> None:
@@ -190,7 +192,13 @@ def fields(x: np.ndarray, y: np.ndarray, w: np.ndarray, field: Field, threads: i
         work = np.empty(MOST, np.int64)
         kernel(*at, address(work), first, last)
 
-    spread(task, A * B * len(cut), threads)
+    items = A * B * len(cut)
+    spread(task, items, threads, _grain(w.size * many, items))
+
+
+def _grain(products: int, items: int) -> int:
+    """Items worth handing to another thread."""
+    return max(1, GRAIN * items // max(products, 1))
 
 
 def _block(outer: int, many: int) -> tuple[int, int]:

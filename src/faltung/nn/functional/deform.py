@@ -99,13 +99,14 @@ def _neighbours(
         part.append(moved[axis] - whole)
         below.append(whole.clamp(-(2**30), 2**30).long() + (place + tap))
     for corner in itertools.product((0, 1), repeat=len(n)):
-        at, factor, inside = 0, 1, None
+        at: Any = 0
+        factor: Any = 1
+        outside: Any = False
         for axis, up in enumerate(corner):
             sample = below[axis] + up
-            good = (sample >= 0) & (sample < n[axis])
-            at, inside = at * n[axis] + sample, good if inside is None else inside & good
+            at, outside = at * n[axis] + sample, (sample < 0) | (sample >= n[axis]) | outside
             factor = factor * (part[axis] if up else 1 - part[axis])
-        index.append(torch.where(inside, at, -1))
+        index.append(at.masked_fill(outside, -1))
         factors.append(factor)
     return torch.stack(index, -1), torch.stack(factors, -1)
 
@@ -116,9 +117,10 @@ def _summed(seen: Tensor, weight: Tensor, groups: int) -> Tensor:
     if groups == 1:
         return seen.flatten(2) @ weight.permute(2, 1, 0).reshape(count * channels, -1).to(seen.dtype)
     if groups == channels == weight.shape[0]:  # depthwise: no sum over channels, one tap after the other
-        y = seen[:, :, 0] * weight[:, 0, 0]
-        for tap in range(1, count):
-            y = torch.addcmul(y, seen[:, :, tap], weight[:, 0, tap].to(y.dtype))
+        parts, factors = seen.unbind(2), weight[:, 0].to(seen.dtype).unbind(1)
+        y = parts[0] * factors[0]
+        for part, factor in zip(parts[1:], factors[1:], strict=True):
+            y = torch.addcmul(y, part, factor)
         return y
     seen = seen.unflatten(3, (groups, channels // groups))
     return torch.einsum("nptgi,goit->npgo", seen, weight.unflatten(0, (groups, weight.shape[0] // groups))).flatten(2)

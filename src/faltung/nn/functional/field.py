@@ -121,7 +121,7 @@ def _compute(
     sizes = tuple(tuple(map(int, numbers)) for numbers in (n, t, m, stride, dilation, lo))
     made = empty(_shapes(x, w, y, share, groups, n, t, m), wide, given.device)
     operands = [a if a is None else a.to(wide).contiguous() for a in (x, w, y)]
-    slot = operands.index(None)
+    slot = next(i for i, a in enumerate(operands) if a is None)
     operands[slot] = made
     x, w, y = (_viewed(a, "xwy"[i], share, groups, t, m) for i, a in enumerate(operands) if a is not None)
     if given.is_cpu:

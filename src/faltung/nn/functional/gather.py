@@ -44,7 +44,7 @@ def _compute(x: Tensor | None, w: Tensor | None, y: Tensor | None, index: Tensor
     given = next(a for a in (x, w, y) if a is not None)
     wide = SINGLE.get(given.dtype, given.dtype)
     operands = [a if a is None else a.detach().to(wide).contiguous() for a in (x, w, y)]
-    slot = operands.index(None)
+    slot = next(i for i, a in enumerate(operands) if a is None)
     made = operands[slot] = empty(_shapes(x, w, y, index, count), wide, given.device)
     x, w, y = operands
     assert x is not None
