@@ -60,6 +60,8 @@ def resample(x: Tensor, sizes: Sequence[int], mode: str = "linear", align_corner
         inner = resample(x.flatten(1, 2), sizes[1:], way, align_corners).unflatten(1, x.shape[1:3])
         rest = inner.shape[3:]
         return resample(inner.flatten(3), (sizes[0], rest.numel()), way, align_corners).unflatten(3, rest)
+    if _compiled(x, way, align_corners) and _ordinary(x):
+        return _Enlarged.apply(x.new_zeros(*x.shape[:2], *sizes), x, way == "linear")
     if way == "nearest":
         return torch.nn.functional.interpolate(x, sizes, mode="nearest")
     return torch.nn.functional.interpolate(x, sizes, mode=_LINEAR[len(sizes)], align_corners=align_corners)
@@ -83,11 +85,15 @@ def add_resampled(base: Tensor, x: Tensor, mode: str = "linear", align_corners: 
         tensor([[[1., 1., 5., 5.]]])
     """
     way = way_of(mode)
-    fits = x.ndim == base.ndim and x.shape[:2] == base.shape[:2] and x.ndim in (3, 4) and x.dtype == base.dtype
-    compiled = fits and base.dtype in (torch.float32, torch.float64) and not (align_corners and way == "linear")
-    if compiled and _ordinary(base, x):
+    fits = x.ndim == base.ndim and x.shape[:2] == base.shape[:2] and x.dtype == base.dtype
+    if fits and _compiled(x, way, align_corners) and _ordinary(base, x):
         return _Enlarged.apply(base, x, way == "linear")
     return base + resample(x, base.shape[2:], way, align_corners)
+
+
+def _compiled(x: Tensor, way: str, align_corners: bool) -> bool:
+    """Whether there is a kernel for such a signal."""
+    return x.ndim in (3, 4) and x.dtype in (torch.float32, torch.float64) and not (align_corners and way == "linear")
 
 
 def _ordinary(*tensors: Tensor) -> bool:
