@@ -65,7 +65,9 @@ def recipe_rows() -> Iterable[tuple[str, str, str]]:
     for path in sorted(recipes.glob("*.py")):
         if path.stem != "recipe":
             doc = ast.get_docstring(ast.parse(path.read_text())) or ""
-            yield f"`recipes/{path.name}`", doc.partition("\n")[0], f"[{path.stem}](../recipes/results/{path.stem}.md)"
+            page = recipes / "results" / f"{path.stem}.md"
+            came = f"[{path.stem}](../recipes/results/{page.name})" if page.exists() else "not run in full yet"
+            yield f"`recipes/{path.name}`", doc.partition("\n")[0], came
 
 
 def operator_speed() -> str:

@@ -18,4 +18,3 @@ def test_recipe_runs(path, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert f"recipes/{path.stem}.py" in done.stdout
-    assert (ROOT / "recipes" / "results" / f"{path.stem}.md").exists(), "the recipe's page is missing: run it"
