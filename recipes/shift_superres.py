@@ -89,7 +89,7 @@ def psnr(got: Tensor, wanted: Tensor) -> float:
 def trained(network: torch.nn.Module, photo: Tensor, steps: int) -> None:
     """Adam on the mean absolute error, the rate falling to nothing."""
     generator = torch.Generator().manual_seed(1)
-    adam = torch.optim.Adam(network.parameters(), 3e-3, betas=(0.9, 0.99))
+    adam = torch.optim.Adam(network.parameters(), 1e-3, betas=(0.9, 0.99))
     falling = torch.optim.lr_scheduler.CosineAnnealingLR(adam, steps)
     for _ in range(steps):
         coarse, fine = patches(photo, generator)
