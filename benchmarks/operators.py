@@ -1,7 +1,8 @@
 """Operators against their reference implementations or the naive composition in torch, all in one process and interleaved.
 
     python benchmarks/operators.py            writes benchmarks/results/operators.md
-    python benchmarks/operators.py --only finc
+    python benchmarks/operators.py --only triangular
+    python benchmarks/operators.py --no-memory    times only, a third of the minutes
 
 Each module of `operator_rows` yields `Row`s. Ratios are peer over ours (below 1: the peer is faster); "target" is what was asked
 for. Peak memory is what the high-water mark of a process of its own grows by in one call after a small warm-up call.
@@ -39,6 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", default="")
     parser.add_argument("--peak", default="")
+    parser.add_argument("--no-memory", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     chosen = parser.parse_args()
     rows = found(chosen.only)
@@ -55,13 +57,15 @@ def main() -> None:
         times, results = timing.interleaved({"ours": row.ours, **row.peers})
         row.agree(results)
         for name in row.peers:
-            memory = [timing.megabytes(peak(row.label, which, chosen.only)) for which in ("ours", name)]
+            both = () if chosen.no_memory else ("ours", name)
+            memory = [timing.megabytes(peak(row.label, which, chosen.only)) for which in both] or ["—", "—"]
             ratio = times[name] / times["ours"]
             target = row.targets.get(name)
             verdict = "" if target is None else f"≥ {target:g} {'met' if ratio >= target else '**missed**'}"
             lines.append([row.label, timing.span(times["ours"]), name, f"{ratio:.2f}", verdict, *memory])
             print(lines[-1], file=sys.stderr)
-    text = f"# Operators\n\n{timing.cpu()}, {chosen.threads} threads, `python benchmarks/operators.py`\n\n"
+    command = "python benchmarks/operators.py" + " --no-memory" * chosen.no_memory
+    text = f"# Operators\n\n{timing.cpu()}, {chosen.threads} threads, `{command}`\n\n"
     text += timing.rows(("operator", "ours", "peer", "peer / ours", "target", "peak, ours", "peak, peer"), lines)
     if chosen.only:
         print(text)
