@@ -24,7 +24,7 @@ def textures(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
     rows, columns = torch.meshgrid(torch.arange(32.0), torch.arange(32.0), indexing="ij")
     along = angles.cos()[:, None, None] * rows + angles.sin()[:, None, None] * columns
     waves = torch.sin(2 * math.pi / periods[:, None, None] * along + phases[:, None, None])
-    return (waves + 0.9 * torch.randn(count, 32, 32, generator=draw)).unsqueeze(1), labels
+    return (waves + 0.5 * torch.randn(count, 32, 32, generator=draw)).unsqueeze(1), labels
 
 
 def network() -> nn.Sequential:
@@ -64,8 +64,8 @@ def dispersed(model: nn.Module, scale: int) -> nn.Module:
 
 
 def main(quick: bool) -> str:
-    x, labels = textures(384 if quick else 2000, 1)
-    seen, wanted = textures(64 if quick else 500, 2)
+    x, labels = textures(384 if quick else 3000, 1)
+    seen, wanted = textures(64 if quick else 1000, 2)
     model = network()
     train(model, x, labels, 1 if quick else 8)
     wide = dispersed(model, 2)
