@@ -7,7 +7,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-from faltung import Policy, Problem, methods, plan
+from faltung import Policy, Problem, algebras, methods, plan
 from faltung.algebras.algebra import COMPLEXES, INTEGERS, REALS
 from faltung.domains import KINDS
 from faltung.errors import RefusedError
@@ -37,6 +37,28 @@ def test_methods_over_min_plus_equal_the_definition(chunk):
     """Draws of their own, so that those above stay what they were before the algebra came."""
     for seed in range(chunk * 25, (chunk + 1) * 25):
         problem = draw(seed, algebra="min-plus", **HOSTS)
+        verdicts = {name: check(problem, name, seed=seed) for name in methods.BY_NAME}
+        assert verdicts["definition"] == "right", problem.text
+
+
+@pytest.mark.parametrize(
+    "algebra",
+    [
+        "max-times",
+        "max-min",
+        "min-max",
+        "log",
+        "count",
+        "rational",
+        "modular(7)",
+        "modular(4000000007)",
+        f"modular({2**64 - 59})",
+    ],
+)
+def test_methods_over_other_algebras_equal_the_definition(algebra):
+    objects = algebras.named(algebra).arithmetic == "objects"
+    for seed in range(25):
+        problem = draw(seed, algebra=algebra, **({"host": "numpy"} if objects else HOSTS))
         verdicts = {name: check(problem, name, seed=seed) for name in methods.BY_NAME}
         assert verdicts["definition"] == "right", problem.text
 

@@ -55,7 +55,7 @@ def test_any_product_is_pythons(data, x_dtype, k_dtype):
         info = np.iinfo(dtype)
         # What two operands of 64 bits may hold so that sixteen products surely fit.
         reach = 2 ** (29 if info.bits > 16 else 20)
-        each = st.integers(max(int(info.min), -reach), min(int(info.max), reach))
+        each = st.integers(max(int(info.min) + 1, -reach), min(int(info.max), reach))  # whose magnitude fits, too
         return np.array(data.draw(st.lists(each, min_size=1, max_size=16)), dtype)
 
     x, k = values(x_dtype), values(k_dtype)

@@ -29,6 +29,7 @@ ITEMSIZE = {
     "uint32": 4,
 }
 ITEMSIZE |= {"float32": 4, "int64": 8, "uint64": 8, "float64": 8, "complex64": 8, "complex128": 16}
+ITEMSIZE |= {"object": 80}  # a pointer and a Python integer of a few digits
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,9 @@ class Problem:
 
     @cached_property
     def result_dtype(self) -> str:
-        return {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
+        own = {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
+        # Residues and Python's numbers need not fit the operand's own type.
+        return own if self.unknown == "out" or self.over.arithmetic == "machine" else self.compute_dtype
 
     def gradient(self, unknown: str) -> "Problem":
         """The same convolution with another unknown: the adjoint map that yields `x` or `k`; ArgumentError for other words."""

@@ -53,6 +53,10 @@ def problem_of(
             f"x {x_dtype} and k {k_dtype}",
             "cast one of them, or name an algebra with over=",
         )
+    if algebra.arithmetic == "objects" and "torch" in hosts:
+        raise DtypeError.of(
+            f"over={algebra.name!r}", "NumPy arrays, which hold Python's numbers", "torch tensors", "pass x.numpy()"
+        )
     draft = Problem(
         flip=flip,
         pattern=layout.text,
@@ -101,6 +105,7 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
         if (
             name not in ITEMSIZE
             or (name == "bool") != (problem.algebra == "boolean")
+            or (name == "object") != (problem.compute_dtype == "object")
             or (kind == "real" and problem.algebra == "complex")
         ):
             raise DtypeError.of(
@@ -127,10 +132,13 @@ def _check_fills(problem: Problem) -> None:
         if b.value is None or problem.algebra == "complex":
             continue
         fits = not isinstance(b.value, complex)
+        value = b.value.real
         if fits and problem.algebra == "integer":
             info = np.iinfo(problem.compute_dtype)
-            value = b.value.real
             fits = math.isfinite(value) and value == int(value) and info.min <= int(value) <= info.max
+        elif fits and problem.over.arithmetic != "machine":
+            fits = math.isfinite(value) and value == int(value) and value < (problem.over.modulus or math.inf)
+        fits = fits and not value < problem.over.least
         fits = fits and (problem.algebra != "boolean" or b.value in (0, 1))
         if not fits:
             raise ArgumentError.of(

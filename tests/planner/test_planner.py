@@ -119,7 +119,7 @@ def test_forced_runs_or_raises_with_its_sentence(name):
     verdicts = set()
     for seed in range(150):
         problem = draw(seed)
-        sentence = methods.named(name).refuses(problem)
+        sentence = methods.named(name).refusal(problem)
         forced, refusal = planned(problem, Policy(only=name))
         if forced is None:
             assert sentence is None or f"{name}: {sentence}" in refusal
@@ -143,10 +143,10 @@ def test_forbidden_is_never_used(name):
         if name == "definition" or plan_problem(problem).method == name:
             p, refusal = planned(problem, Policy(without=(name,)))
             if p is None:
-                assert f"{name}: the policy forbids it" in refusal or methods.named(name).refuses(problem)
+                assert f"{name}: the policy forbids it" in refusal or methods.named(name).refusal(problem)
                 continue
             assert name not in used(p), problem.text
-            assert p.refusals[name] == (methods.named(name).refuses(problem) or "the policy forbids it")
+            assert p.refusals[name] == (methods.named(name).refusal(problem) or "the policy forbids it")
 
 
 def test_several_methods_allowed_means_the_cheapest_of_them():

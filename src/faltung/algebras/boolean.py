@@ -17,4 +17,5 @@ BOOLEAN = Algebra(
     dtypes=("bool",),
     compute=lambda x, k: "bool" if (x, k) == ("bool", "bool") else None,
     laws=frozenset({"commutative", "exact", "idempotent", "ordered"}),
+    star=lambda a: np.ones(np.shape(a), dtype=bool),
 )

@@ -1,14 +1,23 @@
 """Complex numbers with + and ×, in floating point."""
 
+from typing import Any
+
 import numpy as np
 
-from faltung.algebras.algebra import COMPLEXES, Algebra, widest_real
+from faltung.algebras.algebra import COMPLEXES, Algebra, no_star, widest_real
 
 
 def _compute(x: str, k: str) -> str | None:
     reals = [{"complex64": "float32", "complex128": "float64"}.get(t, t) for t in (x, k)]
     real = widest_real(*reals)
     return None if real is None else str(np.result_type(real, "complex64"))
+
+
+def _star(a: Any) -> Any:
+    """1/(1 − a)."""
+    if (np.asarray(a) == 1).any():
+        raise no_star("complex", "a value other than 1", a)
+    return 1.0 / (1.0 - np.asarray(a, dtype="complex128"))
 
 
 COMPLEX = Algebra(
@@ -24,4 +33,6 @@ COMPLEX = Algebra(
     dtypes=COMPLEXES,
     compute=_compute,
     laws=frozenset({"ring", "commutative"}),
+    star=_star,
+    partials=lambda a, b: (b, a),
 )

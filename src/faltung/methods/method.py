@@ -41,7 +41,8 @@ class Method(ABC):
         for the others, and the plan goes on with the next method.   by_name: chosen only when the policy names it.
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
         silent: does no arithmetic in NumPy, which would warn of NaN and overflow.   innermost: reads and returns arrays whose
-        channels are innermost in memory, None where it takes either.
+        channels are innermost in memory, None where it takes either.   arithmetics: the kinds of values that it computes with,
+        see `Algebra.arithmetic`.
     """
 
     name = ""
@@ -54,6 +55,15 @@ class Method(ABC):
     delegates = False
     on_torch = False
     innermost: bool | None = False
+    arithmetics: tuple[str, ...] = ("machine",)
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
+        over = problem.over
+        if over.arithmetic not in self.arithmetics:
+            kind = "Python's numbers" if over.arithmetic == "objects" else "residues"
+            return f"computes with the machine's own + and ×, {over.name} has {kind}"
+        return self.refuses(problem)
 
     @abstractmethod
     def refuses(self, problem: Problem) -> str | None:

@@ -73,7 +73,7 @@ def planned_on(problem: Problem, policy: Policy, on: Machine) -> Plan:
 
 def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolerance: float, budget: int) -> Candidate:
     """One method's standing: its own refusal first, then the policy's."""
-    refusal = method.refuses(problem)
+    refusal = method.refusal(problem)
     if refusal is None and problem.empty and method is not methods.DEFINITION:
         refusal = "has nothing to compute, an axis is empty"
     wraps = bool(policy.only) and method.delegates and method.name not in policy.only

@@ -14,6 +14,7 @@ from faltung.kernels.convert import on_numba as convert
 from faltung.kernels.threads import spread
 from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods import Context, Machine, Method
+from faltung.methods.method import ROUNDOFF
 from faltung.pattern import PLAIN, permuted
 from faltung.planner.policy import Policy
 from faltung.planner.table import table
@@ -104,7 +105,7 @@ class Plan:
     def __call__(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
         """Compute the unknown from the arrays that are known: out from (x, k), x from (k, y), k from (x, y).
 
-        Ordered algebras need all three for a gradient.
+        Algebras that are no rings need all three for a gradient.
 
         Raises:
             ArgumentError: an array is missing or does not have the problem's shape.
@@ -150,7 +151,8 @@ class Plan:
         """The method's short way for small calls, where it has one for this problem."""
         p = self.problem
         method = self.ways[0].method
-        plain = p.unknown == "out" and p.algebra != "integer" and not p.empty and len(self.ways) == 1
+        plain = p.unknown == "out" and p.algebra != "integer" and p.over.admit is None
+        plain = plain and not p.empty and len(self.ways) == 1
         plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {method.reads(p)}
         if not plain or method.on_torch != (p.host == "torch") or not (method.on_torch or p.pattern == PLAIN):
             return None
@@ -164,8 +166,8 @@ class Plan:
     @cached_property
     def operands(self) -> tuple[str, ...]:
         """Names of the arrays that a call needs."""
-        ordered_gradient = self.problem.unknown != "out" and self.problem.over.ordered
-        return ("x", "k", "y") if ordered_gradient else OPERANDS[self.problem.unknown]
+        curved = self.problem.unknown != "out" and not self.problem.over.ring
+        return ("x", "k", "y") if curved else OPERANDS[self.problem.unknown]
 
     def _expect(self, name: str, array: Any) -> Any:
         """The array, if it is what the problem says."""
@@ -237,6 +239,8 @@ class Plan:
     def enter(self, name: str, array: Any, method: Method) -> Any:
         """The canonical array in the dtype that the method reads; the filter in correlation order."""
         problem = self.problem
+        if problem.over.admit is not None and name != "y":
+            array = self._admitted(array)
         values = (arrays.to_torch if method.on_torch else arrays.to_numpy)(array, method.reads(problem))
         order, shape, _, _ = self._moves[name]
         values = values if order is None else permuted(values, order)
@@ -244,6 +248,12 @@ class Plan:
             values = contiguous(values, self.machine.threads)
         canonical = values.reshape(shape)
         return self._flipped(canonical) if name == "k" and problem.flip else canonical
+
+    def _admitted(self, array: Any) -> np.ndarray:
+        """The operand's values in the algebra's set; halves as the floats that they are computed in."""
+        came, admit = arrays.dtype_name(array), self.problem.over.admit
+        assert admit is not None
+        return admit(arrays.to_numpy(array, self.problem.compute_dtype if came in ROUNDOFF else came))
 
     @cached_property
     def _moves(self) -> dict[str, tuple]:
