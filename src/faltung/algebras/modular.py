@@ -56,7 +56,7 @@ def modular(p: int) -> Algebra:
     def star(a: Any) -> Any:
         def one(v: Any) -> int:
             try:
-                return pow(int(1 - v), -1, p)
+                return pow(1 - int(v), -1, p)
             except ValueError:
                 raise no_star(f"modular({p})", "a value whose 1 − a has an inverse", v) from None
 

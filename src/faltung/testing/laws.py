@@ -169,7 +169,8 @@ def _unrolls(o: Algebra, a: Any, near: Callable[[Any, Any, Any], bool]) -> bool:
     """star(a) = one ⊕ a ⊗ star(a) = one ⊕ star(a) ⊗ a, wherever there is a star."""
     assert o.star is not None
     try:
-        star = np.asarray(o.star(np.asarray(a)))[()]
+        objects = o.arithmetic == "objects"
+        star = o.star(a) if objects else np.asarray(o.star(np.asarray(a)))[()]
     except ArgumentError:
         return True
     size = _size(o, a, star)
