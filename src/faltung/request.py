@@ -25,8 +25,8 @@ def problem_of(
     boundary: Any = "constant",
     stride: Any = 1,
     dilation: Any = 1,
-    on: str | None = None,
-    over: str | None = None,
+    on: Any = None,
+    over: Any = None,
     dtype: Any = None,
     host: str = "numpy",
     device: str = "cpu",
@@ -41,10 +41,15 @@ def problem_of(
     layout.check(x_shape, k_shape)
     taps = layout.spatial(layout.k, k_shape)
     ndim = len(taps)
+    domain = domains.named("grid" if on is None else on)
+    finite = isinstance(domain, domains.FiniteDomain)
     steps, spread = _per_axis("stride", stride, ndim), _per_axis("dilation", dilation, ndim)
     reach = tuple((t - 1) * d + 1 for t, d in zip(taps, spread, strict=True))
     algebra = algebras.named(over) if over is not None else algebras.natural(x_dtype, k_dtype)
-    domain = domains.named("grid" if on is None else on)
+    if not isinstance(domain, domains.Domain) or domain.reads is not None:
+        _plain_geometry(domain.text, mode, boundary, (steps, spread) if finite else ())
+    if isinstance(domain, domains.Domain) and domain.reads is not None:
+        (mode, boundary), domain = domain.reads(reach, flip), domains.GRID
     if algebra is None or algebra.compute(x_dtype, k_dtype) is None:
         known = "any algebra" if algebra is None else algebra.name
         raise DtypeError.of(
@@ -65,17 +70,30 @@ def problem_of(
         x_dtype=x_dtype,
         k_dtype=k_dtype,
         out_dtype=x_dtype,
-        pads=_pads(mode, reach),
-        stride=steps,
-        dilation=spread,
-        boundary=boundaries.read(boundary, ndim),
+        pads=() if finite else _pads(mode, reach),
+        stride=() if finite else steps,
+        dilation=() if finite else spread,
+        boundary=() if finite else boundaries.read(boundary, ndim),
         algebra=algebra.name,
-        domain=domain.name,
+        domain=domain.text,
         host=hosts.pop(),
         device=devices.pop(),
     )
     _check_fills(draft)
     return _typed(checked(draft), dtype)
+
+
+def _plain_geometry(on: str, mode: Any, boundary: Any, steps: tuple) -> None:
+    """Raise unless a call leaves to the domain what the domain decides."""
+    given = {"mode": (mode, ("full", "same")), "boundary": (boundary, ("constant",))}
+    for what, (value, usual) in given.items():
+        if not isinstance(value, str) or value not in usual:
+            raise ArgumentError.of(
+                f"on={on!r}", f"no {what}: the domain says what it is", repr(value), f"leave {what} out"
+            )
+    for what, values in zip(("stride", "dilation"), steps, strict=False):
+        if any(v != 1 for v in values):
+            raise ArgumentError.of(f"on={on!r}", f"no {what}", str(values), f"leave {what} out")
 
 
 def check_together(hosts: set[str], devices: set[str]) -> None:

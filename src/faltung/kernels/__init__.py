@@ -100,6 +100,9 @@ ALL: tuple[Kernel, ...] = (
         "Jeon and Kim (2017), sampling between places",
         "gather",
     ),
+    Kernel(
+        "paired", "numba", "products of listed pairs of values, added where the list says", "the definition", "scatter"
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

@@ -15,6 +15,7 @@ from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
 from faltung.methods.pointwise import POINTWISE
 from faltung.methods.running import RUNNING
+from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
 from faltung.methods.winograd import WINOGRAD
@@ -36,6 +37,7 @@ ALL: tuple[Method, ...] = (
     SEGMENTS,
     LIMBS,
     ONEDNN,
+    SCATTER,
     TRANSPOSED,
     FILTER_GRADIENT,
 )

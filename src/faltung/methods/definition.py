@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from faltung.domains import Index
+from faltung.methods import on_sets
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method
 from faltung.problem import Problem
 
@@ -29,6 +31,7 @@ class Definition(Method):
     summary = "every product of the definition in float64 or exact integers; slow, accepts everything"
     source = "the definition"
     arithmetics = ("machine", "residues", "objects")
+    places = ("grid", "index")
 
     def refuses(self, problem: Problem) -> str | None:
         over = problem.over
@@ -56,6 +59,10 @@ class Definition(Method):
             80 if problem.algebra == "integer" or problem.over.arithmetic != "machine" else 16
         )  # a Python integer and its pointer; a complex number
         signal, result = s.B * s.N * s.C * (inputs + 2 * outputs), s.B * s.N * s.O * outputs
+        if isinstance(g, Index):
+            # Triples, and of the longest layer both factors, the terms and what they are added to.
+            layer = 8 * s.B * s.N * s.O * inputs * value
+            return value * 4 * (signal + result + s.B * s.O * s.C * taps) + layer + 160 * g.pairs + (1 << 14)
         tables = 48 * sum(g.padded) + 9 * outputs + (200 * taps * sum(g.m) if problem.over.ordered else 0)
         return value * (2 * signal + 8 * result + 3 * s.B * s.O * s.C * taps) + tables + (1 << 14)
 
@@ -63,6 +70,10 @@ class Definition(Method):
         exact = problem.algebra == "integer" or (problem.over.arithmetic != "machine" and problem.unknown != "out")
         high = "object" if exact else _HIGH.get(problem.compute_dtype, problem.compute_dtype)
         known = {name: a.astype(high) for name, a in {**operands, "k": prepared}.items() if a is not None}
+        if isinstance(problem.grid, Index):
+            result = on_sets.result(problem, known, high)
+            result = result % problem.over.modulus if problem.over.modulus else result
+            return result.astype(problem.compute_dtype) if problem.over.exact else result
         if problem.unknown != "out" and not problem.over.ring:
             return _smooth_gradient(problem, known) if problem.over.share else _ordered_gradient(problem, known)
         result = _linear(problem, known, high)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from faltung.domains import Index
 from faltung.problem import Problem
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -42,7 +43,7 @@ class Method(ABC):
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
         silent: does no arithmetic in NumPy, which would warn of NaN and overflow.   innermost: reads and returns arrays whose
         channels are innermost in memory, None where it takes either.   arithmetics: the kinds of values that it computes with,
-        see `Algebra.arithmetic`.
+        see `Algebra.arithmetic`.   places: `grid`, `index` (finite sets of indices).
     """
 
     name = ""
@@ -56,6 +57,7 @@ class Method(ABC):
     on_torch = False
     innermost: bool | None = False
     arithmetics: tuple[str, ...] = ("machine",)
+    places: tuple[str, ...] = ("grid",)
 
     def refusal(self, problem: Problem) -> str | None:
         """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
@@ -63,6 +65,11 @@ class Method(ABC):
         if over.arithmetic not in self.arithmetics:
             kind = "Python's numbers" if over.arithmetic == "objects" else "residues"
             return f"computes with the machine's own + and ×, {over.name} has {kind}"
+        place = "index" if isinstance(problem.grid, Index) else "grid"
+        if place not in self.places:
+            return (
+                f"works on {'grids' if self.places == ('grid',) else 'finite sets of indices'}, not on {problem.domain}"
+            )
         return self.refuses(problem)
 
     @abstractmethod

@@ -272,6 +272,8 @@ class Plan:
 
     def _flipped(self, k: Any) -> Any:
         ndim = self.problem.grid.ndim
+        if self.problem.domain != "grid":  # indices that meet by a law are not turned around
+            return k
         return k.flip(tuple(range(-ndim, 0))) if arrays.is_torch(k) else k[(..., *_BACKWARDS * ndim)]
 
     def leave(self, result: Any) -> Any:
@@ -340,13 +342,14 @@ class Prepared:
 def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     """Refuse integer problems whose sums could wrap, from the types where they suffice, from the values otherwise."""
     problem = plan.problem
-    fill = max(abs(int(value.real)) for value in problem.grid.fills(0))
+    fill = max((abs(int(value.real)) for value in problem.grid.fills(0)), default=0)
     if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype, fill):
         return
     known = {**operands, **({} if k is None else {"k": plan.enter("k", k, plan.ways[-1].method)})}
     first, second = (known[name] for name in OPERANDS[problem.unknown])
     if problem.unknown == "out":
-        integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype)
+        times = getattr(problem.grid, "overlap", 1)
+        integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype, times)
     else:
         largest = max(integer.largest(second), fill if problem.unknown == "k" else 0)
         integer.proof(first, np.array([[largest]], dtype=object), fill, (1,), problem.compute_dtype, problem.depth)

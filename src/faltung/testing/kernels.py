@@ -39,6 +39,7 @@ from faltung.testing.gather_kernels import check_gather
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
+from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -332,6 +333,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "field": check_field,
     "gather": check_gather,
     "pointwise": check_pointwise,
+    "paired": check_paired,
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,
