@@ -255,7 +255,7 @@ def build_strips(dtype: str, step: str, width: int) -> tuple[Callable, str]:
 def _butterfly(dtype: str, width: int, step: str, radix: int, within: bool) -> Any:
     """A function that takes one vector from each of `radix` rows through the levels among them.
 
-    `(x, p, sstep, y, q, dstep)` reads the vectors from x[p] on, `sstep` apart, and writes them to y[q] on, `dstep` apart. With levels
+    `(x, p, sstep, y, q, dstep)` reads vectors from x[p] on, `sstep` apart, and writes them to y[q] on, `dstep` apart. With levels
     `within` vectors it is `(x, p, sstep, y, q, dstep, low, high)` and does those of distance low up to high as well.
     """
     from llvmlite import ir
