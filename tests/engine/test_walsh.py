@@ -138,9 +138,17 @@ def test_zeta_of_tensors(order, inverse):
     assert torch.autograd.gradcheck(lambda t: zeta(t, 0, order, operation="max"), x)
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script`:DeprecationWarning")  # torch's own, for forward derivatives
 def test_complex_gradients_batches_and_compiled_graphs():
     z = torch.randn(4, 8, dtype=torch.complex128, requires_grad=True)
-    assert torch.autograd.gradcheck(fwht, z)
+    assert torch.autograd.gradcheck(fwht, z, check_forward_ad=True)
+    jacobian = torch.func.jacrev(fwht)(torch.ones(8))
+    assert torch.equal(jacobian, torch.func.jacfwd(fwht)(torch.ones(8)))
+    assert np.array_equal(jacobian, hadamard(8))
+    whole = torch.compile(lambda t: fwht(t, norm="ortho").abs().sum(), fullgraph=True, backend="aot_eager")
+    assert torch.equal(
+        torch.autograd.grad(whole(z), z)[0], torch.autograd.grad(fwht(z, norm="ortho").abs().sum(), z)[0]
+    )
     x = torch.randn(5, 8, 3)
     assert torch.equal(torch.func.vmap(lambda t: fwht(t, 1), in_dims=2, out_dims=2)(x), fwht(x, 1))
     torch.testing.assert_close(torch.func.grad(lambda t: (fwht(t) ** 2).sum())(x[0, :, 0]), 16 * x[0, :, 0])

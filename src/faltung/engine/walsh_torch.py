@@ -3,6 +3,8 @@
 In the processor's memory it is the compiled kernel; on other devices products with matrices of 16 rows, four levels at a time.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -32,7 +34,12 @@ def pairs(x: Tensor, axis: int, step: str, scale: float) -> Tensor:
     Shapes: x any, 2^m places along the axis; returns the same shape and dtype. Half types are summed in float32.
     """
     axis = axis % x.ndim - x.ndim
-    return _compute(x, axis, step, scale) if plain(x) else _OP(x, axis, step, scale)
+    if plain(x):
+        return _compute(x, axis, step, scale)
+    run = (
+        _OP if torch.compiler.is_compiling() else _Pairs.apply
+    )  # a compiler takes operators, and has no forward derivatives
+    return run(x, axis, step, scale)
 
 
 def extremes(x: Tensor, axis: int, step: str) -> Tensor:
@@ -91,17 +98,29 @@ _library.define("pairs(Tensor x, int axis, str step, float scale) -> Tensor", ta
 _OP = torch.ops.faltung.pairs.default
 
 
-def _keep(ctx: object, inputs: tuple, output: Tensor) -> None:
-    ctx.rest = inputs[1:]  # type: ignore[attr-defined]
+class _Pairs(torch.autograd.Function):
+    """The operator with derivatives of all kinds: reverse, forward, and batches of either."""
 
+    @staticmethod
+    def forward(x: Tensor, axis: int, step: str, scale: float) -> Tensor:
+        return _OP(x, axis, step, scale)
 
-def _backward(ctx: object, cotangent: Tensor) -> tuple:
-    axis, step, scale = ctx.rest  # type: ignore[attr-defined]
-    return pairs(cotangent, axis, ADJOINT[step], scale), None, None, None
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Tensor) -> None:
+        ctx.rest = inputs[1:]
 
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple:
+        axis, step, scale = ctx.rest
+        return pairs(cotangent, axis, ADJOINT[step], scale), None, None, None
 
-def _batched(info: object, in_dims: tuple, x: Tensor, axis: int, step: str, scale: float) -> tuple[Tensor, int]:
-    return pairs(x.movedim(in_dims[0], 0), axis, step, scale), 0  # the axis is counted from the end
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        return pairs(tangent, *ctx.rest)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple, x: Tensor, axis: int, step: str, scale: float) -> tuple[Tensor, int]:
+        return pairs(x.movedim(in_dims[0], 0), axis, step, scale), 0  # the axis is counted from the end
 
 
 _library.impl("pairs", _compute, "CompositeExplicitAutograd")
@@ -110,5 +129,4 @@ torch.library.register_fake(
     lambda x, axis, step, scale: torch.empty_like(x, memory_format=torch.contiguous_format),
     lib=_library,
 )
-torch.library.register_autograd("faltung::pairs", _backward, setup_context=_keep, lib=_library)
-torch.library.register_vmap("faltung::pairs", _batched, lib=_library)
+torch.library.register_autograd("faltung::pairs", _Pairs.backward, setup_context=_Pairs.setup_context, lib=_library)
