@@ -45,7 +45,7 @@ class FiniteDomain(ABC):
         """The domain in a problem's line: its name, with the parameters that the size of the arrays does not say."""
         return self.name
 
-    def check(self, size: int) -> None:
+    def check(self, size: int) -> None:  # noqa: B027 - most domains come in every size
         """Raise ArgumentError where no such domain has that many indices."""
 
     @abstractmethod

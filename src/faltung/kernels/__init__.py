@@ -101,7 +101,25 @@ ALL: tuple[Kernel, ...] = (
         "gather",
     ),
     Kernel(
-        "paired", "numba", "products of listed pairs of values, added where the list says", "the definition", "scatter"
+        "paired",
+        "numba",
+        "products of listed pairs of values, added where the list says",
+        "the definition",
+        "scatter",
+    ),
+    Kernel(
+        "hadamard",
+        "numba",
+        "the Walsh–Hadamard transform along one axis, levels in registers, in the cache, in strips of long lines",
+        "Good (1958); Fino and Algazi (1976)",
+        "hadamard",
+    ),
+    Kernel(
+        "zeta",
+        "numba",
+        "sums, maxima and minima over all subsets or supersets along one axis, and the inverse of the sums",
+        "Yates (1937); Björklund et al. (2007)",
+        "zeta",
     ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(

@@ -36,6 +36,7 @@ from faltung.testing.enlarge_kernels import check_enlarged
 from faltung.testing.envelope_kernels import check_envelope
 from faltung.testing.field_kernels import check_field
 from faltung.testing.gather_kernels import check_gather
+from faltung.testing.hadamard_kernels import check_hadamard, check_zeta
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
@@ -338,6 +339,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "mix": check_mix,
     "separable": check_separable,
     "turned": check_turned,
+    "hadamard": check_hadamard,
+    "zeta": check_zeta,
     "minimal": check_minimal,
     "passes": check_passes,
     "tiles": check_tiles,

@@ -1,0 +1,4 @@
+"""Transforms that turn convolutions over monoids into products: one file each, one line here."""
+
+from faltung.engine.walsh import fwht as fwht
+from faltung.engine.walsh import zeta as zeta

@@ -1,0 +1,1 @@
+"""Gram matrices that are convolutions."""
