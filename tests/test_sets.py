@@ -93,6 +93,36 @@ def test_exact_values_are_those_of_two_loops(data, name):
     ]
 
 
+@settings(max_examples=60, deadline=None, database=None, derandomize=True)
+@given(
+    st.data(),
+    st.sampled_from(["dyadic", "or", "and", "subsets", "max", "min"]),
+    st.sampled_from(["int64", "uint64", "int8"]),
+)
+def test_wide_integers_are_exact_by_transforms_too(data, name, dtype):
+    """Values whose sums come near 2^62: what transforms add up on the way is larger than any result."""
+    reach = 2**7 - 1 if dtype == "int8" else 2**28
+    each = st.integers(0 if dtype[0] == "u" else -reach, reach)
+    x, k = (np.array(data.draw(st.lists(each, min_size=16, max_size=16)), dtype) for _ in range(2))
+    method = {"dyadic": "walsh", "max": "prefix", "min": "prefix"}.get(name, "zeta")
+    y = convolve(x, k, on=name, policy=faltung.Policy(only=(method,)))
+    assert y.tolist() == reference(domains.named(name), x.tolist(), k.tolist())
+
+
+def test_transforms_are_chosen_where_lists_are_long():
+    spec = faltung.Spec((1 << 16,), "int64")
+    assert faltung.plan(spec, spec, on="dyadic").method == "walsh"
+    assert faltung.plan(spec, spec, on="or").method == "zeta"
+    assert faltung.plan(spec, spec, on="max").method == "prefix"
+    assert faltung.plan(faltung.Spec((24,)), faltung.Spec((24,)), on="symmetric(4)").method == "scatter"
+    for p in (3, 2**31 - 1):
+        x, k = np.random.default_rng(p).integers(0, p, (2, 64))
+        wanted = convolve(x, k, on="dyadic", over=f"modular({p})", policy=faltung.Policy(only=("definition",)))
+        assert (
+            convolve(x, k, on="dyadic", over=f"modular({p})", policy=faltung.Policy(only=("walsh",))) == wanted
+        ).all()
+
+
 def test_products_of_numbers():
     """φ ∗ 1 = id, μ ∗ 1 = δ₁, (1 ∗ 1)(12) = 6, (1 ∗ 1)(60) = 12."""
     n = np.arange(1, 61)

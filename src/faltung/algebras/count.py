@@ -16,15 +16,6 @@ def _times(a: Any, b: Any) -> Any:
     return a * b if a and b else 0
 
 
-def _lifted(function: Any) -> Any:
-    ufunc = np.frompyfunc(function, 2, 1)
-
-    def lifted(a: Any, b: Any) -> Any:
-        return ufunc(a, b)
-
-    return lifted
-
-
 def _admit(values: np.ndarray) -> np.ndarray:
     """Python integers from 0 on, and infinity."""
     out = values.astype(object)
@@ -43,8 +34,8 @@ COUNT = Algebra(
     name="count",
     summary="natural numbers without limit, and infinity: in how many ways",
     source_note="Elliott, Generalized convolution and efficient language recognition (2019)",
-    add=_lifted(lambda a, b: a + b),
-    mul=_lifted(_times),
+    add=np.frompyfunc(lambda a, b: a + b, 2, 1),
+    mul=np.frompyfunc(_times, 2, 1),
     zero=lambda dtype: 0,
     one=lambda dtype: 1,
     scalar_add="",

@@ -14,11 +14,14 @@ from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
 from faltung.methods.pointwise import POINTWISE
+from faltung.methods.prefix import PREFIX
 from faltung.methods.running import RUNNING
 from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
+from faltung.methods.walsh import WALSH
 from faltung.methods.winograd import WINOGRAD
+from faltung.methods.zeta import ZETA
 
 ALL: tuple[Method, ...] = (
     DEFINITION,
@@ -38,6 +41,9 @@ ALL: tuple[Method, ...] = (
     LIMBS,
     ONEDNN,
     SCATTER,
+    PREFIX,
+    WALSH,
+    ZETA,
     TRANSPOSED,
     FILTER_GRADIENT,
 )
