@@ -1,5 +1,6 @@
 """A plan: the chosen method with its reasons, callable, printable, and able to prepare a filter once."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,15 +10,17 @@ import numpy as np
 
 from faltung import arrays
 from faltung.algebras import integer
-from faltung.errors import ArgumentError, DtypeError, RefusedError
+from faltung.errors import ArgumentError, DtypeError, RefusedError, VerificationError
 from faltung.kernels.convert import on_numba as convert
 from faltung.kernels.threads import spread
 from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods import Context, Machine, Method
+from faltung.methods.definition import DEFINITION
 from faltung.methods.method import ROUNDOFF
 from faltung.pattern import PLAIN, permuted
 from faltung.planner.policy import Policy
 from faltung.planner.table import table
+from faltung.planner.verify import Verdict, check
 from faltung.problem import Problem
 
 OPERANDS = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}
@@ -151,7 +154,7 @@ class Plan:
         """The method's short way for small calls, where it has one for this problem."""
         p = self.problem
         method = self.ways[0].method
-        plain = p.unknown == "out" and p.algebra != "integer" and p.over.admit is None
+        plain = p.unknown == "out" and p.algebra != "integer" and p.over.admit is None and not self.policy.verify
         plain = plain and not p.empty and len(self.ways) == 1
         plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {method.reads(p)}
         if not plain or method.on_torch != (p.host == "torch") or not (method.on_torch or p.pattern == PLAIN):
@@ -294,6 +297,30 @@ class Plan:
             array = arrays.import_torch("plan").from_numpy(contiguous(array.numpy(), self.machine.threads))
         return arrays.from_torch(array.contiguous(), problem.result_dtype, problem.host)
 
+    def check(self, x: Any, k: Any, y: Any, repeats: int = 1, seed: int | None = None) -> Verdict:
+        """Whether y is x ∗ k, found out in linear time at random points; see `faltung.planner.verify`.
+
+        Raises:
+            RefusedError: a problem whose results cannot be checked so.
+        """
+        x, k, y = (self._expect(name, a) for name, a in (("x", x), ("k", k), ("y", y)))
+        judge = DEFINITION
+        x, k, y = (self.enter(name, a, judge) for name, a in (("x", x), ("k", k), ("y", y)))
+        point = secrets.randbits(63) if seed is None else seed
+        return check(self.problem, x, k, y, self.error, repeats, point)
+
+    def verified(self, x: Any, k: Any, y: Any) -> None:
+        """Raise VerificationError unless the check accepts y; a result that is not finite has nothing to compare."""
+        values = arrays.to_numpy(y, self.problem.compute_dtype)
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+            return
+        verdict = self.check(x, k, y)
+        if not verdict:
+            raise VerificationError.of(
+                f"verify {self.method}", f"both sides within {verdict.allowed:.3g}", f"a difference of {verdict.difference:.3g}",
+                "report this problem; Policy(only='definition') computes it slowly and surely",
+            )  # fmt: skip
+
     def local(self) -> "Plan":
         """The plan without methods that spread NaN and infinity; RefusedError where the policy names only such."""
         spreading = tuple(way.method.name for way in self.candidates if way.method.spreads or way.method.structured)
@@ -336,7 +363,10 @@ class Prepared:
         result = method.run(problem, operands, self._prepared, plan.context(self.way))
         if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
             return plan.local().compute(x, self._k, y)
-        return plan.leave(result)
+        left = plan.leave(result)
+        if plan.policy.verify and problem.unknown == "out":
+            plan.verified(x, self._k, left)
+        return left
 
 
 def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
