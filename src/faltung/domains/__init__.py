@@ -98,6 +98,7 @@ __all__ = [
     "BY_NAME",
     "GRID",
     "KINDS",
+    "SERIES",
     "Boundary",
     "Domain",
     "FiniteDomain",

@@ -26,5 +26,8 @@ class Smallest(FiniteDomain):
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return np.minimum(u, v)
 
+    def neutral(self, size: int) -> int:
+        return size - 1
+
 
 MAX, MIN = Largest(), Smallest()

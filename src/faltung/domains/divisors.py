@@ -39,6 +39,9 @@ class CommonDivisors(FiniteDomain):
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return np.gcd(u + 1, v + 1) - 1
 
+    def neutral(self, size: int) -> None:
+        return None  # that would be 0, which every number divides
+
 
 class CommonMultiples(FiniteDomain):
     """u · v = lcm(u, v), those above N left out."""

@@ -52,6 +52,10 @@ class FiniteDomain(ABC):
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         """u · v, element by element; −1 where two indices do not meet."""
 
+    def neutral(self, size: int) -> int | None:
+        """The index e with e · u = u · e = u; None where the set has none."""
+        return 0
+
     def inverse(self, size: int) -> np.ndarray | None:
         """v⁻¹ of every index, where the domain is a group."""
         return None

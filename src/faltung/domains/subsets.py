@@ -31,6 +31,9 @@ class Intersections(_Masks):
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return u & v
 
+    def neutral(self, size: int) -> int:
+        return size - 1
+
 
 class Disjoint(_Masks):
     """u · v = u ∪ v where the two share nothing; other pairs do not meet (subset convolution)."""

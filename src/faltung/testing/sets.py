@@ -74,13 +74,18 @@ def check_domain(domain: FiniteDomain, size: int) -> None:
             _meet(domain, a, _meet(domain, b, c, size), size),
         )
         assert (left == right).all(), f"{said}: (u·v)·w is not u·(v·w)"
+    g, neutral = np.arange(size), domain.neutral(size)
+    if neutral is not None:
+        for pair in ((g, 0 * g + neutral), (0 * g + neutral, g)):
+            assert (domain.product(*pair, size) == g).all(), f"{said}: {neutral} is not neutral"
+    else:
+        left = [(domain.product(0 * g + e, g, size) == g).all() for e in range(size)]
+        assert size < 3 or not any(left), f"{said}: has a neutral index, and says that it has none"
     back = domain.inverse(size)
     assert (back is not None) == ("group" in domain.laws), f"{said}: has inverses if and only if it is a group"
     if back is not None:
-        g = np.arange(size)
         for pair in ((g, back), (back, g)):
             assert (domain.product(*pair, size) == 0).all(), f"{said}: g·g⁻¹ is not 0"
-        assert (domain.product(g, 0 * g, size) == g).all(), f"{said}: 0 is not neutral"
 
 
 def _meet(domain: FiniteDomain, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
