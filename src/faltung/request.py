@@ -52,9 +52,10 @@ def problem_of(
         (mode, boundary), domain = domain.reads(reach, flip), domains.GRID
     if algebra is None or algebra.compute(x_dtype, k_dtype) is None:
         known = "any algebra" if algebra is None else algebra.name
+        among = "" if algebra is None else f" ({', '.join(algebra.dtypes)})"
         raise DtypeError.of(
             "convolve",
-            f"dtypes that {known} computes with together",
+            f"dtypes that {known} computes with together{among}",
             f"x {x_dtype} and k {k_dtype}",
             "cast one of them, or name an algebra with over=",
         )

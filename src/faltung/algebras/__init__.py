@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 from faltung.algebras.algebra import Algebra
+from faltung.algebras.bilinear import Components, given, hypercomplex, matrix, truncated, with_components
 from faltung.algebras.boolean import BOOLEAN
 from faltung.algebras.complex import COMPLEX
 from faltung.algebras.count import COUNT
@@ -14,6 +15,7 @@ from faltung.algebras.max_plus import MAX_PLUS
 from faltung.algebras.max_times import MAX_TIMES
 from faltung.algebras.min_plus import MIN_PLUS
 from faltung.algebras.modular import modular
+from faltung.algebras.own import own
 from faltung.algebras.rational import RATIONAL
 from faltung.algebras.real import REAL
 from faltung.errors import ArgumentError
@@ -75,4 +77,19 @@ def natural(x_dtype: str, k_dtype: str) -> Algebra | None:
     return None
 
 
-__all__ = ["ALL", "BY_NAME", "FAMILIES", "Algebra", "modular", "named", "natural"]
+__all__ = [
+    "ALL",
+    "BY_NAME",
+    "FAMILIES",
+    "Algebra",
+    "Components",
+    "given",
+    "hypercomplex",
+    "matrix",
+    "modular",
+    "named",
+    "natural",
+    "own",
+    "truncated",
+    "with_components",
+]

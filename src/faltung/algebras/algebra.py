@@ -28,7 +28,8 @@ class Algebra:
     `compute` maps a pair of operand dtypes to the dtype of the arithmetic, or None where the algebra has no such values.
 
     `arithmetic` says what the values are to a machine: `machine` numbers whose + and × are its own, `residues` that are machine
-    integers with a modulus, `objects` of Python. A method serves the kinds that it names. `modulus` is that of residues.
+    integers with a modulus, `objects` of Python, `own` what the caller's functions make of them. A method serves the kinds that it
+    names. `modulus` is that of residues.
 
     `star(a)` is `one ⊕ a ⊕ a⊗a ⊕ ...` where that sum has a value in the algebra, else an ArgumentError. `admit` brings the values
     of an operand into the algebra's set (residues into 0 ... p − 1) or raises. `least` is the smallest value that it admits.
@@ -58,6 +59,13 @@ class Algebra:
     partials: Callable[[Any, Any], tuple[Any, Any]] | None = None
     share: Callable[[Any, Any], Any] | None = None
 
+    @staticmethod
+    def of(*, add: Any, mul: Any, zero: Any, one: Any, **more: Any) -> "Algebra":
+        """The algebra of two scalar functions; see `faltung.algebras.own`, which takes the same arguments."""
+        from faltung.algebras.own import own
+
+        return own(add, mul, zero, one, **more)
+
     @property
     def ring(self) -> bool:
         return "ring" in self.laws
@@ -85,8 +93,15 @@ class Algebra:
         return self.source_note
 
 
+FUNCTIONS: dict[
+    str, Callable[[Any, Any], Any]
+] = {}  # scalar functions of the caller's, by the mark that stands for them
+
+
 def operation(expression: str) -> Callable[[Any, Any], Any]:
-    """The scalar function of `a` and `b` that an expression of an algebra stands for."""
+    """The scalar function of `a` and `b` that an expression of an algebra stands for, or the caller's own by its mark."""
+    if expression.startswith("@"):
+        return FUNCTIONS[expression]
     scope: dict[str, Any] = {"exp": math.exp, "log1p": math.log1p}
     exec(f"def operation(a, b): return {expression}", scope)
     return scope["operation"]

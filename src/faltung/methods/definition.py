@@ -30,7 +30,7 @@ class Definition(Method):
     name = "definition"
     summary = "every product of the definition in float64 or exact integers; slow, accepts everything"
     source = "the definition"
-    arithmetics = ("machine", "residues", "objects")
+    arithmetics = ("machine", "residues", "objects", "own")
     places = ("grid", "index")
 
     def refuses(self, problem: Problem) -> str | None:
@@ -68,7 +68,11 @@ class Definition(Method):
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         exact = problem.algebra == "integer" or (problem.over.arithmetic != "machine" and problem.unknown != "out")
-        high = "object" if exact else _HIGH.get(problem.compute_dtype, problem.compute_dtype)
+        high = (
+            "object"
+            if exact and problem.over.arithmetic != "own"
+            else _HIGH.get(problem.compute_dtype, problem.compute_dtype)
+        )
         known = {name: a.astype(high) for name, a in {**operands, "k": prepared}.items() if a is not None}
         if isinstance(problem.grid, Index):
             result = on_sets.result(problem, known, high)
@@ -87,7 +91,7 @@ def _linear(problem: Problem, known: dict[str, np.ndarray], high: str) -> np.nda
     zero = over.zero(np.dtype(problem.compute_dtype)) if high != "object" else 0
     sizes = {"out": (s.B, s.N, s.O, *grid.m), "x": (s.B, s.N, s.C, *grid.n), "k": (s.B, s.O, s.C, *grid.t)}
     result = np.full(sizes[problem.unknown], zero, dtype=high)
-    fills = grid.fills(zero) if over.arithmetic == "machine" else tuple(int(v.real) for v in grid.fills(zero))
+    fills = grid.fills(zero) if over.arithmetic in ("machine", "own") else tuple(int(v.real) for v in grid.fills(zero))
     for tap, index in grid.terms():
         at: Any = (..., *np.ix_(*[np.maximum(i, 0) for i in index]))
         if problem.unknown == "out":

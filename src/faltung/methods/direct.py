@@ -24,7 +24,7 @@ class Direct(Method):
     summary = "compiled loops over rows of taps, any dimension and algebra"
     source = "the definition"
     silent = True
-    arithmetics = ("machine", "residues")
+    arithmetics = ("machine", "residues", "own")
 
     def refuses(self, problem: Problem) -> str | None:
         if not problem.over.scalar_mul:

@@ -63,7 +63,7 @@ class Method(ABC):
         """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
         over = problem.over
         if over.arithmetic not in self.arithmetics:
-            kind = "Python's numbers" if over.arithmetic == "objects" else "residues"
+            kind = {"objects": "Python's numbers", "own": "functions of its own"}.get(over.arithmetic, "residues")
             return f"computes with the machine's own + and ×, {over.name} has {kind}"
         place = "index" if isinstance(problem.grid, Index) else "grid"
         if place not in self.places:

@@ -21,7 +21,7 @@ class Scatter(Method):
     name = "scatter"
     summary = "every pair of indices from a list, compiled; any finite domain and algebra"
     source = "the definition"
-    arithmetics = ("machine", "residues")
+    arithmetics = ("machine", "residues", "own")
     places = ("index",)
     silent = True
 

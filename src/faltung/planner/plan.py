@@ -12,19 +12,18 @@ from faltung import arrays
 from faltung.algebras import integer
 from faltung.errors import ArgumentError, DtypeError, RefusedError, VerificationError
 from faltung.kernels.convert import on_numba as convert
-from faltung.kernels.threads import spread
 from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods import Context, Machine, Method
 from faltung.methods.definition import DEFINITION
 from faltung.methods.method import ROUNDOFF
 from faltung.pattern import PLAIN, permuted
+from faltung.planner.finite import finite
 from faltung.planner.policy import Policy
 from faltung.planner.table import table
 from faltung.planner.verify import Verdict, check
 from faltung.problem import Problem
 
 OPERANDS = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}
-PIECE = 1 << 16
 WIDE = 8  # channels from which on those that lie innermost are moved for methods that go along rows of the signal
 _BACKWARDS = (slice(None, None, -1),)
 
@@ -361,7 +360,7 @@ class Prepared:
         if problem.algebra == "integer":
             _prove(plan, operands, self._k)
         result = method.run(problem, operands, self._prepared, plan.context(self.way))
-        if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
+        if method.spreads and not problem.over.exact and not finite(result, plan.machine.threads):
             return plan.local().compute(x, self._k, y)
         left = plan.leave(result)
         if plan.policy.verify and problem.unknown == "out":
@@ -383,22 +382,3 @@ def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     else:
         largest = max(integer.largest(second), fill if problem.unknown == "k" else 0)
         integer.proof(first, np.array([[largest]], dtype=object), fill, (1,), problem.compute_dtype, problem.depth)
-
-
-def _finite(values: np.ndarray, threads: int) -> bool:
-    """Whether all values are finite; sums of pieces are looked at, which a NaN or infinity never leaves."""
-    if not isinstance(values, np.ndarray):
-        return bool(values.isfinite().all())
-    flat = values.reshape(-1)
-    flat = flat.view(f"f{flat.dtype.itemsize // 2}") if flat.dtype.kind == "c" else flat
-    bad: list[bool] = []
-
-    def task(first: int, last: int) -> None:
-        for start in range(first, last):
-            piece = flat[start * PIECE : (start + 1) * PIECE]
-            # A finite sum proves finite values at the price of one pass; an infinite one may be mere overflow.
-            if not np.isfinite(piece.sum()) and not np.isfinite(piece).all():
-                bad.append(True)
-
-    spread(task, -(-flat.size // PIECE), threads, 8)
-    return not bad
