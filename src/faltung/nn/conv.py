@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Symmetry
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -47,6 +48,13 @@ class _Plain(ConvLayer):
 
     def definition_kernel(self) -> Tensor:
         return self.weight
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The kernel itself."""
+        self.weight.copy_(kernel if self.transposed else grouped(kernel, self))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.out_channels)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
 from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 BANKS = ("shared", "per_channel", "dense")
@@ -230,6 +231,13 @@ class RandomFilterConv(ConvLayer):
         found = found if self.kind == "dense" else found.transpose(1, 2)
         self.weight.copy_(found.reshape(self.weight.shape))
         return kernel - self.kernel()
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest combinations of the bank; exact where its filters span all kernels. The bank stays."""
+        self.fit(grouped(kernel, self))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         bias = 0 if self.bias is None else self.out_channels

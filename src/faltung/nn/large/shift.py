@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.shift import MODES, offsets_of, shift
 from faltung.planner import Policy
 
@@ -235,6 +236,15 @@ class ShiftConv(_Shifting):
         for c in range(self.in_channels):
             made[(slice(None), c, *self._tap(c))] = self.weight[:, c].flatten()
         return made
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The one tap of each input channel that the layer reads: the nearest kernel."""
+        kernel = grouped(kernel, self)
+        for c in range(self.in_channels):
+            self.weight[:, c] = kernel[(slice(None), c, *self._tap(c))].reshape(-1, *[1] * self.ndim)
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return self.out_channels * (self.in_channels + (self.bias is not None))

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from faltung.errors import ArgumentError
 from faltung.methods import ALL as METHODS
 from faltung.nn import functional
 from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 ORDERED = ("causal", "A", "B", "quadrant")
@@ -184,6 +185,13 @@ class MaskedConv(ConvLayer):
         self.expect(y, self.out_channels, self.ndim)
         y = y if self.bias is None else y - self.bias.reshape(-1, *[1] * self.ndim)
         return functional.causal_solve(y, self.kernel(), [[False] * self.ndim] * self.groups, self.centre)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The taps that the mask keeps, divided by it: the nearest kernel."""
+        self.weight.copy_(torch.where(self.mask == 0, 0, grouped(kernel, self) / self.mask))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.out_channels)
