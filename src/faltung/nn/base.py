@@ -28,12 +28,14 @@ class Example:
 
     Shapes start with the batch. A list among them stands for an argument that is a list of tensors. Examples are small: finite
     differences are taken of each, unless `tiny` says that this one is too large for that. `complex` makes the inputs so.
+    `shows` is for portraits: what their picture shows, in words of `docs/portraits.py`.
     """
 
     arguments: dict[str, Any]
     inputs: tuple[Any, ...]
     tiny: bool = True
     complex: bool = False
+    shows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
     )
 
 
+def shown(shows: str, *inputs: Any, complex: bool = False, **arguments: Any) -> Example:
+    """An example for pictures: what is shown (words), the shapes of the inputs, and the constructor's arguments."""
+    return Example(arguments, inputs, tiny=False, complex=complex, shows=tuple(shows.split()))
+
+
 class Layer(nn.Module):
     """The base of every layer: it remembers its constructor's arguments, so that `repr` rebuilds it."""
 
@@ -65,6 +72,9 @@ class Layer(nn.Module):
     """Multiplications for each sample of the result, in words of the constructor's arguments."""
     eager_only: ClassVar[str] = ""
     """Why no graph can be traced (values decide shapes, say); such a layer is not compiled, exported or run on meta tensors."""
+
+    portrait: ClassVar[Example | None] = None
+    """An instance of realistic size for pictures; it is no part of the suite. None where a picture says nothing."""
 
     neutral: ClassVar[Tensor] = torch.empty(0)
     """A tensor of the kind of numbers that the layer takes, for those without parameters."""

@@ -32,9 +32,9 @@ def swap(
 
     Weights: a class with a `from_conv(conv, **settings)` of its own, conv a `faltung.nn.Conv`, makes its layer itself. Any other
     `ConvLayer` is built and takes the kernel, by a closed form where its class has one (`ConvLayer.take`), else by a search
-    (`faltung.tools.fit`): exactly where its kernels include the old one, else as close as can be. What no parameter
-    can change, such as channels that pass, stays: so far the kernel is off. An old kernel that is smaller stands where it meets the same samples,
-    among zeros. Layers without an effective kernel start anew.
+    (`faltung.tools.fit`): exactly where its kernels include the old one, else as close as can be. What no parameter can change,
+    such as channels that pass, stays: so far the kernel is off. An old kernel that is smaller stands where it meets the same
+    samples, among zeros. Layers without an effective kernel start anew.
 
     A module that stands in several places is replaced in all of them by one layer. Frozen layers stay frozen.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
 from faltung.nn.exchange import double, grouped, low_rank
 from faltung.planner import Policy
 
@@ -48,6 +48,7 @@ class SeparableConv(ConvLayer):
     name = "separable-conv"
     summary = "filters in space for each channel, then a mix of channels at every position, or the other way round"
     cost = "in · m · Π kernel_size / out + in · m / groups"
+    portrait = shown("smooth bank", (1, 4, 96, 96), ndim=2, in_channels=4, out_channels=4, kernel_size=11, padding=5)
     source = "Chollet, Xception: deep learning with depthwise separable convolutions (2017)"
 
     def __init__(

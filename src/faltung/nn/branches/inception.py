@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import centred, embed_kernel
 from faltung.nn.exchange import grouped
 from faltung.planner import Policy
@@ -50,6 +50,7 @@ class InceptionDWConv(ConvLayer):
     summary = "depthwise convolution of a few channels by a cube and by bands, identity for the others"
     source = "Yu, Zhou, Yan and Wang, InceptionNeXt: when Inception meets ConvNeXt (2024)"
     cost = "ratio · (square^ndim + ndim · band), averaged over the channels"
+    portrait = shown("kernels taken", (1, 4, 96, 96), ndim=2, channels=4, ratio=0.25)
 
     def __init__(
         self,

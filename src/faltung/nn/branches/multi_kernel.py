@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import centred, embed_kernel
 from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
@@ -47,6 +47,7 @@ class MultiKernelConv(ConvLayer):
     summary = "the mean or sum of convolutions of several sizes, computed as one"
     source = "Wu et al., TimesNet: temporal 2D-variation modeling for general time series analysis (2023)"
     cost = "in / groups · Π max size"
+    portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, sizes=(1, 3, 5, 7, 9, 11))
 
     def __init__(
         self,

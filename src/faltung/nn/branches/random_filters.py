@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
 from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
@@ -58,6 +58,9 @@ class RandomFilterConv(ConvLayer):
     summary = "learnt combinations of frozen random filters"
     source = "Gavrikov and Keuper, Rethinking 1×1 convolutions: can we train CNNs with frozen random filters? (2023)"
     cost = "the smaller of in / groups · Π kernel_size and E · in · (Π kernel_size / out + 1 / groups)"
+    portrait = shown(
+        "kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=23, expansion=200
+    )
 
     bank: Tensor
 

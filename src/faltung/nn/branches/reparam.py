@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import AnyBatchNorm, centred, embed_kernel, norm_scale
 from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
@@ -71,6 +71,7 @@ class DilatedReparam(ConvLayer):
     summary = "a large convolution trained beside small dilated ones that merge into it"
     source = "Ding et al., UniRepLKNet: a universal perception large-kernel ConvNet (2024); Zhang et al., Scaling up your kernels"
     cost = "channels / groups · Π kernel_size, merged"
+    portrait = shown("kernels photo", (1, 2, 96, 96), ndim=2, channels=2, kernel_size=17)
 
     def __init__(
         self,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
@@ -56,6 +56,7 @@ class WeightedConv(ConvLayer):
     summary = "a convolution whose taps are multiplied by a symmetric separable density, fixed or learnt"
     source = "Cammarasana and Patanè, Optimal density functions for weighted convolution in learning models (2025)"
     cost = "in / groups · Π kernel_size"
+    portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=7, padding=3)
 
     def __init__(
         self,

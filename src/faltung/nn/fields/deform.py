@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, uniform_bias
+from faltung.nn.base import Example, Layer, shown, uniform_bias
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
@@ -110,6 +110,9 @@ class DeformConv(Layer):
     source = "Dai et al., Deformable convolutional networks (2017); Huang et al., CoDeNet (2021)"
     dims = (1, 2, 3, 4)
     cost = "Π kernel_size · (in / groups + 2^ndim · in / out) and the head's convolution"
+    portrait = shown(
+        "stirred field photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=5, padding=4, dilation=2
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -280,6 +283,9 @@ class DepthwiseDeformConv(DeformConv):
     summary = "a 1×1 convolution followed by a depthwise one whose taps move"
     source = "Huang et al., CoDeNet: Efficient deployment of input-adaptive object detection on embedded FPGAs (2021)"
     cost = "in + (1 + 2^ndim) · Π kernel_size and the head's convolution"
+    portrait = shown(
+        "stirred field photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=5, padding=4, dilation=2
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.resample import resample_by_matrices, way_of
@@ -90,6 +90,7 @@ class PyramidConv(_OnLevels):
     summary = "a convolution with three taps along the scales of a feature pyramid"
     source = _SOURCE
     cost = "about 1.5 · channels · k^ndim on a deep pyramid in the plane"
+    portrait = shown("photo", [(1, 1, 96, 96), (1, 1, 48, 48), (1, 1, 24, 24)], ndim=2, channels=1)
     dims = (1, 2, 3, 4)
 
     def __init__(

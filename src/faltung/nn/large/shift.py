@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
 from faltung.nn.exchange import grouped
 from faltung.nn.functional.shift import MODES, offsets_of, shift
 from faltung.planner import Policy
@@ -102,6 +102,7 @@ class Shift(_Shifting):
     summary = "groups of channels read from neighbouring samples"
     source = SOURCE
     cost = "none"
+    portrait = shown("kernels", (1, 8, 96, 96), ndim=2, channels=8)
 
     one: Tensor
 
@@ -202,6 +203,7 @@ class ShiftConv(_Shifting):
     summary = "a 1×1 convolution of channels read from neighbouring samples"
     source = SOURCE
     cost = "in"
+    portrait = shown("kernels photo", (1, 8, 96, 96), ndim=2, in_channels=8, out_channels=1)
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faltung import torch_gate
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.exchange import double, grouped
 from faltung.nn.functional.definition import conv_by_taps, padded
 from faltung.nn.large.nearest_cross import nearest_cross
@@ -66,6 +66,7 @@ class ShiftWiseConv(ConvLayer):
     summary = "a large cross of shifted small depthwise kernels shared by its arms and its centre"
     source = "Li, Li, Chen, Li, ShiftwiseConv: small convolutional kernel with large kernel effect (2025)"
     cost = "(1 − ghost) · (ndim · small^(ndim − 1) · big + small^ndim)"
+    portrait = shown("kernels taken", (1, 4, 96, 96), ndim=2, channels=4, big=23, ghost=0.0)
 
     alive: Tensor
     processed: Tensor

@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
 from faltung.nn.exchange import double, grouped
 from faltung.nn.functional.placed import FLOORS, INTERPOLATIONS, placed
 from faltung.nn.positions.largest_taps import best_weights, largest_taps
@@ -75,6 +75,7 @@ class DCLSConv(ConvLayer):
         "Dilated convolution with learnable spacings: beyond bilinear interpolation (2023)"
     )
     cost = "in / groups · Π window"
+    portrait = shown("kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_count=60, window=23)
 
     positions: nn.Parameter
     widths: nn.Parameter | None

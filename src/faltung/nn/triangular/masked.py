@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.methods import ALL as METHODS
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
 from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
@@ -61,6 +61,7 @@ class MaskedConv(ConvLayer):
     summary = "a convolution that sees earlier positions and channels only"
     source = "van den Oord, Kalchbrenner, Kavukcuoglu, Pixel recurrent neural networks (2016)"
     cost = "in / groups · taps in the box around the mask"
+    portrait = shown("kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=23)
 
     mask: Tensor
 
