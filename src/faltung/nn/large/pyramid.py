@@ -40,8 +40,10 @@ class _OnLevels(Layer):
             raise ArgumentError.of(who, f"{self.levels or 'at least one'} levels", str(len(input)), "match the levels")
         for x in input:
             self.expect(x, self.channels, self.ndim)
-        if len({len(x) for x in input}) > 1:
-            raise ArgumentError.of(who, "levels of one batch", str([len(x) for x in input]), "take them from one call")
+        if any(x.shape[0] != input[0].shape[0] for x in input[1:]):
+            raise ArgumentError.of(
+                who, "levels of one batch", str([x.shape[0] for x in input]), "take them from one call"
+            )
 
     def shapes(self, *inputs: Any) -> Any:
         return tuple(tuple(shape) for shape in inputs[0])
