@@ -24,8 +24,8 @@ INTRODUCTION = """# Operators
 Every layer of `faltung.nn`, the paper it follows and what the contract suite (`faltung.testing.layers`) found on its examples.
 `python docs/make_operators.py` writes this page; every ✓ is a check that ran and held, on every example of that layer.
 
-**Contract**: `repr` rebuilds, state dict, copies and pickles; `shapes` and meta tensors; the definition in float64 and float32;
-finite differences; the parameter formula; every parameter trains; the same bits twice; bfloat16 and float16 under autocast; empty
+**Contract**: `repr` rebuilds, state dict, copies and pickles; `shapes` and meta tensors; the definition in float64 and float32,
+with and without gradients, for every layout in memory; finite differences; the parameter formula; every parameter trains; the same bits twice; bfloat16 and float16 under autocast; empty
 batches, one pixel, prime sizes; wrong inputs refused by name; `torch.compile(fullgraph=True)`; `torch.export`; symmetries and
 bounds on the gain as declared.
 
