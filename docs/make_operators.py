@@ -25,9 +25,9 @@ Every layer of `faltung.nn`, the paper it follows and what the contract suite (`
 `python docs/make_operators.py` writes this page; every ✓ is a check that ran and held, on every example of that layer.
 
 **Contract**: `repr` rebuilds, state dict, copies and pickles; `shapes` and meta tensors; the definition in float64 and float32,
-with and without gradients, for every layout in memory; finite differences; the parameter formula; every parameter trains; the same bits twice; bfloat16 and float16 under autocast; empty
-batches, one pixel, prime sizes; wrong inputs refused by name; `torch.compile(fullgraph=True)`; `torch.export`; symmetries and
-bounds on the gain as declared.
+with gradients and without, channels first or innermost in memory; finite differences; the parameter formula; every parameter
+trains; the same bits twice; bfloat16 and float16 under autocast; empty batches, one pixel, prime sizes; wrong inputs refused by
+name; `torch.compile(fullgraph=True)`; `torch.export`; symmetries and bounds on the gain as declared.
 
 **Claims**: *linear* (superposition, effective matrix), *shift-invariant* (equals the plain convolution with `effective_kernel()`;
 `freeze()` gives torch's own layer, also through ONNX), *per-sample* (no sample sees its batch), *invertible* (`inverse`,

@@ -8,7 +8,7 @@ import torch
 from torch.utils import _pytree as pytree
 
 from faltung import nn
-from faltung.testing.layers import Case
+from faltung.testing.layers import Case, near
 
 sys.path.insert(0, str(Path(__file__).parent.parent.parent / "docs"))
 import portraits
@@ -39,6 +39,21 @@ def test_pictures_are_drawn_and_show_something(kind):
     assert drawn.get(portraits.LIGHT, 0) < 0.95 * image.width * portraits.HEIGHT
     again = portraits.picture(kind)
     assert again.tobytes() == image.tobytes(), "the seed is fixed"
+
+
+@pytest.mark.parametrize("kind", [k for k in NAMED if "training" not in k.portrait.shows], ids=lambda kind: kind.name)
+def test_inference_at_realistic_size_is_the_definition(kind):
+    """Some kernels run for large inputs only."""
+    case = Case(kind, kind.portrait)
+    layer, inputs = case.layer(torch.float32), case.inputs(torch.float32)
+    if kind.name == "period-fold":
+        inputs = (torch.sin(torch.arange(96.0) * torch.pi / 12).reshape(1, 1, 96),)  # periods of noise hang by a hair
+    with torch.no_grad():
+        near(layer(*inputs), layer.double().definition(*pytree.tree_map(wide, inputs)), 1e-4, kind.name)
+
+
+def wide(values):
+    return values.to(torch.promote_types(values.dtype, torch.float64))
 
 
 @pytest.mark.slow
