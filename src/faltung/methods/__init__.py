@@ -10,6 +10,7 @@ from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
 from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
@@ -39,6 +40,7 @@ ALL: tuple[Method, ...] = (
     OVERLAP,
     SEGMENTS,
     LIMBS,
+    NTT_,
     ONEDNN,
     SCATTER,
     PREFIX,

@@ -29,9 +29,12 @@ class Transform:
     modulus: int = 0
 
     @classmethod
-    def of(cls, count: int, bound: int, modulus: int = 0) -> "Transform":
-        """For results of `count` points, integers of at most `bound` in magnitude before they are taken modulo anything."""
-        length = length_for(count, ntt.leaf())
+    def of(cls, count: int, bound: int, modulus: int = 0, circle: int | None = None) -> "Transform":
+        """For products of `count` points, integers of at most `bound` in magnitude before they are taken modulo anything.
+
+        Where only some of these points are wanted, a `circle` of fewer may do: what wraps around it must not meet them.
+        """
+        length = length_for(count, ntt.leaf(), circle)
         if modulus > 2 and two_order(modulus) >= order(length):
             return cls(length, (modulus,), modulus)
         return cls(length, primes(needed(bound)), modulus)

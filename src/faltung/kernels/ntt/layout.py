@@ -19,8 +19,14 @@ from functools import lru_cache
 FACTORS = {4: ((4, 0),), 5: ((4, 0), (1, 4)), 6: ((4, 0), (2, 2)), 7: ((4, 0), (2, 2), (1, 6))}
 
 
-def length_for(n: int, leaf: int) -> int:
-    """The shortest transform of at least n points; `leaf` is the smallest block, width² points."""
+def length_for(n: int, leaf: int, circle: int | None = None) -> int:
+    """The shortest transform for products of n points; `leaf` is the smallest block, width² points.
+
+    Powers of two are modulo X^L − 1: they may be shorter, where only points are wanted that are right on a circle of `circle`
+    points. The other lengths have moduli that mix points which lie outside.
+    """
+    if circle is not None and circle < n:
+        return min(length_for(n, leaf), max(leaf, 1 << (max(circle, 1) - 1).bit_length()))
     power = max(leaf, 1 << (max(n, 1) - 1).bit_length())
     if power < 8 * leaf:
         return power
