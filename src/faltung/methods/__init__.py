@@ -8,6 +8,7 @@ from faltung.methods.direct import DIRECT
 from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
+from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.ntt import NTT_
@@ -41,6 +42,7 @@ ALL: tuple[Method, ...] = (
     SEGMENTS,
     LIMBS,
     NTT_,
+    KARATSUBA,
     ONEDNN,
     SCATTER,
     PREFIX,

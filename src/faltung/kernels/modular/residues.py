@@ -1,7 +1,7 @@
 """From residues modulo several primes to the integers, compiled: mixed-radix digits (Garner), then words, int64 or residues.
 
-With primes q₀, q₁, …, every integer |y| < Q/4, Q = q₀q₁⋯, is v₀ + q₀(v₁ + q₁(v₂ + …)) with digits |vᵢ| ≤ qᵢ/2·(1 + 2⁻⁴⁰). The sum is
-congruent to y modulo Q and at most Q/2·(1 + 2⁻³⁹), so it differs from y by less than Q, and that is by nothing.
+With primes q₀, q₁, …, every integer |y| < Q/4, Q = q₀q₁⋯, is v₀ + q₀(v₁ + q₁(v₂ + …)) with digits |vᵢ| ≤ qᵢ/2·(1 + 2⁻⁴⁰). The sum
+is congruent to y modulo Q and at most Q/2·(1 + 2⁻³⁹), so it differs from y by less than Q, and that is by nothing.
 
 Source: Garner (1959); Knuth, The Art of Computer Programming 2, section 4.3.2.
 """
@@ -164,7 +164,7 @@ def leave(
     modulus: int = 0,
     first: int = 0,
     last: int | None = None,
-) -> None:
+) -> np.ndarray:
     """Residues (primes, rows, length) to `count` integers a row from `offset` on.
 
     Args:
@@ -172,6 +172,9 @@ def leave(
         out: int64 (rows, count), or uint64 (planes, rows, count) for words in two's complement, the lowest first.
         modulus: with int64, the residues modulo this number below 2^63 instead of the integers; 0 for these modulo 2^64.
         first, last: rows.
+
+    Returns:
+        `out`.
     """
     K, rows, length = residues.shape
     W = width()
@@ -187,3 +190,4 @@ def leave(
         native.address(residues), native.address(out), first, last, length, offset, count, rows * length, K, planes, middle,
         native.address(q), native.address(s), native.address(m), native.address(digits),
     )  # fmt: skip
+    return out

@@ -260,7 +260,7 @@ SPECTRAL = 1.0
 @lru_cache(maxsize=4)
 def words(width: int) -> SimpleNamespace:
     """Vectors of int64 in float64 and back, where either holds the value exactly, and the halves of a word."""
-    floats, longs = Vector("float64", width), Vector("int64", width)
+    floats, longs, unsigned = (Vector(dtype, width) for dtype in ("float64", "int64", "uint64"))
 
     def make(returns: Vector, takes: Vector, emit: Any) -> Any:
         @intrinsic
@@ -279,6 +279,7 @@ def words(width: int) -> SimpleNamespace:
         signed=make(floats, longs, lambda b, v: b.sitofp(v, floats.value)),
         whole=make(longs, floats, lambda b, v: b.fptosi(v, longs.value)),
         low=make(longs, longs, lambda b, v: b.and_(v, fixed(0xFFFFFFFF))),
+        low_unsigned=make(unsigned, unsigned, lambda b, v: b.and_(v, fixed(0xFFFFFFFF))),
         high=make(longs, longs, lambda b, v: b.ashr(v, fixed(32))),
         high_unsigned=make(longs, longs, lambda b, v: b.lshr(v, fixed(32))),
     )

@@ -16,15 +16,14 @@ def constants(p: int, count: int) -> list[int]:
     return s[:count]
 
 
-def forward(x: list[int], p: int) -> list[int]:
-    """The values of the polynomial x at the roots of the length's factors, node by node."""
-    found = []
-    s = constants(p, max(2, len(x)))
-    for at, degree, node in pieces(len(x)):
-        del at
-        for leaf in range(node * degree, (node + 1) * degree):
-            point = s[leaf // 2] * (-1 if leaf % 2 else 1) % p
-            value = 0
+def forward(x: list[int], p: int, width: int) -> list[int]:
+    """The values of the polynomial x at the roots of the length's factors: node by node, squares of width² turned about."""
+    found, s = [], constants(p, max(2, len(x)))
+    for _, degree, node in pieces(len(x)):
+        for place in range(degree):
+            square, row, column = place // width**2, place // width % width, place % width
+            leaf = node * degree + (square * width + column) * width + row
+            point, value = s[leaf // 2] * (-1 if leaf % 2 else 1) % p, 0
             for c in reversed(x):
                 value = (value * point + c) % p
             found.append(value)
