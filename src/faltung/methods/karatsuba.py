@@ -28,8 +28,6 @@ class Karatsuba(Method):
     arithmetics = ("residues", "objects")
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.over.arithmetic == "machine":
-            return f"serves residues and Python's numbers, the algebra is {problem.algebra}"
         if not problem.over.ring:
             return f"takes differences, which {problem.algebra} does not have"
         if problem.unknown != "out":

@@ -63,8 +63,9 @@ class Method(ABC):
         """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
         over = problem.over
         if over.arithmetic not in self.arithmetics:
-            kind = "Python's numbers" if over.arithmetic == "objects" else "residues"
-            return f"computes with the machine's own + and ×, {over.name} has {kind}"
+            kinds = {"machine": "the machine's own + and ×", "residues": "residues", "objects": "Python's numbers"}
+            own = " and ".join(kinds[kind] for kind in self.arithmetics)
+            return f"computes with {own}, {over.name} has {kinds[over.arithmetic]}"
         place = "index" if isinstance(problem.grid, Index) else "grid"
         if place not in self.places:
             return (

@@ -303,6 +303,7 @@ class Tables:
 
 
 def width() -> int:
+    """Residues in a vector."""
     return native.lanes("float64")
 
 
