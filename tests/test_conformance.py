@@ -239,5 +239,7 @@ def test_the_draws_reach_everything():
     }
     wanted |= {"correlate", "bool", *INTEGERS, *COMPLEXES, *(t for t in REALS if t != "bfloat16" or not HOSTS)}
     assert not {fact for fact in wanted if seen[fact] < 20}
-    assert not {name for name in methods.BY_NAME if accepted[name] < (20 if not HOSTS else 0)}
+    # Methods that serve no machine numbers are met by the draws over other algebras.
+    drawn_for = [name for name, method in methods.BY_NAME.items() if "machine" in method.arithmetics]
+    assert not {name for name in drawn_for if accepted[name] < (20 if not HOSTS else 0)}
     assert CHUNK * CHUNKS >= 2000

@@ -176,6 +176,20 @@ ALL: tuple[Kernel, ...] = (
         "fourier",
     ),
     Kernel(
+        "ntt",
+        "numba",
+        "transforms of residues modulo primes below 2^49, of 4, 5, 6 or 7 quarters of a power of two",
+        "Pollard (1971); van der Hoeven (2004); van der Hoeven, Lecerf and Quintin (2016)",
+        "ntt",
+    ),
+    Kernel(
+        "modular",
+        "numba",
+        "products of short polynomials modulo any number, and integers from their residues",
+        "Karatsuba and Ofman (1962); López and Dahab (2000); Garner (1959)",
+        "modular",
+    ),
+    Kernel(
         "tiles",
         "numba",
         "overlap-save with a tile or a pair of tiles in each lane of the vectors",

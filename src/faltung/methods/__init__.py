@@ -8,8 +8,10 @@ from faltung.methods.direct import DIRECT
 from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
+from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
@@ -39,6 +41,8 @@ ALL: tuple[Method, ...] = (
     OVERLAP,
     SEGMENTS,
     LIMBS,
+    NTT_,
+    KARATSUBA,
     ONEDNN,
     SCATTER,
     PREFIX,

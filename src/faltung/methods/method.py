@@ -63,8 +63,10 @@ class Method(ABC):
         """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
         over = problem.over
         if over.arithmetic not in self.arithmetics:
-            kind = {"objects": "Python's numbers", "own": "functions of its own"}.get(over.arithmetic, "residues")
-            return f"computes with the machine's own + and ×, {over.name} has {kind}"
+            kinds = {"machine": "the machine's own + and ×", "residues": "residues", "objects": "Python's numbers"}
+            kinds["own"] = "functions of its own"
+            served = " and ".join(kinds[kind] for kind in self.arithmetics)
+            return f"computes with {served}, {over.name} has {kinds[over.arithmetic]}"
         place = "index" if isinstance(problem.grid, Index) else "grid"
         if place not in self.places:
             return (

@@ -38,6 +38,7 @@ from faltung.testing.field_kernels import check_field
 from faltung.testing.gather_kernels import check_gather
 from faltung.testing.hadamard_kernels import check_hadamard, check_zeta
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.number_kernels import check_modular, check_ntt
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.scatter_kernels import check_paired
@@ -352,4 +353,6 @@ CHECKS: dict[str, Callable[..., int]] = {
     "delayed": check_delayed,
     "rounded": check_rounded,
     "fourier": check_fourier,
+    "ntt": check_ntt,
+    "modular": check_modular,
 }
