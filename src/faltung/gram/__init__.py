@@ -1,1 +1,10 @@
-"""Gram matrices that are convolutions."""
+"""Gram matrices that are convolutions, kernel sums, and distributions on spheres: one subject a file, one line here."""
+
+from faltung.gram.cubature import integrate as integrate
+from faltung.gram.kernels import digital_shift_invariant as digital_shift_invariant
+from faltung.gram.kernels import shift_invariant as shift_invariant
+from faltung.gram.lattices import lattice as lattice
+from faltung.gram.lattices import lattice_vector as lattice_vector
+from faltung.gram.nets import digital_net as digital_net
+from faltung.gram.operator import operator as operator
+from faltung.gram.process import gp as gp
