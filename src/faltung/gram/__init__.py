@@ -5,6 +5,9 @@ from faltung.gram.kernels import digital_shift_invariant as digital_shift_invari
 from faltung.gram.kernels import shift_invariant as shift_invariant
 from faltung.gram.lattices import lattice as lattice
 from faltung.gram.lattices import lattice_vector as lattice_vector
+from faltung.gram.matern import matern as matern
 from faltung.gram.nets import digital_net as digital_net
 from faltung.gram.operator import operator as operator
 from faltung.gram.process import gp as gp
+from faltung.gram.sphere import von_mises_fisher as von_mises_fisher
+from faltung.gram.sphere import zonal_spectrum as zonal_spectrum

@@ -75,8 +75,8 @@ def digital_net(
         n: points, a power of two.   dim: dimensions, 1 to 21201.
         scramble: lms+shift, lms, shift or none. Default lms+shift.   rng: a NumPy generator or seed. Default None: fresh.
         columns: (m, dim) integers below 2^53 in place of Sobol's, the most significant of 53 bits being the first after the point.
-        points: an array (n, dim) in place of all others: points that were made elsewhere, in natural order or that of Gray codes, of
-            which C and Δ are found and checked, to 40 bits.
+        points: an array (n, dim) in place of all others: points that were made elsewhere, in natural order or that of Gray codes,
+            of which C and Δ are found and checked, to 40 bits.
         most: how far the net can be doubled. Default 2^20 or 2n, whichever is more.
 
     Returns:
