@@ -43,6 +43,7 @@ _ROOMS = (
     "filters",
     "init",
     "kernels",
+    "language",
     "methods",
     "nn",
     "planner",
