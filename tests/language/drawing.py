@@ -12,7 +12,7 @@ WORDS = ["".join(w) for n in range(7) for w in itertools.product("ab", repeat=n)
 SHORT = [w for w in WORDS if len(w) <= 4]
 
 
-def languages(weights=st.nothing(), meets: bool = True, lacks: bool = False):
+def languages(weights=None, meets: bool = True, lacks: bool = False):
     """Expressions over {a, b} whose loops have bodies that may be empty, too."""
     leaves = st.sampled_from([language.lit("a"), language.lit("b"), language.chars("ab"), language.one, language.zero,
                               language.lit("ab")])  # fmt: skip
@@ -29,7 +29,7 @@ def languages(weights=st.nothing(), meets: bool = True, lacks: bool = False):
             ways.append(st.tuples(inner, inner).map(lambda p: p[0] & p[1]))
         if lacks:
             ways.append(inner.map(lambda p: ~p))
-        if not weights.is_empty:
+        if weights is not None:
             ways.append(st.tuples(weights, inner).map(lambda p: p[0] * p[1]))
         return st.one_of(ways)
 

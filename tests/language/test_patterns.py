@@ -34,13 +34,21 @@ def differences(seed: int, patterns: int, words: int) -> list[str]:
     return found
 
 
+def read(p: str):
+    """The language of a pattern, or None and what was said about it."""
+    try:
+        return language.parse(p), ""
+    except PatternError as error:
+        return None, str(error)
+
+
 def test_random_patterns_decide_as_re_does():
     assert differences(0, 600, 10) == []
 
 
 @pytest.mark.slow
 def test_a_million_random_pairs_decide_as_re_does():
-    assert differences(1, 60_000, 9) == []
+    assert differences(1, 50_000, 20) == []
 
 
 def test_bytes_decide_as_re_does():
@@ -63,10 +71,9 @@ def test_the_table_of_cpython():
             with pytest.raises(PatternError):
                 language.parse(p)
             continue
-        try:
-            ours = language.parse(p)
-        except PatternError as error:
-            assert any(name in str(error) for name in NOT_REGULAR), (p, error)
+        ours, complaint = read(p)
+        if ours is None:
+            assert any(name in complaint for name in NOT_REGULAR), (p, complaint)
             refused += 1
             continue
         a, b = theirs.search(s), ours.search(s)
@@ -121,7 +128,8 @@ def test_an_independent_library_of_automata_agrees():
         ("(a)\\1", 3, "back-reference"), ("x(?>a)", 1, "atomic"), ("ab++", 2, "possessive"), ("\\q", 0, "escape"),
         ("a{3,2}", 1, "counts in order"), ("(?P<1>a)", 4, "a name"), ("(?P<n>a)(?P<n>b)", 8, "another name"),
         ("a(?i)b", 3, "at its start"), ("(?i", 2, "flags"), ("\\xg", 0, "hexadecimal"), ("\\400", 0, "octal"),
-        ("(" * 300, 201, "200 levels"), ("(?P=n)", 0, "back-reference"), ("(?#no end", 0, "comment"), ("[a-\\d]", 1, "ends of a range"),
+        ("(" * 300, 201, "200 levels"), ("(?P=n)", 0, "back-reference"), ("(?#no end", 0, "comment"),
+        ("[a-\\d]", 1, "ends of a range"),
         ("\\N{NO SUCH NAME}", 0, "name of a character"), ("a\\", 1, "behind the backslash"), ("(?z:a)", 2, "flags"),
     ],
 )  # fmt: skip
@@ -155,12 +163,8 @@ def test_patterns_of_every_wrong_kind_raise_errors_of_ours_only():
             fine = True
         except (re.error, OverflowError, IndexError):
             fine = False
-        try:
-            language.parse(p)
-        except PatternError as error:
-            assert not fine or any(name in str(error) for name in NOT_REGULAR), (p, error)
-        else:
-            assert fine, p
+        ours, complaint = read(p)
+        assert fine == (ours is not None) or any(name in complaint for name in NOT_REGULAR), (p, complaint)
 
 
 @pytest.mark.parametrize(

@@ -284,9 +284,7 @@ def test_threads_share_a_language():
     wrong = []
 
     def ask() -> None:
-        for _ in range(3):
-            if p.weight(word) != wanted or [q.accepts(t) for t in texts] != truth:
-                wrong.append(1)
+        wrong.extend(1 for _ in range(3) if p.weight(word) != wanted or [q.accepts(t) for t in texts] != truth)
 
     crowd = [threading.Thread(target=ask) for _ in range(6)]
     for t in crowd:

@@ -13,7 +13,7 @@ Source: Elliott, Generalized convolution and efficient language recognition (201
 """
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from faltung.errors import ArgumentError, MemoryBudgetError
@@ -24,6 +24,7 @@ from faltung.language.matching import Match
 from faltung.language.plans import Plan
 from faltung.language.semirings import Derivation, Semiring, best, expectation, kbest
 from faltung.language.syntax import PatternError
+from faltung.language.tries import Trie, term_of
 
 LARGEST = 20_000_000  # letters of a pattern with its loops written out
 
@@ -162,6 +163,21 @@ def convolve(p: Any, q: Any, *more: Any) -> Language:
     return total
 
 
+def from_words(words: Mapping[Any, Any] | Iterable[Any]) -> Language:
+    """The finite language of some words; a mapping gives them weights, and a word given twice counts twice.
+
+    Example:
+        >>> from_words(["pig", "pink", "pig"]).weight("pig")
+        2
+    """
+    every: Any = words if isinstance(words, Mapping) else list(words)
+    binary = {isinstance(word, bytes) for word in every}
+    if len(binary) > 1:
+        raise ArgumentError.of("from_words", "words of one kind", "str and bytes", "encode the text")
+    term = term_of(every, lambda word: word if isinstance(word, bytes) else map(ord, word))
+    return Language(term, binary.pop() if binary else None)
+
+
 def from_automaton(moves: Iterable[tuple], start: Any, accepting: Iterable[Any]) -> Language:
     """The language of an automaton, deterministic or not, with weights or without.
 
@@ -186,6 +202,7 @@ __all__ = [
     "PatternError",
     "Plan",
     "Semiring",
+    "Trie",
     "anything",
     "best",
     "chars",
@@ -193,6 +210,7 @@ __all__ = [
     "convolve",
     "expectation",
     "from_automaton",
+    "from_words",
     "kbest",
     "lit",
     "one",

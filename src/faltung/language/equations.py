@@ -171,14 +171,21 @@ class _System:
         self.values |= {node: constant[n] for n, node in enumerate(component)}
 
     def _iterate(self, component: list[int]) -> None:
+        if self.s.exact and not self.s.idempotent:  # nothing comes near a limit there
+            raise RefusedError.of(
+                f"a grammar over {self.s.name}", "parses that end", "rules that return to themselves twice without a letter",
+                "use over='real', or remove such rules",
+            )  # fmt: skip
         self.values |= dict.fromkeys(component, self.s.zero)
         for _ in range(ROUNDS):
             after = {node: self.value(node) for node in component}
             same = all(self.s.same(after[node], self.values[node]) for node in component)
             self.values |= after
+            if not self.s.idempotent and any(isinstance(v, float) and not math.isfinite(v) for v in after.values()):
+                break
             if same:
                 return
         raise RefusedError.of(
-            f"a grammar over {self.s.name}", "parses whose sum settles", f"no end within {ROUNDS} rounds",
+            f"a grammar over {self.s.name}", "parses whose sum settles", f"none within {ROUNDS} rounds",
             "remove rules that return to themselves without a letter",
         )  # fmt: skip

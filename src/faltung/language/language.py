@@ -16,6 +16,7 @@ from faltung.language.matching import Match, Matcher
 from faltung.language.plans import Plan, planned
 from faltung.language.semirings import Derivation, Semiring, derivations, kbest, of
 from faltung.language.terms import Term
+from faltung.language.tries import Trie
 from faltung.language.weighing import Weigher
 from faltung.language.words import Words
 
@@ -334,6 +335,24 @@ class Language:
         """All words up to a length, shorter ones first, then in order of code points."""
         for length in range(longest + 1):
             yield from self._words(alphabet).listed(length)
+
+    def trie(self, over: Over = "count", most: int = 100_000) -> Trie:
+        """The words of a finite language with their weights, as a trie.
+
+        Args: most: words that may be held.
+        """
+        total = self.count()
+        if total > most:
+            raise ArgumentError.of(
+                "trie", f"a finite language of at most {most} words", f"{total}", "use `Trie` by hand"
+            )
+        words: list[Any] = []
+        length = 0
+        while len(words) < total:
+            words += self._words().listed(length)
+            length += 1
+        s = of(over)
+        return Trie.of_words(dict(zip(words, self.weights(words, s), strict=True)), s)
 
     def shortest(self) -> Any | None:
         """A shortest word; None if there is no word."""

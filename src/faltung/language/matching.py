@@ -58,6 +58,7 @@ class View:
 
     def __init__(self, text: Any, binary: bool) -> None:
         self.text = text
+        self.held: bytes | memoryview
         if isinstance(text, str):
             if binary:
                 raise ArgumentError.of("language", "bytes for a language of bytes", "str", "encode the text")
@@ -65,15 +66,21 @@ class View:
         else:
             if not binary:
                 raise ArgumentError.of("language", "a str", type(text).__name__, "decode it, or use a bytes pattern")
-            self.held, self.symbol = text, "uint8"
-        try:
-            self.symbols = np.frombuffer(self.held, self.symbol) if len(self.held) else np.empty(0, self.symbol)
-        except (TypeError, ValueError):
-            raise ArgumentError.of(
-                "language", "a text as str, or contiguous bytes", type(text).__name__, "pass its bytes"
-            ) from None
+            self.held, self.symbol = _bytes(text), "uint8"
+        self.symbols = np.frombuffer(self.held, self.symbol) if len(self.held) else np.empty(0, self.symbol)
         self.length = len(self.symbols)
         self.address = native.address(self.symbols)
+
+
+def _bytes(text: Any) -> memoryview:
+    """Whatever holds bytes, as it lies in memory."""
+    try:
+        held = memoryview(text)
+    except TypeError:
+        held = None
+    if held is None or held.itemsize != 1 or not held.c_contiguous:
+        raise ArgumentError.of("language", "a text as str, or contiguous bytes", type(text).__name__, "pass its bytes")
+    return held
 
 
 def _encoded(text: str) -> tuple[bytes, str]:
@@ -128,7 +135,7 @@ class Matcher:
 
     def search(self, text: Any, start: int = 0) -> Match | None:
         """The longest of the words that begin leftmost from `start` on."""
-        return self._search(View(text, self.binary), start)
+        return self.found(View(text, self.binary), start)
 
     def contains(self, text: Any) -> bool:
         """Whether some part of the text is a word; reads no further than the end of the first."""
@@ -139,11 +146,12 @@ class Matcher:
         """All matches from left to right, none within another; an empty one may touch the one before."""
         view = View(text, self.binary)
         start = 0
-        while start <= view.length and (found := self._search(view, start)) is not None:
+        while start <= view.length and (found := self.found(view, start)) is not None:
             yield found
             start = found.stop if found.stop > found.begin else found.stop + 1
 
-    def _search(self, view: View, start: int) -> Match | None:
+    def found(self, view: View, start: int) -> Match | None:
+        """`search` in a text that is an array already."""
         ends, starts = self.searching
         stop, _ = self._run(ends, view, start, view.length, SINK)
         if stop < 0:
