@@ -49,6 +49,7 @@ _ROOMS = (
     "filters",
     "init",
     "kernels",
+    "language",
     "methods",
     "nn",
     "planner",

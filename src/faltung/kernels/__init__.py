@@ -162,6 +162,20 @@ ALL: tuple[Kernel, ...] = (
     ),
     Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
     Kernel(
+        "scanned",
+        "numba",
+        "a table of transitions run over symbols, until a state is unknown or wanted",
+        "Rabin and Scott (1959)",
+        "automaton",
+    ),
+    Kernel(
+        "weighed",
+        "numba",
+        "weights of words by sparse vector-matrix steps, any algebra of machine numbers",
+        "Schützenberger (1961)",
+        "automaton",
+    ),
+    Kernel(
         "rounded",
         "numba",
         "floating-point results into small integers, to nearest even, saturating",
