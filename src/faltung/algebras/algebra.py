@@ -51,6 +51,7 @@ class Algebra:
     laws: frozenset[str]
     vector_add: str = ""
     vector_mul: str = ""
+    notation: str = ""
     arithmetic: str = "machine"
     modulus: int = 0
     star: Callable[[Any], Any] | None = None

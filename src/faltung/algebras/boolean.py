@@ -6,6 +6,7 @@ from faltung.algebras.algebra import Algebra
 
 BOOLEAN = Algebra(
     name="boolean",
+    notation="or, and",
     summary="or of ands: binary dilation, reachability, supports of sums",
     source_note="Boolean semiring",
     add=np.logical_or,

@@ -22,6 +22,7 @@ def _star(a: Any) -> Any:
 
 COMPLEX = Algebra(
     name="complex",
+    notation="+, ×",
     summary="sums of products of complex floating-point numbers; a real operand is lifted",
     source_note="IEEE 754",
     add=np.add,

@@ -32,6 +32,7 @@ _star = np.frompyfunc(lambda a: math.inf if a else 1, 1, 1)
 
 COUNT = Algebra(
     name="count",
+    notation="+, ×",
     summary="natural numbers without limit, and infinity: in how many ways",
     source_note="Elliott, Generalized convolution and efficient language recognition (2019)",
     add=np.frompyfunc(lambda a, b: a + b, 2, 1),

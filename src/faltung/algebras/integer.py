@@ -93,6 +93,7 @@ def _star(a: Any) -> Any:
 
 INTEGER = Algebra(
     name="integer",
+    notation="+, ×",
     summary="exact sums of products of integers; refuses where a sum could wrap around",
     source_note="two's complement, 64-bit accumulators with a proven bound",
     add=np.add,

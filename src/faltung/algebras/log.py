@@ -28,6 +28,7 @@ def _share(value: Any, total: Any) -> Any:
 
 LOG = Algebra(
     name="log",
+    notation="log(eᵃ + eᵇ), +",
     summary="logarithms of sums of probabilities, stable; gradients are posteriors",
     source_note="log-sum-exp; Mächler (2012) for its star",
     add=np.logaddexp,

@@ -20,6 +20,7 @@ _LARGER, _SMALLER = "a if (a > b or a != a) else b", "a if (a < b or a != a) els
 
 MAX_MIN = Algebra(
     name="max-min",
+    notation="max, min",
     summary="largest of smallest: widest bottleneck on a way, fuzzy dilation",
     source_note="Pollack (1960)",
     add=np.maximum,
@@ -38,6 +39,7 @@ MAX_MIN = Algebra(
 )
 MIN_MAX = Algebra(
     name="min-max",
+    notation="min, max",
     summary="smallest of largest: lowest pass on a way, fuzzy erosion",
     source_note="Pollack (1960)",
     add=np.minimum,

@@ -19,6 +19,7 @@ def _star(a: Any) -> Any:
 
 MAX_PLUS = Algebra(
     name="max-plus",
+    notation="max, +",
     summary="largest of sums: grey-scale dilation, longest paths, Viterbi scores",
     source_note="tropical semiring",
     add=np.maximum,

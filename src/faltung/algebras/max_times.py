@@ -16,6 +16,7 @@ def _star(a: Any) -> Any:
 
 MAX_TIMES = Algebra(
     name="max-times",
+    notation="max, ×",
     summary="largest of products of numbers from 0 on: most probable paths (Viterbi)",
     source_note="Viterbi (1967)",
     add=np.maximum,

@@ -19,6 +19,7 @@ def _star(a: Any) -> Any:
 
 MIN_PLUS = Algebra(
     name="min-plus",
+    notation="min, +",
     summary="smallest of sums: grey-scale erosion, shortest paths, distance transforms",
     source_note="tropical semiring",
     add=np.minimum,

@@ -64,6 +64,7 @@ def modular(p: int) -> Algebra:
 
     return Algebra(
         name=f"modular({p})",
+        notation="+, × mod p",
         summary=f"integers modulo {p}, exact",
         source_note="Gauss (1801)",
         add=add,

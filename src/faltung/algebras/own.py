@@ -72,6 +72,7 @@ def own(
     digest = hashlib.sha256(repr((marks, zero, one, dtype)).encode()).hexdigest()[:8]
     return Algebra(
         name=f"{name}-{digest}",
+        notation="the caller's",
         summary=f"an algebra of the caller's, {name}",
         source_note="given by the caller",
         add=_lifted(add, dtype),

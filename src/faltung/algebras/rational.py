@@ -34,6 +34,7 @@ def _star(a: Any) -> Any:
 
 RATIONAL = Algebra(
     name="rational",
+    notation="+, ×",
     summary="fractions and integers without limit, exact",
     source_note="Python's integers and fractions",
     add=np.frompyfunc(lambda a, b: a + b, 2, 1),

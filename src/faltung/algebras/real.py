@@ -16,6 +16,7 @@ def _star(a: Any) -> Any:
 
 REAL = Algebra(
     name="real",
+    notation="+, ×",
     summary="sums of products of floating-point numbers; halves are computed in float32",
     source_note="IEEE 754",
     add=np.add,

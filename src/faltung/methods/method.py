@@ -60,18 +60,18 @@ class Method(ABC):
     places: tuple[str, ...] = ("grid",)
 
     def refusal(self, problem: Problem) -> str | None:
-        """Why the method does not serve the problem: its kind of values first, then what `refuses` says."""
+        """Why the method does not serve the problem: its place and kind of values first, then what `refuses` says."""
+        place = "index" if isinstance(problem.grid, Index) else "grid"
+        if place not in self.places:
+            return (
+                f"works on {'grids' if self.places == ('grid',) else 'finite sets of indices'}, not on {problem.domain}"
+            )
         over = problem.over
         if over.arithmetic not in self.arithmetics:
             kinds = {"machine": "the machine's own + and ×", "residues": "residues", "objects": "Python's numbers"}
             kinds["own"] = "functions of its own"
             served = " and ".join(kinds[kind] for kind in self.arithmetics)
             return f"computes with {served}, {over.name} has {kinds[over.arithmetic]}"
-        place = "index" if isinstance(problem.grid, Index) else "grid"
-        if place not in self.places:
-            return (
-                f"works on {'grids' if self.places == ('grid',) else 'finite sets of indices'}, not on {problem.domain}"
-            )
         return self.refuses(problem)
 
     @abstractmethod
