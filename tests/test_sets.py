@@ -1,6 +1,7 @@
 """Convolution on finite sets of indices: the domains' laws, every method against the definition, known values."""
 
 from fractions import Fraction
+from random import Random
 
 import numpy as np
 import pytest
@@ -13,15 +14,16 @@ from faltung.domains import FiniteDomain
 from faltung.errors import ArgumentError
 from faltung.problem import Problem
 from faltung.testing.conformance import check
-from faltung.testing.sets import GROUPS, NAMES, SIZES, check_domain, draw_on_sets, reference
+from faltung.testing.sets import GROUPS, NAMES, SIZES, TREES, check_domain, draw_on_sets, reference, size_of
 
 SET_METHODS = [name for name, m in methods.BY_NAME.items() if "index" in m.places]
 
 
-@pytest.mark.parametrize("name", NAMES + GROUPS)
+@pytest.mark.parametrize("name", NAMES + GROUPS + TREES)
 def test_domains_keep_their_laws(name):
     domain = domains.named(name)
-    sizes = [domain.order] if isinstance(domain, domains.Group) else SIZES.get(name, (1, 2, 7, 20))
+    fixed = isinstance(domain, (domains.Group, domains.Tree))
+    sizes = [size_of(domain, Random(0))] if fixed else SIZES.get(name, (1, 2, 7, 20))
     for size in sizes:
         check_domain(domain, size)
 
@@ -55,7 +57,7 @@ def test_a_false_law_is_found(domain, reason):
         check_domain(domain, 8)
 
 
-@pytest.mark.parametrize("name", NAMES + GROUPS)
+@pytest.mark.parametrize("name", NAMES + GROUPS + TREES)
 def test_methods_on_sets_equal_the_definition(name):
     for seed in range(24):
         problem = draw_on_sets(seed, domain=name)
@@ -80,10 +82,10 @@ whole = st.integers(-99, 99)
 
 
 @settings(max_examples=40, deadline=None, database=None, derandomize=True)
-@given(st.data(), st.sampled_from(NAMES + GROUPS))
+@given(st.data(), st.sampled_from(NAMES + GROUPS + TREES))
 def test_exact_values_are_those_of_two_loops(data, name):
     domain = domains.named(name)
-    size = domain.order if isinstance(domain, domains.Group) else data.draw(st.sampled_from(SIZES.get(name, (1, 3, 6))))
+    size = size_of(domain, Random(data.draw(st.integers(0, 9))))
     x, k = (data.draw(st.lists(whole, min_size=size, max_size=size)) for _ in range(2))
     wanted = reference(domain, x, k)
     assert convolve(np.array(x), np.array(k), on=domain).tolist() == wanted
@@ -142,6 +144,24 @@ def test_products_of_numbers():
     assert (convolve(moebius, one, on="dirichlet") == delta).all()
 
 
+def test_ways_between_nodes_turn_at_an_ancestor():
+    """Over min-plus with depths: twice the depth of the turn less is the distance."""
+    parents = np.array([0, 0, 0, 1, 1, 2, 5, 5, 3, 8])
+    tree = domains.tree(parents)
+    depth = tree.depth.astype(float)
+    pairs = np.array([[tree.product(np.array([u]), np.array([v]), 10)[0] for u in range(10)] for v in range(10)])
+    nearest = convolve(depth, depth, on=tree, over="min-plus") - 2 * depth
+    wanted = [
+        min(depth[u] + depth[v] - 2 * depth[w] for u in range(10) for v in range(10) if pairs[u, v] == w)
+        for w in range(10)
+    ]
+    assert nearest.tolist() == wanted
+    ways = convolve(np.ones(10, int), np.ones(10, int), on=tree)
+    assert ways.tolist() == np.bincount(pairs.ravel(), minlength=10).tolist()
+    long = domains.tree(np.maximum(np.arange(20_000) - 1, 0))
+    assert faltung.plan(faltung.Spec((20_000,)), faltung.Spec((20_000,)), on=long).method == "ancestors"
+
+
 def test_the_circle_and_series_are_grids():
     x, k = np.random.default_rng(0).standard_normal((2, 12))
     spectrum = np.fft.ifft(np.fft.fft(x) * np.fft.fft(k)).real
@@ -188,6 +208,9 @@ WRONG = {
     "no group": (lambda: domains.group([[0, 1], [1, 1]]), "each once", "(2, 2)"),
     "no permutation": (lambda: domains.group(permutations=[[0, 0]]), "once", "0"),
     "too large": (lambda: domains.symmetric(9), "from 1 to 7", "9"),
+    "two roots": (lambda: domains.tree([0, 1]), "the root alone", "[0, 1]"),
+    "a circle": (lambda: domains.tree([0, 2, 1]), "ways from every node", "circle"),
+    "no node": (lambda: domains.tree([0, 7]), "among 0 ... n − 1", "[0, 7]"),
     "no element": (lambda: domains.symmetric(3).index((0, 0, 1)), "an element", "(0, 0, 1)"),
 }
 

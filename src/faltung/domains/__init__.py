@@ -13,6 +13,8 @@ from faltung.domains.grid import Grid, pads_of_mode
 from faltung.domains.group import FAMILIES, Group, cyclic, dihedral, group, known, symmetric
 from faltung.domains.index import FiniteDomain, Index
 from faltung.domains.subsets import AND, OR, SUBSETS
+from faltung.domains.tree import Tree, tree
+from faltung.domains.tree import known as known_tree
 from faltung.errors import ArgumentError
 
 Pads = tuple[tuple[int, int], ...]
@@ -57,7 +59,7 @@ SERIES = Domain(
     "Newton (1671)",
     reads=_series,
 )
-ALL: tuple[Domain | FiniteDomain | type[Group], ...] = (
+ALL: tuple[Domain | FiniteDomain | type[Group | Tree], ...] = (
     GRID,
     CIRCLE,
     SERIES,
@@ -71,6 +73,7 @@ ALL: tuple[Domain | FiniteDomain | type[Group], ...] = (
     GCD,
     LCM,
     Group,
+    Tree,
 )
 BY_NAME: dict[str, Domain | FiniteDomain] = {d.name: d for d in ALL if not isinstance(d, type)}
 
@@ -85,11 +88,14 @@ def named(name: Any) -> Domain | FiniteDomain:
         found = re.fullmatch(r"([a-z]+)\((\d+)\)", name)
         if found and found[1] in FAMILIES:
             return FAMILIES[found[1]](int(found[2]))
-        if made := known(name):
+        if made := known(name) or known_tree(name):
             return made
     families = ", ".join(f"{family}(n)" for family in FAMILIES)
     raise ArgumentError.of(
-        "on", f"one of {', '.join(BY_NAME)}, {families}, or a group", repr(name), "choose a name, or make a group first"
+        "on",
+        f"one of {', '.join(BY_NAME)}, {families}, or a group or tree",
+        repr(name),
+        "choose a name, or make a group first",
     )
 
 
@@ -105,10 +111,12 @@ __all__ = [
     "Grid",
     "Group",
     "Index",
+    "Tree",
     "cyclic",
     "dihedral",
     "group",
     "named",
     "pads_of_mode",
     "symmetric",
+    "tree",
 ]

@@ -12,6 +12,9 @@ class Largest(FiniteDomain):
     summary = "a chain 0 ... n − 1 in which two indices meet in the larger"
     source = "zeta transform of a chain, Rota (1964)"
 
+    def deepest(self, size: int) -> int:
+        return 2 * size - 1
+
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return np.maximum(u, v)
 
@@ -22,6 +25,9 @@ class Smallest(FiniteDomain):
     name = "min"
     summary = "a chain 0 ... n − 1 in which two indices meet in the smaller"
     source = "zeta transform of a chain, Rota (1964)"
+
+    def deepest(self, size: int) -> int:
+        return 2 * size - 1
 
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return np.minimum(u, v)

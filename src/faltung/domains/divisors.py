@@ -1,5 +1,7 @@
 """The numbers 1 ... N, which stand at the indices 0 ... N − 1: products, greatest common divisors, least common multiples."""
 
+import math
+
 import numpy as np
 
 from faltung.domains.index import FiniteDomain, Triples
@@ -15,6 +17,10 @@ class Dirichlet(FiniteDomain):
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         w = (u + 1) * (v + 1)
         return np.where(w <= size, w - 1, -1)
+
+    def deepest(self, size: int) -> int:
+        """No number up to N has more than 2·√N divisors."""
+        return 2 * math.isqrt(size) + 1
 
     def count(self, size: int) -> int:
         return sum(size // d for d in range(1, size + 1)) if size < 1 << 22 else int(size * (np.log(size) + 1))

@@ -18,6 +18,7 @@ import numpy as np
 from faltung.errors import ArgumentError
 
 MOST = 1 << 27  # pairs of indices that are written down at most
+COUNTED = 1 << 16  # pairs up to which planning looks at the list
 
 
 class Triples(NamedTuple):
@@ -51,6 +52,10 @@ class FiniteDomain(ABC):
     @abstractmethod
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         """u · v, element by element; −1 where two indices do not meet."""
+
+    def deepest(self, size: int) -> int:
+        """How many pairs meet in one index, at most."""
+        return size if "group" in self.laws else self.count(size)
 
     def neutral(self, size: int) -> int | None:
         """The index e with e · u = u · e = u; None where the set has none."""
@@ -130,9 +135,9 @@ class Index:
 
     @cached_property
     def depths(self) -> dict[str, int]:
-        """How many products meet in one value of each unknown, at most; the size of the set where the list would be too long."""
-        if self.pairs > MOST:
-            return dict.fromkeys(("out", "x", "k"), self.size)
+        """How many products meet in one value of each unknown, at most: counted in small sets, bounded in others."""
+        if "group" in self.domain.laws or self.pairs > COUNTED:
+            return {"out": self.domain.deepest(self.size), "x": self.size, "k": self.size}
         t = self.triples
         return {
             name: int(np.bincount(a, minlength=1).max(initial=1)) for name, a in (("out", t.w), ("x", t.u), ("k", t.v))
@@ -141,7 +146,7 @@ class Index:
     @cached_property
     def overlap(self) -> int:
         """How many u take the same v to the same w, at most: 1 in groups."""
-        if "group" in self.domain.laws or self.pairs > MOST:
+        if "group" in self.domain.laws or self.pairs > COUNTED:
             return 1 if "group" in self.domain.laws else self.size
         t = self.triples
         return int(np.bincount(t.v.astype(np.int64) * self.size + t.w, minlength=1).max(initial=1))

@@ -9,6 +9,10 @@ class _Masks(FiniteDomain):
     def check(self, size: int) -> None:
         of_size(self.name, "as many values as there are subsets, a power of two", size, size & (size - 1) == 0)
 
+    def deepest(self, size: int) -> int:
+        """All pairs that meet in the last index: of every thing, in one, in the other or in both."""
+        return 3 ** (size.bit_length() - 1)
+
 
 class Unions(_Masks):
     """u · v = u ∪ v: how two sets together cover a third (OR convolution)."""

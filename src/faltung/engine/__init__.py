@@ -3,6 +3,7 @@
 from faltung.engine import series as series
 from faltung.engine.lift import lift as lift
 from faltung.engine.power import power as power
+from faltung.engine.sparse import convolve_sparse as convolve_sparse
 from faltung.engine.star import star as star
 from faltung.engine.verify import verify as verify
 from faltung.engine.walsh import fwht as fwht

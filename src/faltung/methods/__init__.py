@@ -2,6 +2,7 @@
 
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
+from faltung.methods.ancestors import ANCESTORS
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
@@ -46,6 +47,7 @@ ALL: tuple[Method, ...] = (
     ONEDNN,
     SCATTER,
     PREFIX,
+    ANCESTORS,
     WALSH,
     ZETA,
     TRANSPOSED,

@@ -84,7 +84,10 @@ class Method(ABC):
 
     @abstractmethod
     def error(self, problem: Problem) -> float:
-        """Bound on max|y − ŷ| relative to max|x| · ‖k‖₁, before the result is rounded to its own type."""
+        """Bound on max|y − ŷ| relative to max|x| · ‖k‖₁, before the result is rounded to its own type.
+
+        On finite sets of indices relative to the largest value of the sum: there several u may take one v to the same w.
+        """
 
     @abstractmethod
     def scratch(self, problem: Problem, machine: Machine) -> int:

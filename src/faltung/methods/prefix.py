@@ -40,7 +40,7 @@ class Prefix(Method):
         return machine.seconds("call.fft") + values * machine.seconds("definition")
 
     def error(self, problem: Problem) -> float:
-        return summation_error(problem) * 2 * problem.grid.n[0]
+        return 3.0 * summation_error(problem)
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, n = problem.sizes, problem.grid.n[0]

@@ -44,8 +44,7 @@ class Scatter(Method):
         return machine.seconds("call") + work / max(1, share)
 
     def error(self, problem: Problem) -> float:
-        """In sets where several u take one v to the same w, their sum is that many times larger than ‖k‖₁ says."""
-        return summation_error(problem) * cast(Index, problem.grid).overlap
+        return summation_error(problem)
 
     def scratch(self, problem: Problem, machine: Machine) -> int:
         s, index = problem.sizes, cast(Index, problem.grid)

@@ -13,6 +13,9 @@ from faltung.testing.problems import PATTERNS, _dtypes, _shape
 SIZES = {"dyadic": (1, 2, 4, 8, 16, 32), "or": (1, 2, 4, 8, 16), "and": (1, 2, 4, 8, 16), "subsets": (1, 2, 4, 8, 16)}
 NAMES = tuple(name for name, d in domains.BY_NAME.items() if isinstance(d, FiniteDomain))
 GROUPS = ("symmetric(1)", "symmetric(3)", "symmetric(4)", "dihedral(1)", "dihedral(5)", "cyclic(7)")
+TREES = tuple(
+    domains.tree(p).text for p in ([0], [0, 0, 0, 1, 1, 2, 5, 5], [3, 0, 0, 3], [0, 0, 1, 2, 3], [4, 4, 4, 4, 4])
+)
 ALGEBRAS = (*algebras.BY_NAME, "modular(7)", "modular(4000000007)")
 
 
@@ -20,6 +23,8 @@ def size_of(domain: FiniteDomain, random: Random) -> int:
     """A size that the domain can have."""
     if isinstance(domain, domains.Group):
         return domain.order
+    if isinstance(domain, domains.Tree):
+        return domain.parents.size
     return random.choice(SIZES.get(domain.name, (1, 2, 3, 5, 8, 13, 21)))
 
 
@@ -65,6 +70,10 @@ def check_domain(domain: FiniteDomain, size: int) -> None:
         f"{said}: the list's starts are wrong"
     )
     assert domain.count(size) >= listed.u.size, f"{said}: counts {domain.count(size)} pairs, lists {listed.u.size}"
+    deepest = int(np.bincount(listed.w, minlength=1).max(initial=0))
+    assert domain.deepest(size) >= deepest, (
+        f"{said}: {deepest} pairs meet in one index, {domain.deepest(size)} are promised"
+    )
     if "commutative" in domain.laws:
         assert (w == domain.product(v, u, size)).all(), f"{said}: u·v is not v·u"
     if "associative" in domain.laws:
