@@ -139,7 +139,7 @@ def main(quick: bool) -> str:
         lines.append([name, f"{count:,}", guess, f"{nats.mean():.2f}", f"{ensemble(nats).mean():.2f}"])
     helps = float(lines[2][3]) < float(lines[1][3])
 
-    size, many = (5, 10) if quick else (8, 3300)
+    size, many = (5, 10) if quick else (6, 2500)
     patterns, weights = bars(size)
     entropy = -(weights * weights.log()).sum().item()
     toy_lines, gaps = [], []

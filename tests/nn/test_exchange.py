@@ -125,6 +125,13 @@ def test_separable_layers_take_singular_values(order, many):
     torch.testing.assert_close(layer.bias.detach(), drawn(6))
 
 
+def test_filters_beyond_full_rank_add_nothing_and_can_still_learn():
+    layer, wanted = nn.SeparableConv1d(2, 3, 2, multiplier=4, dtype=DOUBLE), drawn(3, 2, 2)
+    assert difference(layer.take(wanted), wanted) < 1e-12
+    layer(drawn(4, 2, 9, seed=1)).square().sum().backward()
+    assert layer.pointwise.grad.abs().amin() > 0
+
+
 def test_a_learnt_algebra_takes_the_best_rank():
     layer, wanted = nn.PHConv2d(3, 6, 6, 2, dtype=DOUBLE), drawn(6, 6, 2, 2)
     layer.take(wanted)

@@ -174,7 +174,8 @@ def low_rank(matrices: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Factors (..., rows, rank) and (..., rank, columns) whose products are nearest to the matrices (..., rows, columns).
 
     Formula: the singular vectors to the largest `rank` singular values, the roots of these shared out evenly, so that neither half
-    has to make up for the other's scale; zeros beyond full rank.
+    has to make up for the other's scale. Beyond full rank the first factor is zero and the second constant: nothing is added, and
+    training can use what is left over.
 
     Source: Eckart and Young (1936) for their being the nearest in the Frobenius norm.
     """
@@ -182,5 +183,7 @@ def low_rank(matrices: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     kept = min(rank, values.shape[-1])
     root = values[..., :kept].sqrt()
     first, second = left[..., :kept] * root[..., None, :], root[..., None] * right[..., :kept, :]
-    missing = rank - kept
-    return torch.nn.functional.pad(first, (0, missing)), torch.nn.functional.pad(second, (0, 0, 0, missing))
+    missing, level = rank - kept, second.shape[-1] ** -0.5
+    return torch.nn.functional.pad(first, (0, missing)), torch.nn.functional.pad(
+        second, (0, 0, 0, missing), value=level
+    )
