@@ -5,12 +5,15 @@ carried up by the recurrence of ratios, which is stable; from 2 on by the trapez
 `K_v(x) = ∫₀^∞ exp(−x cosh s) cosh(v s) ds`.
 """
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from scipy.special import digamma, gammaln
 
 SERIES = 70  # terms: (x²/4)^k / (k! (v+1)_k) falls below rounding of the sum for x ≤ 25
-TEMME, TEMME_TERMS = 2.0, 20
-STEP = 0.1  # of the trapezoidal rule: exp(−π²/STEP) and exp(−2π²/(w STEP²)) are below rounding for w ≤ 25
+TEMME, TEMME_TERMS = 2.0, 14
+STEP = 0.14  # of the trapezoidal rule, whose error is K_{v+iτ}(x) / K_v(x) at τ = 2π / STEP: below rounding for v < 16, w < 25
 FALL = 45.0  # natural logarithm of what the integral's tail may lose
 
 # Taylor coefficients of 1 / Γ(1 + μ) at 0: Abramowitz and Stegun (1964), 6.1.34, recomputed to 20 digits.
@@ -62,12 +65,12 @@ def _sum_by_order(v: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def log_k(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     """log K_v(x)."""
-    return _choose(v, x, 0)
+    return _choose(v, x, lambda v, x: _temme(v, x)[0], _trapezoid_log)
 
 
 def fall_k(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     """−d log K_v(x) / dx."""
-    return _choose(v, x, 1)
+    return _choose(v, x, lambda v, x: _temme(v, x)[1], lambda v, x: _trapezoid(v, x)[1])
 
 
 def log_k_by_order(v: np.ndarray, x: np.ndarray) -> np.ndarray:
@@ -75,11 +78,11 @@ def log_k_by_order(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     return _trapezoid(v, x)[2]
 
 
-def _choose(v: np.ndarray, x: np.ndarray, which: int) -> np.ndarray:
+def _choose(v: np.ndarray, x: np.ndarray, below: Callable, above: Callable) -> np.ndarray:
     y, near = np.empty_like(x), x < TEMME
-    for where, way in ((near, _temme), (~near, _trapezoid)):
+    for where, way in ((near, below), (~near, above)):
         if where.any():
-            y[where] = way(v[where], x[where])[which]
+            y[where] = way(v[where], x[where])
     return y
 
 
@@ -89,18 +92,38 @@ def _trapezoid(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np
     With s = s* + δ, sinh s* = v/x the place of the largest exponent, this falls by at least w(cosh δ − 1) from there.
     """
     w = np.hypot(v, x)
-    end = np.arcsinh(v / x) + np.arccosh(1 + FALL / w)
-    count = int(np.ceil(end.max() / STEP)) if x.size else 0
-    top, h = v * np.arcsinh(v / x) - w, end / max(count, 1)
+    place = np.arcsinh(v / x)
+    end = place + np.arccosh(1 + FALL / w)
+    count = math.ceil(float(end.max(initial=0.0)) / STEP)
+    top, h = v * place - w, end / max(count, 1)
     total, fall, slope = (np.zeros_like(x) for _ in range(3))
     for n in range(count + 1):
         s = n * h
-        up, down = np.exp(v * s - x * np.cosh(s) - top), np.exp(-v * s - x * np.cosh(s) - top)
+        cosh = np.cosh(s)
+        up = np.exp(v * s - x * cosh - top)
+        down = up * np.exp(-2 * v * s)
         half = 0.25 if n == 0 else 0.5
-        total += half * (up + down)
+        both = half * (up + down)
+        total += both
+        fall += both * cosh
         slope += half * s * (up - down)
-        fall += half * np.cosh(s) * (up + down)
     return top + np.log(h * total), fall / total, slope / total
+
+
+def _trapezoid_log(v: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """The first of `_trapezoid`, with one exponential a node: for x ≥ TEMME the others are powers, and their errors few."""
+    w = np.hypot(v, x)
+    place = np.arcsinh(v / x)
+    end = place + np.arccosh(1 + FALL / w)
+    count = math.ceil(float(end.max(initial=0.0)) / STEP)
+    top, h = v * place - w, end / max(count, 1)
+    factors, powers = (np.exp(v * h), np.exp(h)), [np.ones_like(x), np.ones_like(x)]
+    total = 0.5 * np.exp(-x - top)
+    for _ in range(count):
+        powers = [power * factor for power, factor in zip(powers, factors, strict=True)]
+        of_order, cosh = (0.5 * (power + 1 / power) for power in powers)
+        total += np.exp(-x * cosh - top) * of_order
+    return top + np.log(h * total)
 
 
 def _temme(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,8 +147,11 @@ def _temme(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         first += factor * f
         second += factor * (p - k * f)
     log, up = np.log(first), 2 / x * (second / first)  # log K_μ and K_{μ+1} / K_μ
+    product, safe = np.ones_like(x), bool((x > 1e-15).all())  # then sixteen ratios multiply without overflow
     for j in range(1, int(steps.max(initial=0)) + 1):
         more = j <= steps
-        log = np.where(more, log + np.log(up), log)
+        product = np.where(more, product * up, product)
+        if not safe:
+            log, product = log + np.log(product), np.ones_like(x)
         up = np.where(more, 2 * (mu + j) / x + 1 / up, up)
-    return log, up - v / x  # K_{v+1} / K_v ≥ 2v / x, so little cancels
+    return log + np.log(product), up - v / x  # K_{v+1} / K_v ≥ 2v / x, so little cancels
