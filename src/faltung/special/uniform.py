@@ -12,7 +12,7 @@ import numpy as np
 
 TERMS = 13
 ORDER, REACH = 16.0, 25.0  # where the expansion holds: v ≥ ORDER or w ≥ REACH
-CHUNK = 1024  # values whose powers stay in the cache
+CHUNK = 4096  # values whose powers stay in the cache
 
 
 @cache
