@@ -146,6 +146,16 @@ def lattice_vector(n: int, dim: int, decay: float = 2.0) -> np.ndarray:
 
     Returns:
         (dim,) whole numbers below n, the first 1; read only.
+
+    Raises:
+        ArgumentError: an n that is neither.
+
+    Cost: dim·n log n; kept for later calls.
+    Source: Nuyens and Cools (2006).
+
+    Example:
+        >>> lattice_vector(101, 3).tolist()
+        [1, 45, 29]
     """
     _sized(n)
     u = np.arange(n) / n
