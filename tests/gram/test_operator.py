@@ -80,6 +80,13 @@ def test_likelihood_and_its_gradient_equal_the_dense_ones(case):
     near(slope, gradient.numpy(), 1e-8)
 
 
+def test_kernels_without_dimensions_take_those_of_the_design():
+    design = gram.lattice(16, 3, shift=0)
+    ours, wanted = (gram.operator(design, gram.shift_invariant(2, 0.3, dim=d)) for d in (None, 3))
+    assert np.array_equal(ours.eigenvalues, wanted.eigenvalues)
+    assert gram.gp(design, gram.shift_invariant(2), 0.1).fit(np.arange(16.0)).kernel.dim == 3
+
+
 def test_eigenvalues_are_positive_and_small_ones_are_not_lost_in_the_constant():
     """With S = 10⁶ the transform of the whole column would drown what the kernel's tail contributes."""
     for case in (("lattice", 6, 2, 2, 1), ("net", 6, 2, 2, 1)):

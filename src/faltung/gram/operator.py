@@ -121,7 +121,8 @@ class Gram:
             odd = scipy.fft.rfft(column[_inverse(self.design)])
             turned = (odd * np.exp(-1j * np.pi * np.arange(len(odd)) / n)).real
             plus, minus = self._spectrum + turned, self._spectrum - turned
-            spectrum = np.concatenate((plus, minus[::-1][n > 1 :]))  # frequencies beyond n / 2 are those of λ mirrored
+            # Frequencies beyond n/2 are mirror images; that of n/2 itself, where both agree, comes once.
+            spectrum = np.concatenate((plus, minus[::-1][1:] if n > 1 else minus))
         return Gram(larger, self.kernel, self.noise, spectrum)
 
     def dense(self) -> np.ndarray:
@@ -189,12 +190,12 @@ def operator(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float =
         >>> bool(np.allclose(gram @ gram.solve(y), y))
         True
     """
-    fits(design, kernel, noise)
+    kernel = fits(design, kernel, noise)
     return Gram(design, kernel, float(noise), spectrum_of(design, kernel.minus_one(design.differences())))
 
 
-def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> None:
-    """ArgumentError unless the three belong together."""
+def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> ProductKernel:
+    """The kernel in the design's dimensions; ArgumentError unless the three belong together."""
     if not isinstance(design, Lattice | DigitalNet):
         raise ArgumentError.of(
             "operator",
@@ -207,10 +208,12 @@ def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> N
         raise ArgumentError.of(
             "operator", f"a kernel that fits: {_GROUPS[design.group]}", f"{came}", "only these share a transform"
         )
+    kernel = kernel.of_dim(design.dim)
     if kernel.dim != design.dim:
         raise ArgumentError.of("operator", f"a kernel of {design.dim} dimensions", f"{kernel.dim}", "make it with dim=")
     if not (np.isfinite(noise) and noise >= 0):
         raise ArgumentError.of("noise", "a number of at least 0", f"{noise}", "it is added to the diagonal")
+    return kernel
 
 
 def spectrum_of(design: Lattice | DigitalNet, column: np.ndarray) -> np.ndarray:

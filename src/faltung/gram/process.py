@@ -165,5 +165,4 @@ def gp(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float = 0.0) 
         >>> bool(abs(fitted.predict([[0.125]])[0] - 0.5**0.5) < 1e-4)
         True
     """
-    fits(design, kernel, noise)
-    return GaussianProcess(design, kernel, float(noise))
+    return GaussianProcess(design, fits(design, kernel, noise), float(noise))
