@@ -155,7 +155,7 @@ def bessel() -> str:
 def sums() -> str:
     """Gaussian sums of n points at n queries, bandwidth 0.05 of the unit cube, beside scikit-learn's tree and plain NumPy."""
     lines = []
-    n, h = 5_000 if QUICK else 20_000, 0.05
+    n, h = 3_000 if QUICK else 10_000, 0.05
     for d in (1, 2, 3):
         x = np.random.default_rng(0).random((n, d))
         calls = {
@@ -192,11 +192,9 @@ def main() -> None:
         sections.insert(0, ("Transforms", transforms))
     for title, section in sections:
         parts.append(f"\n## {title}\n\n{section.__doc__}\n\n{section()}")
-    text = "\n".join(parts)
-    if QUICK:
-        print(text)
-    else:
-        timing.write("gram", text)
+        print(parts[-1], flush=True)
+    if not QUICK:
+        timing.write("gram", "\n".join(parts))
 
 
 if __name__ == "__main__":

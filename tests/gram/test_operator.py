@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from faltung import gram
 from faltung.errors import ArgumentError, RefusedError
+from faltung.gram import reversed_fft
+from faltung.gram.lattices import reversal
 
 CASES = st.tuples(
     st.sampled_from(["lattice", "prime", "net"]),
@@ -119,6 +121,19 @@ def test_points_and_kernels_of_qmcpy_give_the_same_matrix():
     theirs = qmcpy.KernelDigShiftInvar(3, t=53, alpha=2, lengthscales=0.3, scale=1.5)(points[:, None], points[None])
     ours = gram.operator(gram.digital_net(points=points), gram.digital_shift_invariant(2, 0.3, 1.5, dim=3))
     near(ours @ np.eye(64), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 6, 9, 14, 15])
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_transforms_of_reversed_places_equal_the_gathered_ones(m, rest, monkeypatch):
+    n = 1 << m
+    y = np.random.default_rng(0).standard_normal((n, *rest))
+    wanted = np.fft.rfft(y[reversal(n)], axis=0, norm="ortho")
+    for small in (8, 1 << 30):
+        monkeypatch.setattr(reversed_fft, "SMALL", small)
+        came = reversed_fft.rfft(y)
+        assert np.abs(came - wanted).max() < 1e-13 * np.abs(wanted).max()
+        assert np.abs(reversed_fft.irfft(came, n) - y).max() < 1e-14 * n
 
 
 # -- processes ----------------------------------------------------------------------------------------------------------------

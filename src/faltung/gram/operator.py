@@ -8,6 +8,7 @@ import scipy.fft
 
 from faltung.engine import fwht
 from faltung.errors import ArgumentError, RefusedError
+from faltung.gram import reversed_fft
 from faltung.gram.kernels import ProductKernel
 from faltung.gram.lattices import Lattice
 from faltung.gram.nets import DigitalNet
@@ -68,15 +69,18 @@ class Gram:
         """The orthonormal transform of values at the points, (n, ...) to (frequencies, ...)."""
         if isinstance(self.design, DigitalNet):
             return fwht(y, axis=0, norm="ortho")
-        linear = y[_inverse(self.design)]
-        return scipy.fft.rfft(linear, axis=0, norm="ortho", workers=available())
+        if self.design.extensible:
+            return reversed_fft.rfft(y)
+        return scipy.fft.rfft(y, axis=0, norm="ortho", workers=available())
 
     def inverse(self, spectrum: np.ndarray) -> np.ndarray:
         """Back from `transform`."""
         if isinstance(self.design, DigitalNet):
             return fwht(spectrum, axis=0, norm="ortho")
         n = self.design.n
-        return scipy.fft.irfft(spectrum, n, axis=0, norm="ortho", workers=available())[self.design.order]
+        if self.design.extensible:
+            return reversed_fft.irfft(spectrum, n)
+        return scipy.fft.irfft(spectrum, n, axis=0, norm="ortho", workers=available())
 
     def __matmul__(self, y: Any) -> np.ndarray:
         """`(K + ξ) y` for y (n,) or (n, columns)."""
@@ -118,7 +122,7 @@ class Gram:
             spectrum = np.concatenate((self._spectrum + mu, self._spectrum - mu))
         else:
             # The new points are the odd ones of the larger lattice, in the old order among themselves.
-            odd = scipy.fft.rfft(column[_inverse(self.design)])
+            odd = reversed_fft.rfft(column) * np.sqrt(n)
             turned = (odd * np.exp(-1j * np.pi * np.arange(len(odd)) / n)).real
             plus, minus = self._spectrum + turned, self._spectrum - turned
             # Frequencies beyond n/2 are mirror images; that of n/2 itself, where both agree, comes once.
@@ -220,9 +224,7 @@ def spectrum_of(design: Lattice | DigitalNet, column: np.ndarray) -> np.ndarray:
     """Eigenvalues of the matrix with that first column."""
     if isinstance(design, DigitalNet):
         return fwht(column)
-    return scipy.fft.rfft(column[_inverse(design)], workers=available()).real
-
-
-def _inverse(design: Lattice) -> np.ndarray:
-    """Where in the design's order the point j·z / n stands; the reversal of bits is its own inverse, as is the order i / n."""
-    return design.order
+    whole = (
+        reversed_fft.rfft(column) if design.extensible else scipy.fft.rfft(column, norm="ortho", workers=available())
+    )
+    return np.sqrt(design.n) * whole.real

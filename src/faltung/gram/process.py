@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from faltung.engine import fwht
 from faltung.errors import ArgumentError, RefusedError
 from faltung.gram.kernels import ProductKernel
 from faltung.gram.lattices import Lattice
@@ -48,7 +46,7 @@ class GaussianProcess:
         if not gradient:
             return total
         slope = -0.5 * (1 / values - power / values**2)  # by each eigenvalue, mirror images apart
-        back = fwht(slope) if isinstance(self.design, DigitalNet) else scipy.fft.irfft(slope, n)[self.design.order] * n
+        back = np.sqrt(n) * gram.inverse(slope)  # the transform is its own adjoint up to mirror images
         by_scale, by_weights = self.kernel.pull_back(self.design.differences(), back)
         return total, np.concatenate(([by_scale], by_weights, [self.noise * float(count @ slope)]))
 
