@@ -179,6 +179,20 @@ def test_fit_raises_the_likelihood_and_finds_the_noise():
     assert 0.008 < fitted.noise < 0.0125
 
 
+def test_fits_of_constants_and_of_any_scale():
+    design = gram.lattice(64, 2, shift=0)
+    start = gram.gp(design, gram.shift_invariant(2), 1e-3)
+    flat = start.fit(np.full(64, 3.0))
+    assert abs(flat.predict([[0.1, 0.2]])[0] - 3) < 1e-12
+    assert flat.noise == 1e-3
+    y = np.cos(2 * np.pi * design.points[:, 0]) + 0.01 * np.random.default_rng(0).standard_normal(64)
+    one, small = start.fit(y), start.fit(1e-9 * y)
+    np.testing.assert_allclose(small.noise, 1e-18 * one.noise, rtol=1e-2)
+    np.testing.assert_allclose(1e9 * small.predict([[0.1, 0.2]]), one.predict([[0.1, 0.2]]), rtol=1e-3)
+    with pytest.raises(ArgumentError, match="64 rows"):
+        start.fit(np.arange(5.0))
+
+
 # -- integrals ----------------------------------------------------------------------------------------------------------------
 
 
