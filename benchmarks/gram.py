@@ -1,6 +1,6 @@
 """Gram matrices, transforms, Bessel functions and kernel sums beside their peers, called in turns; medians.
 
-    python benchmarks/gram.py              about two minutes
+    python benchmarks/gram.py              about two minutes; on a machine with other work, --threads 1 on a core of its own
     python benchmarks/gram.py --quick      smaller sizes, half a minute; nothing is written
 
 Writes benchmarks/results/gram.md. Peers that are not installed are left out.
@@ -60,7 +60,7 @@ def solves() -> str:
     from scipy.linalg import cho_factor, cho_solve
 
     lines = []
-    for m in (8, 10) if QUICK else (8, 10, 12):
+    for m in (8, 10) if QUICK else (8, 10, 11):
         n = 1 << m
         y = np.random.default_rng(0).standard_normal(n)
         for name, design, kernel in _pairs(n, 5):
@@ -168,6 +168,8 @@ def sums() -> str:
             tree = KernelDensity(bandwidth=h, rtol=1e-8).fit(x)
             volume = d * (0.5 * np.log(2 * np.pi) + np.log(h)) + np.log(n)
             calls["sklearn"] = lambda t=tree, x=x, c=volume: np.exp(t.score_samples(x) + c)
+        for call in calls.values():
+            call()  # compiles: else a slow first call would be the only one
         seconds, results = interleaved(calls)
         apart = max(np.abs(r - results["tiles"]).max() for r in results.values()) / n
         cells = [span(seconds[name]) if name in seconds else "—" for name in ("grid", "tiles", "sklearn")]
