@@ -1,42 +1,41 @@
 """Run the contract suite on every layer and write docs/operators.md from the classes and from what the suite found.
 
-    python docs/make_operators.py           several minutes; exit code 1 if a check failed
-    python docs/make_operators.py --check   seconds: whether the page names the layers, papers and claims that the classes name
+    python docs/make_operators.py              several minutes; exit code 1 if a check failed
+    python docs/make_operators.py --pictures   a minute: the pictures alone
+    python docs/make_operators.py --check      seconds: whether the page names the layers, papers and claims that the classes name
 
-Pictures are drawn from each layer's largest example with two axes, as training would start: the first effective kernels of a
-layer that is one convolution, the answer to one bright pixel of a linear layer, else the effect on the sample photo.
+Pictures are drawn from the portraits that the classes name, see docs/portraits.py.
 """
 
 import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-import numpy as np
-import torch
-from PIL import Image
-from torch.utils import _pytree as pytree
+from portraits import picture
 
-from faltung import data, nn
-from faltung.nn.base import LINEAR, SHIFT_INVARIANT
+from faltung import nn
 from faltung.testing.layers import Case, applicable
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "pictures" / "operators"
-HEIGHT, CANVAS = 96, 33
 
 INTRODUCTION = """# Operators
 
 Every layer of `faltung.nn`, the paper it follows and what the contract suite (`faltung.testing.layers`) found on its examples.
 `python docs/make_operators.py` writes this page; every ✓ is a check that ran and held, on every example of that layer.
 
-**Contract**: `repr` rebuilds, state dict, copies and pickles; `shapes` and meta tensors; the definition in float64 and float32;
-finite differences; the parameter formula; every parameter trains; the same bits twice; bfloat16 and float16 under autocast; empty
-batches, one pixel, prime sizes; wrong inputs refused by name; `torch.compile(fullgraph=True)`; `torch.export`; symmetries and
-bounds on the gain as declared.
+**Contract**: `repr` rebuilds, state dict, copies and pickles; `shapes` and meta tensors; the definition in float64 and float32,
+with gradients and without, channels first or innermost in memory; finite differences; the parameter formula; every parameter
+trains; the same bits twice; bfloat16 and float16 under autocast; empty batches, one pixel, prime sizes; wrong inputs refused by
+name; `torch.compile(fullgraph=True)`; `torch.export`; symmetries and bounds on the gain as declared.
 
 **Claims**: *linear* (superposition, effective matrix), *shift-invariant* (equals the plain convolution with `effective_kernel()`;
 `freeze()` gives torch's own layer, also through ONNX), *per-sample* (no sample sees its batch), *invertible* (`inverse`,
 log-determinant), *norm-preserving*, *causal*.
+
+**Pictures** show layers of realistic size as drawn from a fixed seed, without training; every panel says what it shows and what
+its colours mean. *Taken* is the nearest kernel that a class holds to the one asked for (`take`); *receptive field* is how much the
+middle of the result moves with each pixel (`faltung.tools.receptive_field`).
 """
 
 
@@ -63,7 +62,6 @@ def line(kind: type) -> tuple[list[str], list[str]]:
     contract = f"{'✓' if held == checks else '✗'} {held} of {checks}"
     if kind.eager_only:
         contract += f"; not traced: {kind.eager_only}"
-    draw(kind)
     cells = [
         f"`{label(kind)}`",
         kind.summary,
@@ -71,7 +69,7 @@ def line(kind: type) -> tuple[list[str], list[str]]:
         promises,
         contract,
         kind.cost,
-        f"![{kind.name}]({place(kind)})",
+        draw(kind),
     ]
     return cells, failed
 
@@ -86,80 +84,14 @@ def place(kind: type) -> str:
     return f"pictures/operators/{kind.name}.png"
 
 
-def draw(kind: type) -> None:
-    """Keep the layer's picture."""
+def draw(kind: type) -> str:
+    """Keep the layer's picture; what the page shows in its cell."""
+    made = picture(kind)
+    if made is None:
+        return "—"
     PICTURES.mkdir(parents=True, exist_ok=True)
-    shown = [strip(values) for values in portrait(kind)]
-    whole = np.concatenate([np.pad(p, ((0, 0), (0, 4), (0, 0)), constant_values=255) for p in shown], axis=1)[:, :-4]
-    Image.fromarray(whole).quantize(64).save(PICTURES / f"{kind.name}.png", optimize=True)
-
-
-@torch.no_grad()
-def portrait(kind: type) -> list[np.ndarray]:
-    """One to four planes of numbers that show what the layer does."""
-    found = [Case(kind, example) for example in kind.examples()]
-    flat = [case for case in found if _spatial(case) == 2] or found
-    case = max(flat, key=lambda case: _extent(case))
-    layer = case.layer(torch.float32, stir=False)
-    if SHIFT_INVARIANT in layer.claims:
-        kernel = layer.effective_kernel()
-        kernel = kernel.abs() if kernel.is_complex() else kernel
-        planes = kernel.reshape(-1, *kernel.shape[2:])[:4]
-        return [_plane(plane) for plane in planes.numpy()]
-    inputs = case.inputs(torch.float32)
-    if LINEAR in layer.claims or _spatial(case) != 2:
-        first = pytree.tree_leaves(inputs)[0]
-        x = torch.zeros_like(first)
-        x[(slice(None), 0, *(n // 2 for n in first.shape[2:]))[: first.ndim]] = 1
-        return [_plane(x[0, 0].abs().numpy()), _plane(_mean(_call(layer, x, inputs)))]
-    photo = torch.from_numpy(data.photo().mean(axis=-1).astype(np.float32) / 255)
-    height, width = inputs[0].shape[-2:] if isinstance(inputs[0], torch.Tensor) else (CANVAS, CANVAS)
-    crop = torch.nn.functional.interpolate(photo[None, None, :, 75:375], (height, width), mode="area")
-    first = pytree.tree_map(
-        lambda a: torch.nn.functional.interpolate(crop, a.shape[-2:], mode="area").expand(a.shape).to(a.dtype),
-        inputs[0],
-    )
-    seen = pytree.tree_leaves(first)[0]
-    return [_plane(seen[0, 0].abs().numpy()), _plane(_mean(_call(layer, first, inputs)))]
-
-
-def _call(layer, first, inputs):
-    return pytree.tree_leaves(layer(first, *inputs[1:]))[0]
-
-
-def _mean(y: torch.Tensor) -> np.ndarray:
-    y = y[0] if y.ndim < 3 else y[0].abs().mean(0) if y.is_complex() else y[0].mean(0)
-    return y.float().numpy()
-
-
-def _spatial(case: Case) -> int:
-    return (
-        len(pytree.tree_leaves(case.shapes(), is_leaf=lambda s: isinstance(s, tuple) and isinstance(s[0], int))[0]) - 2
-    )
-
-
-def _extent(case: Case) -> int:
-    size = getattr(case.layer(torch.float32, stir=False), "kernel_size", None)
-    return int(np.prod(size)) if isinstance(size, tuple) else int(np.prod(pytree.tree_leaves(case.shapes())))
-
-
-def _plane(values: np.ndarray) -> np.ndarray:
-    """Two axes of however many there are: the middle of the leading ones."""
-    values = np.atleast_2d(values)
-    while values.ndim > 2:
-        values = values[values.shape[0] // 2]
-    return values
-
-
-def strip(values: np.ndarray) -> np.ndarray:
-    """Numbers as pixels of one height: red above zero, blue below, white at zero."""
-    rows, columns = values.shape
-    zoom = max(1, HEIGHT // max(rows, columns))
-    size = np.abs(values).max() or 1.0
-    t = np.clip(values / size, -1, 1)[..., None]
-    colours = np.where(t >= 0, 255 - t * np.array([75, 205, 225]), 255 + t * np.array([215, 150, 50]))
-    big = colours.repeat(zoom, 0).repeat(zoom, 1).astype(np.uint8)[:HEIGHT, : 3 * HEIGHT]
-    return np.pad(big, ((0, HEIGHT - big.shape[0]), (0, 0), (0, 0)), constant_values=255)
+    made.save(HERE / place(kind), optimize=True)
+    return f"![{kind.name}]({place(kind)})"
 
 
 def families() -> Iterable[tuple[str, tuple[type, ...]]]:
@@ -170,7 +102,11 @@ def families() -> Iterable[tuple[str, tuple[type, ...]]]:
             yield family.__doc__.partition("\n")[0], family.ALL
 
 
-def main(check: bool) -> int:
+def main(check: bool, pictures: bool) -> int:
+    if pictures:
+        for kind in nn.ALL:
+            draw(kind)
+        return 0
     target = HERE / "operators.md"
     if check:
         text = target.read_text()
@@ -203,4 +139,4 @@ def main(check: bool) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:]))
+    sys.exit(main("--check" in sys.argv[1:], "--pictures" in sys.argv[1:]))

@@ -76,6 +76,13 @@ def operator_speed() -> str:
     return "\n".join(line for line in lines if line.startswith("|"))
 
 
+def engine_rows() -> Iterable[tuple[str, str]]:
+    """The operations around convolution; a module among them is a family of its own."""
+    for name in faltung._ENGINE:
+        thing = getattr(faltung, name)
+        yield f"`{name}`", first_line(thing)
+
+
 def names(room: ModuleType) -> Iterable[tuple[str, str]]:
     """What a room offers, with first lines."""
     found = ((name, getattr(room, name)) for name in room.__all__)
@@ -87,6 +94,7 @@ TABLES = {
     "operator_speed": operator_speed,
     "tools": lambda: rows(("`faltung.tools.`", "what it does"), names(tools)),
     "functional": lambda: rows(("`faltung.nn.functional.`", "what it computes"), names(nn.functional)),
+    "engine": lambda: rows(("`faltung.`", "what it computes"), engine_rows()),
     "init": lambda: rows(("`faltung.init.`", "what it draws"), names(init)),
     "methods": lambda: rows(
         ("method", "what it does", "kind", "source"),
@@ -105,7 +113,7 @@ TABLES = {
         (
             (
                 f"`{a.name}`",
-                f"`{a.scalar_add}`, `{a.scalar_mul}`",
+                a.notation,
                 ", ".join(a.dtypes),
                 ", ".join(sorted(a.laws)),
                 a.summary,

@@ -11,25 +11,56 @@ from faltung.nn import Conv2d, OrderAgnosticLoss
 from recipe import digits, run, table
 
 
-class ConvNADE(nn.Module):
-    """A convolutional path, valid then full, and a dense path on the same input (pixels that are shown, and which are); summed."""
+class Small(nn.Sequential):
+    """A convolutional path of 3 × 3 taps, valid and then full."""
 
-    def __init__(self, size: int, width: int, dense: int, convolutional: bool = True) -> None:
-        super().__init__()
-        self.conv = None
-        if convolutional:
-            self.conv = nn.Sequential(
-                Conv2d(2, width, 3), nn.ReLU(), Conv2d(width, width, 3), nn.ReLU(),
-                Conv2d(width, width, 3, padding=2), nn.ReLU(), Conv2d(width, 1, 3, padding=2),
-            )  # fmt: skip
-        self.dense = nn.Sequential(
-            nn.Flatten(), nn.Linear(2 * size**2, dense), nn.ReLU(), nn.Linear(dense, dense), nn.ReLU(), nn.Linear(dense, size**2)
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__(
+            Conv2d(2, width, 3), nn.ReLU(), Conv2d(width, width, 3), nn.ReLU(),
+            Conv2d(width, width, 3, padding=2), nn.ReLU(), Conv2d(width, 1, 3, padding=2),
         )  # fmt: skip
+
+
+class Long(nn.Module):
+    """A convolutional path whose kernels are as long as the picture: valid, so that each row and column becomes one place; these
+    hear of all others by a mean; then full, back to the picture.
+    """
+
+    def __init__(self, size: int, width: int) -> None:
+        super().__init__()
+        across, down = (1, size), (size, 1)
+        self.lines = nn.ModuleList(Conv2d(2, width, taps) for taps in (across, down))
+        self.all = Conv2d(2 * width, width, 1)
+        self.mixed = nn.ModuleList(Conv2d(2 * width, width, 1) for _ in range(2))
+        full = ((0, size - 1), (size - 1, 0))
+        self.back = nn.ModuleList(
+            Conv2d(width, width, taps, padding=pad) for taps, pad in zip((across, down), full, strict=True)
+        )
+        self.last = nn.Sequential(nn.ReLU(), Conv2d(width, width, 1), nn.ReLU(), Conv2d(width, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        lines = [line(x).relu() for line in self.lines]
+        total = self.all(torch.cat([line.mean((2, 3), keepdim=True) for line in lines], 1)).relu()
+        told = [torch.cat([line, total.expand_as(line)], 1) for line in lines]
+        found = [back(mix(line).relu()) for back, mix, line in zip(self.back, self.mixed, told, strict=True)]
+        return self.last(found[0] + found[1])
+
+
+class ConvNADE(nn.Module):
+    """Paths on the same input (pixels that are shown, and which are), summed: convolutional ones, and a dense one if wanted."""
+
+    def __init__(self, size: int, dense: int, *paths: nn.Module) -> None:
+        super().__init__()
+        self.paths, self.dense = nn.ModuleList(paths), None
+        if dense:
+            self.dense = nn.Sequential(
+                nn.Flatten(), nn.Linear(2 * size**2, dense), nn.ReLU(), nn.Linear(dense, dense), nn.ReLU(),
+                nn.Linear(dense, size**2), nn.Unflatten(1, (1, size, size)),
+            )  # fmt: skip
 
     def forward(self, x: Tensor, observed: Tensor) -> Tensor:
         seen = torch.cat([x * observed, observed], 1)
-        logits = self.dense(seen).reshape(x.shape)
-        return logits if self.conv is None else logits + self.conv(seen)
+        return sum(path(seen) for path in (*self.paths, *([] if self.dense is None else [self.dense])))
 
 
 def train(model: ConvNADE, draw, steps: int, rate: float, batch: int = 100) -> ConvNADE:
@@ -93,14 +124,14 @@ def main(quick: bool) -> str:
     images, _, test, _ = digits(quick)
     images, test = (images > 0.5).float(), (test > 0.5).float()
     test = test[:30] if quick else test
-    steps, orders = (10, 1) if quick else (2500, 6)
+    steps, orders = (10, 1) if quick else (1500, 6)
     lines = []
     p = images.mean(0).clamp(0.01, 0.99).expand(test.shape)
     alone = nn.functional.binary_cross_entropy(p, test, reduction="none").flatten(1).sum(1).mean().item()
     lines.append(["independent pixels", 64, "", f"{alone:.2f}", ""])
-    for name, convolutional in (("dense path alone", False), ("ConvNADE", True)):
+    for name, paths in (("dense path alone", ()), ("ConvNADE", (Small,))):
         torch.manual_seed(0)
-        model = ConvNADE(8, 32, 128, convolutional)
+        model = ConvNADE(8, 128, *(path(8, 32) for path in paths))
         train(model, lambda count: images[torch.randint(len(images), (count,))], steps, 2e-3)
         nats = exact(model, test, orders)
         count = sum(p.numel() for p in model.parameters())
@@ -108,20 +139,26 @@ def main(quick: bool) -> str:
         lines.append([name, f"{count:,}", guess, f"{nats.mean():.2f}", f"{ensemble(nats).mean():.2f}"])
     helps = float(lines[2][3]) < float(lines[1][3])
 
-    size, many = (5, 10) if quick else (6, 4000)
+    size, many = (5, 10) if quick else (8, 3300)
     patterns, weights = bars(size)
     entropy = -(weights * weights.log()).sum().item()
-    torch.manual_seed(0)
-    toy = ConvNADE(size, 32, 256)
-    train(toy, lambda count: patterns[torch.multinomial(weights, count, replacement=True)], many, 2e-3, 128)
-    by_order = (exact(toy, patterns, 1 if quick else 20) * weights).sum(1)
-    gap = by_order.mean().item() - entropy
-    header = ("entropy", "−log p, mean over orders", "worst of these orders", "above the entropy")
-    toy_row = [f"{entropy:.3f}", f"{by_order.mean():.3f}", f"{by_order.max():.3f}", f"{gap:.3f}"]
+    toy_lines, gaps = [], []
+    for name, dense, path, width in (
+        ("3 × 3 taps, and dense", 256, Small, 32),
+        ("as long as the picture", 0, Long, 64),
+    ):
+        torch.manual_seed(0)
+        toy = ConvNADE(size, dense, path(size, width))
+        train(toy, lambda count: patterns[torch.multinomial(weights, count, replacement=True)], many, 3e-3, 128)
+        by_order = (exact(toy, patterns, 1 if quick else 8) * weights).sum(1)
+        gaps.append(by_order.mean().item() - entropy)
+        count = sum(p.numel() for p in toy.parameters())
+        toy_lines.append([name, f"{count:,}", f"{by_order.mean():.3f}", f"{by_order.max():.3f}", f"{gaps[-1]:.3f}"])
+    header = ("kernels", "parameters", "−log p, mean over orders", "worst of these orders", "above the entropy")
     claim = (
         "lowers the exact figure of the dense network: that claim is" if helps else "does not help: that claim is not"
     )
-    reached = "is reached" if gap < 0.05 else "is not reached"
+    reached = "is reached" if gaps[-1] < 0.05 else "is not reached"
     return f"""# ConvNADE on binarised digits and on bars
 
 One network predicts every hidden pixel from any set of shown ones, trained on {len(images)} digits of 8 × 8, above one half or not,
@@ -130,13 +167,15 @@ test digits, 64 passes an order; ensemble: the probability averaged over these o
 
 {table(("model", "parameters", "order-agnostic estimate", "exact", "ensemble"), lines)}
 
-Bars: {size} × {size} images of horizontal or vertical bars, each on or off, {len(patterns)} patterns; {many} steps.
+Bars: {size} × {size} images of horizontal or vertical bars, each on or off, {len(patterns)} patterns of entropy {entropy:.3f};
+{many} steps of 128 images. Every pixel of a bar follows from any other one, but only for a network that compares whole rows and
+columns: kernels of 3 × 3 taps and a dense path learn that slowly, kernels that are as long as the picture have it built in.
 
-{table(header, [toy_row])}
+{table(header, toy_lines)}
 
 The paper: in the low eighties on binarised MNIST with an ensemble, against 84.68 of a dense network; the convolutional path helps.
 Here it {claim} reproduced at this scale. The estimate agrees with the exact
-figure, as an unbiased one must, and the entropy of the bars {reached} within 0.05 nats.
+figure, as an unbiased one must, and the entropy of the bars {reached} within 0.05 nats by the long kernels.
 """
 
 

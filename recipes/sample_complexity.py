@@ -103,7 +103,7 @@ def slope(sizes: list[int], counts: list[float]) -> float:
 
 def main(quick: bool) -> str:
     ks, ds = ([4, 8], [8, 16]) if quick else ([4, 8, 16, 32], [8, 16, 32, 64])
-    steps, most = (40, 128) if quick else (60, 8192)
+    steps, most = (40, 128) if quick else (60, 4096)
     fixed_k, fixed_d = 8, 16
     found = {
         (kind, k, d): needed(kind, k, d, steps, most)

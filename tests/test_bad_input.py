@@ -96,7 +96,7 @@ WRONG = {
     # values and dtypes
     "text": (lambda: convolve("abc", a(3)), DtypeError, "an array of numbers", "<U3"),
     "nothing": (lambda: convolve(None, a(3)), DtypeError, "an array of numbers", "NoneType"),
-    "objects": (lambda: convolve(np.array([1, None]), a(3)), DtypeError, "a dtype among", "object"),
+    "objects": (lambda: convolve(np.array([1, None]), a(3)), DtypeError, "an array of numbers", "object"),
     "ragged lists": (lambda: convolve([[1, 2], [3]], a(3, 3)), DtypeError, "an array of numbers", "list"),
     "dates": (lambda: convolve(np.zeros(3, "M8[s]"), a(3)), DtypeError, "a dtype among", "datetime64[s]"),
     "structured values": (lambda: convolve(np.zeros(3, [("r", "f4"), ("g", "f4")]), a(3)), DtypeError, "a dtype among", "'r'"),

@@ -22,6 +22,20 @@ def test_readme_example_runs(number: int, capsys: pytest.CaptureFixture) -> None
     exec(compile(BLOCKS[number], f"README example {number + 1}", "exec"), {"__name__": "__readme__"})
 
 
+CODE = [
+    pytest.param(code, id=f"{page.stem}-{number}")
+    for page in PAGES[2:]
+    for number, code in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), flags=re.DOTALL))
+    if "assert" in code
+]
+
+
+@pytest.mark.parametrize("code", CODE)
+def test_a_page_is_right(code: str) -> None:
+    """Code that ends with an assertion runs as it stands, from the top of its block."""
+    exec(compile(code, "a page", "exec"), {"__name__": "__page__"})
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.stem)
 def test_example_runs_and_asserts(path: Path, tmp_path: Path) -> None:
     assert "assert " in path.read_text(), "an example ends with an assertion"

@@ -26,17 +26,23 @@ _TORCH = {
     "conv_per_pixel": "faltung.nn.functional",
     "deform_conv": "faltung.nn.functional",
 }
-_HOME = {
-    "convolve": "faltung.door",
-    "correlate": "faltung.door",
-    "plan": "faltung.door",
-    "explain": "faltung.door",
-    "Policy": "faltung.planner.policy",
-    "Problem": "faltung.problem",
-    "Spec": "faltung.problem",
-} | _TORCH
+_ENGINE = ("fwht", "lift", "power", "star", "verify", "zeta")
+_HOME = (
+    {
+        "convolve": "faltung.door",
+        "correlate": "faltung.door",
+        "plan": "faltung.door",
+        "explain": "faltung.door",
+        "Policy": "faltung.planner.policy",
+        "Problem": "faltung.problem",
+        "Spec": "faltung.problem",
+    }
+    | _TORCH
+    | dict.fromkeys(_ENGINE, "faltung.engine")
+)
 _ROOMS = (
     "algebras",
+    "cayley",
     "data",
     "domains",
     "engine",
@@ -45,6 +51,7 @@ _ROOMS = (
     "gram",
     "init",
     "kernels",
+    "language",
     "methods",
     "nn",
     "planner",
@@ -67,9 +74,9 @@ def __getattr__(name: str) -> object:
     if name == "F":
         return _import_module("faltung.nn.functional")
     raise AttributeError(
-        f"module 'faltung' has no attribute {name!r}; it offers {', '.join([*__all__, *_TORCH, *_ROOMS])}"
+        f"module 'faltung' has no attribute {name!r}; it offers {', '.join([*__all__, *_ENGINE, *_TORCH, *_ROOMS])}"
     )
 
 
 def __dir__() -> list[str]:
-    return sorted([*__all__, *_TORCH, *_ROOMS, "F"])
+    return sorted([*__all__, *_ENGINE, *_TORCH, *_ROOMS, "F"])

@@ -4,6 +4,7 @@ A tensor can only arrive after its caller imported torch, so `sys.modules` is as
 """
 
 import sys
+from numbers import Number
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import numpy as np
 from faltung.errors import DtypeError, MissingExtraError
 
 _KNOWN = frozenset(
-    "bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128".split()
+    "object bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float16 bfloat16 float32 float64 complex64 complex128".split()
 )
 
 
@@ -27,7 +28,7 @@ def host_of(array: Any) -> str:
 
 
 def dtype_name(array: Any) -> str:
-    """The dtype as both hosts spell it; DtypeError for those no algebra computes with (objects, strings, longdouble ...)."""
+    """The dtype as both hosts spell it; DtypeError for those no algebra computes with (strings, longdouble ...)."""
     name = str(array.dtype).removeprefix("torch.")
     if name not in _KNOWN:
         raise DtypeError.of(
@@ -52,7 +53,7 @@ def as_array(given: Any, who: str) -> Any:
             "a masked array",
             "pass x.filled(value) with the value that masked places should have",
         )
-    if isinstance(given, np.ndarray):
+    if isinstance(given, np.ndarray) and (given.dtype != object or _numbers(given)):
         return given if given.dtype.isnative else given.astype(given.dtype.newbyteorder("="))
     try:
         array = np.asarray(given)
@@ -63,9 +64,14 @@ def as_array(given: Any, who: str) -> Any:
             f"{type(given).__name__} ({error})",
             "pass an array or nested lists of equal length",
         ) from None
-    if array.dtype == object or array.dtype.kind not in "biufc":
+    if array.dtype.kind not in "biufc" and not _numbers(array):
         raise DtypeError.of(who, "an array of numbers", f"{type(given).__name__} of {array.dtype}", "pass numbers")
     return array
+
+
+def _numbers(array: np.ndarray) -> bool:
+    """Whether an array of objects holds numbers of Python only."""
+    return array.dtype == object and all(isinstance(v, Number) for v in array.flat)
 
 
 def to_numpy(array: Any, dtype: str) -> np.ndarray:

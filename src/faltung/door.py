@@ -1,11 +1,13 @@
 """The front door: a call becomes a problem, the problem a plan, the plan the result. Plans are remembered by call."""
 
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from faltung import arrays
+from faltung import arrays, componentwise
+from faltung.algebras import with_components
 from faltung.errors import ArgumentError
 from faltung.planner import Plan, plan_problem
 from faltung.planner.policy import DEFAULT, Policy
@@ -27,8 +29,8 @@ def convolve(
     boundary: Any = "constant",
     stride: Any = 1,
     dilation: Any = 1,
-    on: str | None = None,
-    over: str | None = None,
+    on: Any = None,
+    over: Any = None,
     policy: Policy | None = None,
     dtype: str | None = None,
 ) -> Any:
@@ -49,8 +51,10 @@ def convolve(
         boundary: `constant` (the algebra's zero), `edge`, `reflect`, `symmetric`, `wrap`, or a number (a constant of that value);
             one for all spatial axes or one for each.
         stride, dilation: whole numbers of at least 1, one for all spatial axes or one for each.
-        on: the domain, `grid`.   over: the algebra, `real`, `complex`, `integer`, `boolean`, `max-plus` or `min-plus`; by
-            dtype if left out.
+        on: the domain: `grid`, `cyclic`, `series`, or a finite set of indices along one axis (`dyadic`, `or`, `dirichlet`,
+            `symmetric(4)`, ... or a group, see `faltung.domains`). Default grid.
+        over: the algebra: `real`, `complex`, `integer`, `boolean`, `max-plus`, `log`, `count`, `modular(7)`, `quaternion`, ...,
+            or one of your own, see `faltung.algebras`. By dtype if left out.
         policy: limits on error, memory and methods, see `faltung.Policy`.
         dtype: type of the result. Default: that of NumPy's promotion; for integers the narrowest of that, int32 and int64 that
             provably holds the sums. Integer types asked for by name round half to even and saturate.
@@ -90,8 +94,8 @@ def correlate(
     boundary: Any = "constant",
     stride: Any = 1,
     dilation: Any = 1,
-    on: str | None = None,
-    over: str | None = None,
+    on: Any = None,
+    over: Any = None,
     policy: Policy | None = None,
     dtype: str | None = None,
 ) -> Any:
@@ -124,8 +128,8 @@ def plan(
     boundary: Any = "constant",
     stride: Any = 1,
     dilation: Any = 1,
-    on: str | None = None,
-    over: str | None = None,
+    on: Any = None,
+    over: Any = None,
     policy: Policy | None = None,
     dtype: str | None = None,
 ) -> Plan:
@@ -137,6 +141,10 @@ def plan(
         >>> plan(Spec((2048, 2048), "float32"), Spec((3, 3), "float32"), mode="same").method
         'direct'
     """
+    if over is not None and (values := with_components(over)) is not None:
+        how = {"mode": mode, "boundary": boundary, "stride": stride, "dilation": dilation, "on": on, "policy": policy}
+        how["dtype"] = dtype
+        return componentwise.explain(partial(plan, flip=flip), values, x, k, pattern, how)
     x, k = (a if isinstance(a, Spec) else arrays.as_array(a, "plan") for a in (x, k))
     return plan_problem(
         problem_of(flip, x, k, pattern, mode, boundary, stride, dilation, on, over, dtype), _policy(policy)
@@ -197,6 +205,12 @@ def _call(
     policy: Any,
     dtype: Any,
 ) -> Any:
+    if over is not None and (values := with_components(over)) is not None:
+        how = {"mode": mode, "boundary": boundary, "stride": stride, "dilation": dilation, "on": on, "policy": policy}
+        how["dtype"] = dtype
+        return componentwise.solve(
+            convolve if flip else correlate, partial(plan, flip=flip), values, x, k, pattern, how
+        )
     given = x, k
     x, k = arrays.as_array(x, "convolve"), arrays.as_array(k, "convolve")
     tensors = arrays.is_torch(x), arrays.is_torch(k)

@@ -28,6 +28,10 @@ class ExactnessError(FaltungError, OverflowError):
     """An exact result that could leave the range of its integer type."""
 
 
+class VerificationError(FaltungError, ArithmeticError):
+    """A result that its linear-time check did not accept."""
+
+
 class RefusedError(FaltungError, RuntimeError):
     """No method fits the policy, or a method asked for by name cannot serve the problem."""
 

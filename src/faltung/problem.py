@@ -9,11 +9,11 @@ import re
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from operator import index
-from typing import Any
+from typing import Any, cast
 
 from faltung import algebras, domains
 from faltung.algebras import Algebra
-from faltung.domains import Boundary, Grid
+from faltung.domains import Boundary, FiniteDomain, Grid, Index
 from faltung.errors import ArgumentError, DtypeError
 from faltung.pattern import Pattern
 
@@ -29,6 +29,7 @@ ITEMSIZE = {
     "uint32": 4,
 }
 ITEMSIZE |= {"float32": 4, "int64": 8, "uint64": 8, "float64": 8, "complex64": 8, "complex128": 16}
+ITEMSIZE |= {"object": 80}  # a pointer and a Python integer of a few digits
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,16 @@ class Problem:
         return Sizes(*(math.prod(of[name] for name in self.layout.roles[role]) for role in "BNOC"))
 
     @cached_property
+    def on(self) -> "domains.Domain | FiniteDomain":
+        return domains.named(self.domain)
+
+    @cached_property
     def grid(self) -> Grid:
+        """The geometry; on a finite set of indices the `Index`, which answers the planner's questions as a grid does."""
         n = self.layout.spatial(self.layout.x, self.x_shape)
         t = self.layout.spatial(self.layout.k, self.k_shape)
+        if isinstance(self.on, FiniteDomain):
+            return cast(Grid, Index(self.on, n, t, self.flip))
         return Grid(n, t, self.pads, self.stride, self.dilation, self.boundary)
 
     @cached_property
@@ -146,6 +154,8 @@ class Problem:
     def depth(self) -> int:
         """How many products meet in one value of the unknown: the C of the classical error bounds."""
         s, g = self.sizes, self.grid
+        if isinstance(g, Index):
+            return max(1, {"out": s.C, "x": s.O, "k": s.N}[self.unknown] * g.depths[self.unknown])
         if self.unknown == "out":
             return max(1, s.C * g.taps)
         outputs = math.prod(g.m)
@@ -155,6 +165,8 @@ class Problem:
     def macs(self) -> int:
         """Multiply-adds of the definition: B·N·O·C·∏m·∏t."""
         s, g = self.sizes, self.grid
+        if isinstance(g, Index):
+            return s.B * s.N * s.O * s.C * g.pairs
         return s.B * s.N * s.O * s.C * math.prod(g.m) * g.taps
 
     @cached_property
@@ -163,7 +175,9 @@ class Problem:
 
     @cached_property
     def result_dtype(self) -> str:
-        return {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
+        own = {"out": self.out_dtype, "x": self.x_dtype, "k": self.k_dtype}[self.unknown]
+        # Residues and Python's numbers need not fit the operand's own type.
+        return own if self.unknown == "out" or self.over.arithmetic == "machine" else self.compute_dtype
 
     def gradient(self, unknown: str) -> "Problem":
         """The same convolution with another unknown: the adjoint map that yields `x` or `k`; ArgumentError for other words."""
@@ -180,12 +194,14 @@ class Problem:
             f"k={_shape(self.k_shape)}:{self.k_dtype}",
             f"out={self.out_dtype}",
         ]
-        words.append("pad=" + ",".join(f"{lo}:{hi}" for lo, hi in self.pads))
+        if self.pads:
+            words.append("pad=" + ",".join(f"{lo}:{hi}" for lo, hi in self.pads))
         if any(s != 1 for s in self.stride):
             words.append(f"stride={_shape(self.stride)}")
         if any(d != 1 for d in self.dilation):
             words.append(f"dilation={_shape(self.dilation)}")
-        words.append("boundary=" + ",".join(b.text for b in self.boundary))
+        if self.boundary:
+            words.append("boundary=" + ",".join(b.text for b in self.boundary))
         for name, usual in (
             ("algebra", "real"),
             ("domain", "grid"),
@@ -224,7 +240,7 @@ class Problem:
         try:
             x_shape, x_dtype = _sized(words.pop("x"))
             k_shape, k_dtype = _sized(words.pop("k"))
-            pads = tuple((int(p.split(":")[0]), int(p.split(":")[1])) for p in words.pop("pad").split(",") if p)
+            pads = tuple((int(p.split(":")[0]), int(p.split(":")[1])) for p in words.pop("pad", "").split(",") if p)
             ndim = len(pads)
             fields: dict[str, Any] = {
                 "stride": _ints(words.pop("stride", "1," * ndim)),
@@ -266,7 +282,6 @@ def checked(problem: Problem) -> Problem:
         ArgumentError: shapes against the pattern, sizes, strides, dilations, an output without a single point.
         DtypeError: dtypes that the algebra does not compute with.
     """
-    domains.named(problem.domain)
     over = problem.over
     for name in (problem.x_dtype, problem.k_dtype, problem.out_dtype):
         if name not in ITEMSIZE:
@@ -290,6 +305,8 @@ def checked(problem: Problem) -> Problem:
         )
     problem.layout.check(problem.x_shape, problem.k_shape)
     grid = problem.grid
+    if isinstance(grid, Index):
+        return _checked_index(problem, grid)
     for what, values in (
         ("pads", problem.pads),
         ("stride", problem.stride),
@@ -313,6 +330,37 @@ def checked(problem: Problem) -> Problem:
             "convolve", f"a signal at least as long as the filter's reach {grid.reach}", f"padded sizes {grid.padded}",
             "use mode='full' or 'same', more padding, or a smaller filter or dilation",
         )  # fmt: skip
+    return problem
+
+
+def _checked_index(problem: Problem, index: Index) -> Problem:
+    """The rest of `checked` for a finite set of indices."""
+    on = index.domain
+    if len(index.n) != 1 or len(index.t) != 1:
+        raise ArgumentError.of(
+            f"on={on.text!r}", "one axis that holds the indices", f"x {problem.x_shape} and k {problem.k_shape}",
+            "name the other axes in the pattern",
+        )  # fmt: skip
+    if index.n != index.t:
+        raise ArgumentError.of(
+            f"on={on.text!r}", "as many values in the filter as in the signal", f"{index.t[0]} and {index.n[0]}",
+            "pad the shorter with the algebra's zero",
+        )  # fmt: skip
+    for what in ("pads", "stride", "dilation", "boundary"):
+        if getattr(problem, what):
+            raise ArgumentError.of(
+                f"on={on.text!r}",
+                f"no {what}, which a finite set of indices does not have",
+                str(getattr(problem, what)),
+                "leave it out",
+            )
+    if index.size < 1:
+        raise ArgumentError.of("convolve", "at least one index", "an empty axis", "check how the array was made")
+    on.check(index.size)
+    if not problem.flip and on.inverse(index.size) is None:
+        raise ArgumentError.of(
+            f"correlate on={on.text!r}", "a group, whose elements have inverses", on.summary, "use convolve"
+        )
     return problem
 
 

@@ -25,8 +25,8 @@ def problem_of(
     boundary: Any = "constant",
     stride: Any = 1,
     dilation: Any = 1,
-    on: str | None = None,
-    over: str | None = None,
+    on: Any = None,
+    over: Any = None,
     dtype: Any = None,
     host: str = "numpy",
     device: str = "cpu",
@@ -41,17 +41,27 @@ def problem_of(
     layout.check(x_shape, k_shape)
     taps = layout.spatial(layout.k, k_shape)
     ndim = len(taps)
+    domain = domains.named("grid" if on is None else on)
+    finite = isinstance(domain, domains.FiniteDomain)
     steps, spread = _per_axis("stride", stride, ndim), _per_axis("dilation", dilation, ndim)
     reach = tuple((t - 1) * d + 1 for t, d in zip(taps, spread, strict=True))
     algebra = algebras.named(over) if over is not None else algebras.natural(x_dtype, k_dtype)
-    domain = domains.named("grid" if on is None else on)
+    if not isinstance(domain, domains.Domain) or domain.reads is not None:
+        _plain_geometry(domain.text, mode, boundary, (steps, spread) if finite else ())
+    if isinstance(domain, domains.Domain) and domain.reads is not None:
+        (mode, boundary), domain = domain.reads(reach, flip), domains.GRID
     if algebra is None or algebra.compute(x_dtype, k_dtype) is None:
         known = "any algebra" if algebra is None else algebra.name
+        among = "" if algebra is None else f" ({', '.join(algebra.dtypes)})"
         raise DtypeError.of(
             "convolve",
-            f"dtypes that {known} computes with together",
+            f"dtypes that {known} computes with together{among}",
             f"x {x_dtype} and k {k_dtype}",
             "cast one of them, or name an algebra with over=",
+        )
+    if algebra.arithmetic == "objects" and "torch" in hosts:
+        raise DtypeError.of(
+            f"over={algebra.name!r}", "NumPy arrays, which hold Python's numbers", "torch tensors", "pass x.numpy()"
         )
     draft = Problem(
         flip=flip,
@@ -61,17 +71,30 @@ def problem_of(
         x_dtype=x_dtype,
         k_dtype=k_dtype,
         out_dtype=x_dtype,
-        pads=_pads(mode, reach),
-        stride=steps,
-        dilation=spread,
-        boundary=boundaries.read(boundary, ndim),
+        pads=() if finite else _pads(mode, reach),
+        stride=() if finite else steps,
+        dilation=() if finite else spread,
+        boundary=() if finite else boundaries.read(boundary, ndim),
         algebra=algebra.name,
-        domain=domain.name,
+        domain=domain.text,
         host=hosts.pop(),
         device=devices.pop(),
     )
     _check_fills(draft)
     return _typed(checked(draft), dtype)
+
+
+def _plain_geometry(on: str, mode: Any, boundary: Any, steps: tuple) -> None:
+    """Raise unless a call leaves to the domain what the domain decides."""
+    given = {"mode": (mode, ("full", "same")), "boundary": (boundary, ("constant",))}
+    for what, (value, usual) in given.items():
+        if not isinstance(value, str) or value not in usual:
+            raise ArgumentError.of(
+                f"on={on!r}", f"no {what}: the domain says what it is", repr(value), f"leave {what} out"
+            )
+    for what, values in zip(("stride", "dilation"), steps, strict=False):
+        if any(v != 1 for v in values):
+            raise ArgumentError.of(f"on={on!r}", f"no {what}", str(values), f"leave {what} out")
 
 
 def check_together(hosts: set[str], devices: set[str]) -> None:
@@ -101,6 +124,7 @@ def _typed(problem: Problem, dtype: Any) -> Problem:
         if (
             name not in ITEMSIZE
             or (name == "bool") != (problem.algebra == "boolean")
+            or (name == "object") != (problem.compute_dtype == "object")
             or (kind == "real" and problem.algebra == "complex")
         ):
             raise DtypeError.of(
@@ -127,10 +151,13 @@ def _check_fills(problem: Problem) -> None:
         if b.value is None or problem.algebra == "complex":
             continue
         fits = not isinstance(b.value, complex)
+        value = b.value.real
         if fits and problem.algebra == "integer":
             info = np.iinfo(problem.compute_dtype)
-            value = b.value.real
             fits = math.isfinite(value) and value == int(value) and info.min <= int(value) <= info.max
+        elif fits and problem.over.arithmetic != "machine":
+            fits = math.isfinite(value) and value == int(value) and value < (problem.over.modulus or math.inf)
+        fits = fits and not value < problem.over.least
         fits = fits and (problem.algebra != "boolean" or b.value in (0, 1))
         if not fits:
             raise ArgumentError.of(

@@ -8,7 +8,8 @@ torch sees an operator with a kernel for each of its layers: the computation, sh
 reverse and forward derivatives, batching, autocast. Nothing else here knows of torch.compile, torch.export or torch.func.
 
 The problem travels as its one line of text, so its sizes are constants of a compiled or exported graph: another size compiles
-another graph, and a dimension that export is asked to keep open is refused by torch with the name of the input.
+another graph. Layers that torch.export is asked to keep open go by `faltung.nn.functional.open_sizes`; elsewhere such a dimension
+is refused by torch with the name of the input.
 """
 
 import operator

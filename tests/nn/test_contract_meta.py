@@ -218,13 +218,55 @@ class Miscounts(Affine):
 # What it computes
 
 
-@caught_by("definition", "extremes", "linear")
+@caught_by("definition", "inference", "extremes", "linear")
 class IsDefinedOtherwise(Affine):
     def definition(self, x):
         return super().definition(x) * (1 + 1e-6)
 
 
-@caught_by("definition")
+@caught_by("inference", "linear")  # the effective matrix is computed without gradients
+class IsWrongWithoutGradients(Affine):
+    """As where a kernel for inference has a fault of its own."""
+
+    def forward(self, input):
+        y = super().forward(input)
+        return y if torch.is_grad_enabled() else y * (1 - 1e-6)
+
+
+@caught_by("inference", "compiles")  # torch cannot trace the question
+class IsWrongInInferenceMode(Affine):
+    def forward(self, input):
+        y = super().forward(input)
+        return y * (1 + 1e-6) if torch.is_inference_mode_enabled() else y
+
+
+@caught_by("inference")
+class IsWrongWhereItIsFrozen(Affine):
+    def forward(self, input):
+        y = super().forward(input)
+        return y if self.weight.requires_grad or not torch.is_grad_enabled() else y * (1 + 1e-6)
+
+
+@caught_by("inference")
+class ReadsMemoryInItsOrder(Affine):
+    """Takes numbers as they lie, without a look at the strides."""
+
+    def forward(self, input):
+        if torch.is_grad_enabled() or input.is_contiguous():
+            return super().forward(input)
+        return super().forward(input.as_strided(input.shape, torch.empty(input.shape).stride()))
+
+
+@caught_by("inference")
+class WorksInPlaceWithoutGradients(Affine):
+    def forward(self, input):
+        y = super().forward(input)
+        if not torch.is_grad_enabled():
+            input.mul_(1 + 1e-12)
+        return y
+
+
+@caught_by("definition", "inference")
 class LosesDigitsInSinglePrecision(Affine):
     def forward(self, input):
         return (super().forward(input) + 1e4) - 1e4
@@ -490,7 +532,7 @@ class FreezesWithoutBias(Line):
         return made
 
 
-@caught_by("definition", "extremes", "linear")
+@caught_by("definition", "inference", "extremes", "linear")
 class DefinesAnotherKernel(Line):
     def definition_kernel(self):
         return self.weight * (1 + 1e-6)

@@ -143,3 +143,57 @@ def test_wrong_calls_are_refused():
             nn.PyramidConv2d(**{"channels": 3, **options})
     with pytest.raises(ArgumentError):
         nn.PyramidBatchNorm(3)([torch.zeros(1, 4, 5)])
+
+
+def test_offsets_start_at_zero_and_then_nothing_moves():
+    rigid = nn.PyramidConv2d(3, dtype=torch.float64)
+    moving = nn.PyramidConv2d(3, deform_from=1, dtype=torch.float64)
+    stirred(rigid)
+    moving.load_state_dict(rigid.state_dict(), strict=False)
+    x = pyramid([(9, 8), (5, 4), (3, 2)])
+    agree(moving(x), rigid(x))
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_only_levels_from_there_on_move(first):
+    rigid, moving = (
+        nn.PyramidConv1d(2, dtype=torch.float64),
+        nn.PyramidConv1d(2, deform_from=first, dtype=torch.float64),
+    )
+    stirred(moving)
+    rigid.load_state_dict({name: v for name, v in moving.state_dict().items() if "offsets" not in name})
+    x = pyramid([(16,), (8,), (4,)], channels=2)
+    same = [torch.allclose(a, b) for a, b in zip(moving(x), rigid(x), strict=True)]
+    assert same == [level < first for level in range(3)]
+
+
+def test_whole_offsets_read_other_samples():
+    layer = stirred(nn.PyramidConv1d(1, levels=1, deform_from=0, bias=False, dtype=torch.float64))
+    with torch.no_grad():
+        layer.offsets[0].weight.zero_()
+        layer.offsets[0].bias.copy_(torch.tensor([1.0, 0.0, -2.0]))
+    (x,) = pyramid([(9,)], channels=1)
+    wide, w = torch.nn.functional.pad(x, (3, 3)), layer.same.weight[0, 0]
+    wanted = w[0] * wide[..., 3:12] + w[1] * wide[..., 3:12] + w[2] * wide[..., 2:11]
+    agree(layer([x]), [wanted])
+
+
+def test_losses_move_the_offsets():
+    layer = nn.PyramidConv2d(2, deform_from=1)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        for conv in (layer.same, layer.coarser, layer.finer):
+            conv.weight.normal_()
+    sum(
+        y.square().sum() for y in layer([torch.randn(1, 2, 8, 8), torch.randn(1, 2, 4, 4), torch.randn(1, 2, 2, 2)])
+    ).backward()
+    assert all(conv.weight.grad.abs().max() > 0 for conv in layer.offsets)
+
+
+def test_deformed_pyramids_need_zeros_outside_and_a_level():
+    with pytest.raises(ArgumentError, match="margins of zeros"):
+        nn.PyramidConv2d(2, deform_from=1, padding_mode="circular")
+    with pytest.raises(ArgumentError, match="below 2"):
+        nn.PyramidConv2d(2, levels=2, deform_from=2)
+    with pytest.raises(ArgumentError, match="deform_from"):
+        nn.PyramidConv2d(2, deform_from=-1)

@@ -6,6 +6,7 @@ from faltung.algebras.algebra import Algebra
 
 BOOLEAN = Algebra(
     name="boolean",
+    notation="or, and",
     summary="or of ands: binary dilation, reachability, supports of sums",
     source_note="Boolean semiring",
     add=np.logical_or,
@@ -17,4 +18,5 @@ BOOLEAN = Algebra(
     dtypes=("bool",),
     compute=lambda x, k: "bool" if (x, k) == ("bool", "bool") else None,
     laws=frozenset({"commutative", "exact", "idempotent", "ordered"}),
+    star=lambda a: np.ones(np.shape(a), dtype=bool),
 )

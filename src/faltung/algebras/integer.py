@@ -5,10 +5,11 @@ can leave it, nothing is checked; otherwise `proof` bounds the sum from the valu
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
-from faltung.algebras.algebra import INTEGERS, Algebra
+from faltung.algebras.algebra import INTEGERS, Algebra, no_star
 from faltung.errors import ExactnessError
 
 
@@ -82,8 +83,17 @@ def proof(
         )
 
 
+def _star(a: Any) -> Any:
+    """1/(1 − a) where that is a whole number: of 0 and of 2."""
+    a = np.asarray(a)
+    if not ((a == 0) | (a == 2)).all():
+        raise no_star("integer", "0 or 2", a)
+    return np.where(a == 0, 1, -1)
+
+
 INTEGER = Algebra(
     name="integer",
+    notation="+, ×",
     summary="exact sums of products of integers; refuses where a sum could wrap around",
     source_note="two's complement, 64-bit accumulators with a proven bound",
     add=np.add,
@@ -97,4 +107,5 @@ INTEGER = Algebra(
     laws=frozenset({"ring", "commutative", "exact"}),
     vector_add="add",
     vector_mul="mul",
+    star=_star,
 )

@@ -3,12 +3,23 @@
 `zero` is +inf, so values are floating-point numbers; NaN wins over every number and therefore stays visible.
 """
 
+from typing import Any
+
 import numpy as np
 
-from faltung.algebras.algebra import REALS, Algebra, widest_real
+from faltung.algebras.algebra import REALS, Algebra, no_star, ones, widest_real
+
+
+def _star(a: Any) -> Any:
+    """0 where going round costs nothing, −∞ where every round gains."""
+    if np.isnan(a).any():
+        raise no_star("min-plus", "a number", a)
+    return np.where(np.asarray(a) >= 0, 0.0, -np.inf)
+
 
 MIN_PLUS = Algebra(
     name="min-plus",
+    notation="min, +",
     summary="smallest of sums: grey-scale erosion, shortest paths, distance transforms",
     source_note="tropical semiring",
     add=np.minimum,
@@ -22,4 +33,6 @@ MIN_PLUS = Algebra(
     laws=frozenset({"commutative", "idempotent", "ordered"}),
     vector_add="smaller",
     vector_mul="add",
+    star=_star,
+    partials=ones,
 )

@@ -15,6 +15,7 @@ import faltung
 from faltung import media
 from faltung.cli import work
 from faltung.cli.apply import Request, explained
+from faltung.cli.grep import grep
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
 from faltung.errors import ArgumentError, FileError
 from faltung.problem import Problem
@@ -185,6 +186,8 @@ def _problems(path: Path) -> list[Problem]:
         raise FileError.of(str(path), "a text file of problems", str(error), "write one problem a line") from None
     return [Problem.parse(line.rpartition("|")[2]) for line in lines if line.strip() and not line.startswith("#")]
 
+
+app.command()(grep)
 
 KINDS = ("methods", "algebras", "operators", "kernels", "filters")
 

@@ -101,6 +101,13 @@ ALL: tuple[Kernel, ...] = (
         "gather",
     ),
     Kernel(
+        "paired",
+        "numba",
+        "products of listed pairs of values, added where the list says",
+        "the definition",
+        "scatter",
+    ),
+    Kernel(
         "hadamard",
         "numba",
         "the Walsh–Hadamard transform along one axis, levels in registers, in the cache, in strips of long lines",
@@ -155,6 +162,20 @@ ALL: tuple[Kernel, ...] = (
     ),
     Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
     Kernel(
+        "scanned",
+        "numba",
+        "a table of transitions run over symbols, until a state is unknown or wanted",
+        "Rabin and Scott (1959)",
+        "automaton",
+    ),
+    Kernel(
+        "weighed",
+        "numba",
+        "weights of words by sparse vector-matrix steps, any algebra of machine numbers",
+        "Schützenberger (1961)",
+        "automaton",
+    ),
+    Kernel(
         "rounded",
         "numba",
         "floating-point results into small integers, to nearest even, saturating",
@@ -167,6 +188,20 @@ ALL: tuple[Kernel, ...] = (
         "transforms of the last axes and products between channels",
         "Cooley and Tukey (1965)",
         "fourier",
+    ),
+    Kernel(
+        "ntt",
+        "numba",
+        "transforms of residues modulo primes below 2^49, of 4, 5, 6 or 7 quarters of a power of two",
+        "Pollard (1971); van der Hoeven (2004); van der Hoeven, Lecerf and Quintin (2016)",
+        "ntt",
+    ),
+    Kernel(
+        "modular",
+        "numba",
+        "products of short polynomials modulo any number, and integers from their residues",
+        "Karatsuba and Ofman (1962); López and Dahab (2000); Garner (1959)",
+        "modular",
     ),
     Kernel(
         "tiles",

@@ -8,16 +8,22 @@ from faltung.methods.direct import DIRECT
 from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
+from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
 from faltung.methods.pointwise import POINTWISE
+from faltung.methods.prefix import PREFIX
 from faltung.methods.running import RUNNING
+from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.separable import SEPARABLE
+from faltung.methods.walsh import WALSH
 from faltung.methods.winograd import WINOGRAD
+from faltung.methods.zeta import ZETA
 
 ALL: tuple[Method, ...] = (
     DEFINITION,
@@ -35,7 +41,13 @@ ALL: tuple[Method, ...] = (
     OVERLAP,
     SEGMENTS,
     LIMBS,
+    NTT_,
+    KARATSUBA,
     ONEDNN,
+    SCATTER,
+    PREFIX,
+    WALSH,
+    ZETA,
     TRANSPOSED,
     FILTER_GRADIENT,
 )

@@ -24,8 +24,11 @@ class Direct(Method):
     summary = "compiled loops over rows of taps, any dimension and algebra"
     source = "the definition"
     silent = True
+    arithmetics = ("machine", "residues", "own")
 
     def refuses(self, problem: Problem) -> str | None:
+        if not problem.over.scalar_mul:
+            return f"has no compiled product for {problem.algebra}"
         if problem.unknown != "out":
             return "computes results, not gradients"
         if problem.device != "cpu":
@@ -96,7 +99,12 @@ class Direct(Method):
 def _small(problem: Problem) -> bool:
     """Whether a call is one small signal with a constant beyond its edge: then its padded copy is kept and filled in place."""
     g, s = problem.grid, problem.sizes
-    fits = 0 < math.prod(g.padded) <= QUICK and problem.macs <= 4 * QUICK and problem.algebra != "integer"
+    fits = (
+        0 < math.prod(g.padded) <= QUICK
+        and problem.macs <= 4 * QUICK
+        and problem.algebra != "integer"
+        and problem.over.admit is None
+    )
     plain = s.B == s.N == s.C == s.O == 1 and {b.kind for b in g.boundary} == {"constant"} and len(set(g.boundary)) == 1
     return fits and plain and problem.host == "numpy" and all(lo >= 0 and hi >= 0 for lo, hi in g.pads)
 

@@ -37,7 +37,7 @@ class Envelope(Method):
         s, g = problem.sizes, problem.grid
         if problem.unknown != "out":
             return "computes results, not gradients"
-        if problem.over.beats is None:
+        if problem.over.beats is None or not problem.over.shifts:
             return f"compares sums, which {problem.algebra} does not"
         if problem.k_dtype in HALVES:
             return f"needs parabolas of float32 or float64, {problem.k_dtype} rounds them too coarsely"

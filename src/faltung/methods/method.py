@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from faltung.domains import Index
 from faltung.problem import Problem
 
 ROUNDOFF = {"float16": 2.0**-11, "bfloat16": 2.0**-8, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -41,7 +42,8 @@ class Method(ABC):
         for the others, and the plan goes on with the next method.   by_name: chosen only when the policy names it.
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
         silent: does no arithmetic in NumPy, which would warn of NaN and overflow.   innermost: reads and returns arrays whose
-        channels are innermost in memory, None where it takes either.
+        channels are innermost in memory, None where it takes either.   arithmetics: the kinds of values that it computes with,
+        see `Algebra.arithmetic`.   places: `grid`, `index` (finite sets of indices).
     """
 
     name = ""
@@ -54,6 +56,23 @@ class Method(ABC):
     delegates = False
     on_torch = False
     innermost: bool | None = False
+    arithmetics: tuple[str, ...] = ("machine",)
+    places: tuple[str, ...] = ("grid",)
+
+    def refusal(self, problem: Problem) -> str | None:
+        """Why the method does not serve the problem: its place and kind of values first, then what `refuses` says."""
+        place = "index" if isinstance(problem.grid, Index) else "grid"
+        if place not in self.places:
+            return (
+                f"works on {'grids' if self.places == ('grid',) else 'finite sets of indices'}, not on {problem.domain}"
+            )
+        over = problem.over
+        if over.arithmetic not in self.arithmetics:
+            kinds = {"machine": "the machine's own + and ×", "residues": "residues", "objects": "Python's numbers"}
+            kinds["own"] = "functions of its own"
+            served = " and ".join(kinds[kind] for kind in self.arithmetics)
+            return f"computes with {served}, {over.name} has {kinds[over.arithmetic]}"
+        return self.refuses(problem)
 
     @abstractmethod
     def refuses(self, problem: Problem) -> str | None:

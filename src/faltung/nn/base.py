@@ -28,12 +28,14 @@ class Example:
 
     Shapes start with the batch. A list among them stands for an argument that is a list of tensors. Examples are small: finite
     differences are taken of each, unless `tiny` says that this one is too large for that. `complex` makes the inputs so.
+    `shows` is for portraits: what their picture shows, in words of `docs/portraits.py`.
     """
 
     arguments: dict[str, Any]
     inputs: tuple[Any, ...]
     tiny: bool = True
     complex: bool = False
+    shows: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
     )
 
 
+def shown(shows: str, *inputs: Any, complex: bool = False, **arguments: Any) -> Example:
+    """An example for pictures: what is shown (words), the shapes of the inputs, and the constructor's arguments."""
+    return Example(arguments, inputs, tiny=False, complex=complex, shows=tuple(shows.split()))
+
+
 class Layer(nn.Module):
     """The base of every layer: it remembers its constructor's arguments, so that `repr` rebuilds it."""
 
@@ -65,6 +72,9 @@ class Layer(nn.Module):
     """Multiplications for each sample of the result, in words of the constructor's arguments."""
     eager_only: ClassVar[str] = ""
     """Why no graph can be traced (values decide shapes, say); such a layer is not compiled, exported or run on meta tensors."""
+
+    portrait: ClassVar[Example | None] = None
+    """An instance of realistic size for pictures; it is no part of the suite. None where a picture says nothing."""
 
     neutral: ClassVar[Tensor] = torch.empty(0)
     """A tensor of the kind of numbers that the layer takes, for those without parameters."""
@@ -265,6 +275,67 @@ class ConvLayer(Layer):
     def effective_bias(self) -> Tensor | None:
         """The bias of the plain convolution that this layer is, (out), or None."""
         return self.bias
+
+    @classmethod
+    def from_conv(cls, conv: Any, *arguments: Any, **settings: Any) -> Self:
+        """A layer of this class in the place of a plain convolution, with its kernel as far as the class can hold it.
+
+        This is the protocol that `faltung.swap` follows. The layer takes the settings of the convolution that its constructor
+        knows, those given here in their place, and then the kernel, by `take`. A class for which settings and kernel are not all
+        (a size of the input, say) writes a `from_conv` of its own.
+
+        Args:
+            conv: a `faltung.nn.Conv` or torch's Conv1d, 2d or 3d; left alone.   settings: arguments of the constructor.
+
+        Returns:
+            The layer, in the mode of the convolution.
+
+        Raises:
+            ArgumentError: settings that do not fit the class, or a class without `take`.
+
+        Example:
+            >>> from faltung.nn import Conv2d, SeparableConv
+            >>> SeparableConv.from_conv(Conv2d(4, 8, 3, padding=1), multiplier=8)
+            SeparableConv(2, 4, 8, 3, padding=1, multiplier=8)
+        """
+        from faltung.nn.conv import Conv  # both know the base
+        from faltung.nn.exchange import in_place_of, is_convolution, laid
+
+        plain = conv if isinstance(conv, Conv) else Conv.from_torch(conv)
+        layer = in_place_of(cls, plain, settings)
+        if not is_convolution(layer):
+            raise ArgumentError.of(
+                f"{cls.__name__}.from_conv",
+                "a class that is one convolution",
+                "one that is not",
+                "build the layer itself",
+            )
+        if not plain.weight.is_meta:
+            layer.take(laid(plain, layer), plain.bias)
+        return layer.train(plain.training)
+
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """Set the parameters, without a search, so that the effective kernel comes as close to this one as the class allows.
+
+        Classes that can, write it: what is "as close" is in their docstring. For all others `faltung.tools.fit` searches.
+
+        Shapes: kernel like `effective_kernel()`, or (out, in, *t), whose part within groups counts; bias (out), None for 0.
+
+        Returns:
+            The layer.
+
+        Raises:
+            ArgumentError: a class that has no closed form, or a kernel of another shape.
+        """
+        raise ArgumentError.of(
+            f"{type(self).__name__}.take", "a class with a closed form", "none", "call faltung.tools.fit(layer, kernel, bias)"
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def take_bias(self, bias: Tensor | None) -> None:
+        """Set the parameter `bias`, where there is one, to these numbers, or to zeros for None."""
+        if self.bias is not None:
+            self.bias.copy_(torch.zeros_like(self.bias) if bias is None else bias)
 
     def freeze(self) -> nn.Module:
         """The plain layer with this one's effective kernel and bias: torch's own where there is one, else `faltung.nn.Conv`."""

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Symmetry
+from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Symmetry, shown
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -47,6 +48,13 @@ class _Plain(ConvLayer):
 
     def definition_kernel(self) -> Tensor:
         return self.weight
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The kernel itself."""
+        self.weight.copy_(kernel if self.transposed else grouped(kernel, self))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.out_channels)
@@ -152,6 +160,7 @@ class Conv(_Plain):
     name = "conv"
     summary = "a convolution layer in any number of dimensions"
     cost = "in / groups · Π kernel_size"
+    portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=3, kernel_size=7, padding=3)
     source = "LeCun et al., Backpropagation applied to handwritten zip code recognition (1989)"
 
     def __init__(
@@ -211,6 +220,9 @@ class ConvTranspose(_Plain):
     name = "conv-transpose"
     summary = "the transpose of a convolution layer in any number of dimensions, with every padding mode"
     cost = "in / groups · Π kernel_size for each sample of the input"
+    portrait = shown(
+        "impulses", (1, 1, 24, 24), ndim=2, in_channels=1, out_channels=1, kernel_size=6, stride=2, padding=2
+    )
     source = "Zeiler et al., Deconvolutional networks (2010)"
     transposed = True
 

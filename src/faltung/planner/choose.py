@@ -73,7 +73,7 @@ def planned_on(problem: Problem, policy: Policy, on: Machine) -> Plan:
 
 def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolerance: float, budget: int) -> Candidate:
     """One method's standing: its own refusal first, then the policy's."""
-    refusal = method.refuses(problem)
+    refusal = method.refusal(problem)
     if refusal is None and problem.empty and method is not methods.DEFINITION:
         refusal = "has nothing to compute, an axis is empty"
     wraps = bool(policy.only) and method.delegates and method.name not in policy.only
@@ -88,7 +88,9 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
         return Candidate(method, refusal)
     try:
         # A policy that names methods means the one that does the arithmetic: an adjoint hands the wish on to its part.
-        inner = replace(policy, only=policy.only if wraps else (), tolerance=tolerance or None, memory=budget)
+        inner = replace(
+            policy, only=policy.only if wraps else (), tolerance=tolerance or None, memory=budget, verify=False
+        )
         parts = tuple(planned_on(part, inner, on) for part in method.parts(problem))
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")

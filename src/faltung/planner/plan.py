@@ -1,5 +1,6 @@
 """A plan: the chosen method with its reasons, callable, printable, and able to prepare a filter once."""
 
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -9,18 +10,20 @@ import numpy as np
 
 from faltung import arrays
 from faltung.algebras import integer
-from faltung.errors import ArgumentError, DtypeError, RefusedError
+from faltung.errors import ArgumentError, DtypeError, RefusedError, VerificationError
 from faltung.kernels.convert import on_numba as convert
-from faltung.kernels.threads import spread
 from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods import Context, Machine, Method
+from faltung.methods.definition import DEFINITION
+from faltung.methods.method import ROUNDOFF
 from faltung.pattern import PLAIN, permuted
+from faltung.planner.finite import finite
 from faltung.planner.policy import Policy
 from faltung.planner.table import table
+from faltung.planner.verify import Verdict, check
 from faltung.problem import Problem
 
 OPERANDS = {"out": ("x", "k"), "x": ("k", "y"), "k": ("x", "y")}
-PIECE = 1 << 16
 WIDE = 8  # channels from which on those that lie innermost are moved for methods that go along rows of the signal
 _BACKWARDS = (slice(None, None, -1),)
 
@@ -104,7 +107,7 @@ class Plan:
     def __call__(self, x: Any = None, k: Any = None, y: Any = None) -> Any:
         """Compute the unknown from the arrays that are known: out from (x, k), x from (k, y), k from (x, y).
 
-        Ordered algebras need all three for a gradient.
+        Algebras that are no rings need all three for a gradient.
 
         Raises:
             ArgumentError: an array is missing or does not have the problem's shape.
@@ -150,7 +153,8 @@ class Plan:
         """The method's short way for small calls, where it has one for this problem."""
         p = self.problem
         method = self.ways[0].method
-        plain = p.unknown == "out" and p.algebra != "integer" and not p.empty and len(self.ways) == 1
+        plain = p.unknown == "out" and p.algebra != "integer" and p.over.admit is None and not self.policy.verify
+        plain = plain and not p.empty and len(self.ways) == 1
         plain = plain and {p.x_dtype, p.k_dtype, p.out_dtype} == {method.reads(p)}
         if not plain or method.on_torch != (p.host == "torch") or not (method.on_torch or p.pattern == PLAIN):
             return None
@@ -164,8 +168,8 @@ class Plan:
     @cached_property
     def operands(self) -> tuple[str, ...]:
         """Names of the arrays that a call needs."""
-        ordered_gradient = self.problem.unknown != "out" and self.problem.over.ordered
-        return ("x", "k", "y") if ordered_gradient else OPERANDS[self.problem.unknown]
+        curved = self.problem.unknown != "out" and not self.problem.over.ring
+        return ("x", "k", "y") if curved else OPERANDS[self.problem.unknown]
 
     def _expect(self, name: str, array: Any) -> Any:
         """The array, if it is what the problem says."""
@@ -237,6 +241,8 @@ class Plan:
     def enter(self, name: str, array: Any, method: Method) -> Any:
         """The canonical array in the dtype that the method reads; the filter in correlation order."""
         problem = self.problem
+        if problem.over.admit is not None and name != "y":
+            array = self._admitted(array)
         values = (arrays.to_torch if method.on_torch else arrays.to_numpy)(array, method.reads(problem))
         order, shape, _, _ = self._moves[name]
         values = values if order is None else permuted(values, order)
@@ -244,6 +250,12 @@ class Plan:
             values = contiguous(values, self.machine.threads)
         canonical = values.reshape(shape)
         return self._flipped(canonical) if name == "k" and problem.flip else canonical
+
+    def _admitted(self, array: Any) -> np.ndarray:
+        """The operand's values in the algebra's set; halves as the floats that they are computed in."""
+        came, admit = arrays.dtype_name(array), self.problem.over.admit
+        assert admit is not None
+        return admit(arrays.to_numpy(array, self.problem.compute_dtype if came in ROUNDOFF else came))
 
     @cached_property
     def _moves(self) -> dict[str, tuple]:
@@ -262,6 +274,8 @@ class Plan:
 
     def _flipped(self, k: Any) -> Any:
         ndim = self.problem.grid.ndim
+        if self.problem.domain != "grid":  # indices that meet by a law are not turned around
+            return k
         return k.flip(tuple(range(-ndim, 0))) if arrays.is_torch(k) else k[(..., *_BACKWARDS * ndim)]
 
     def leave(self, result: Any) -> Any:
@@ -281,6 +295,30 @@ class Plan:
         if array.is_cpu and str(array.dtype) != "torch.bfloat16" and not array.is_contiguous():
             array = arrays.import_torch("plan").from_numpy(contiguous(array.numpy(), self.machine.threads))
         return arrays.from_torch(array.contiguous(), problem.result_dtype, problem.host)
+
+    def check(self, x: Any, k: Any, y: Any, repeats: int = 1, seed: int | None = None) -> Verdict:
+        """Whether y is x ∗ k, found out in linear time at random points; see `faltung.planner.verify`.
+
+        Raises:
+            RefusedError: a problem whose results cannot be checked so.
+        """
+        x, k, y = (self._expect(name, a) for name, a in (("x", x), ("k", k), ("y", y)))
+        judge = DEFINITION
+        x, k, y = (self.enter(name, a, judge) for name, a in (("x", x), ("k", k), ("y", y)))
+        point = secrets.randbits(63) if seed is None else seed
+        return check(self.problem, x, k, y, self.error, repeats, point)
+
+    def verified(self, x: Any, k: Any, y: Any) -> None:
+        """Raise VerificationError unless the check accepts y; a result that is not finite has nothing to compare."""
+        values = arrays.to_numpy(y, self.problem.compute_dtype)
+        if values.dtype.kind in "fc" and not np.isfinite(values).all():
+            return
+        verdict = self.check(x, k, y)
+        if not verdict:
+            raise VerificationError.of(
+                f"verify {self.method}", f"both sides within {verdict.allowed:.3g}", f"a difference of {verdict.difference:.3g}",
+                "report this problem; Policy(only='definition') computes it slowly and surely",
+            )  # fmt: skip
 
     def local(self) -> "Plan":
         """The plan without methods that spread NaN and infinity; RefusedError where the policy names only such."""
@@ -322,40 +360,25 @@ class Prepared:
         if problem.algebra == "integer":
             _prove(plan, operands, self._k)
         result = method.run(problem, operands, self._prepared, plan.context(self.way))
-        if method.spreads and not problem.over.exact and not _finite(result, plan.machine.threads):
+        if method.spreads and not problem.over.exact and not finite(result, plan.machine.threads):
             return plan.local().compute(x, self._k, y)
-        return plan.leave(result)
+        left = plan.leave(result)
+        if plan.policy.verify and problem.unknown == "out":
+            plan.verified(x, self._k, left)
+        return left
 
 
 def _prove(plan: Plan, operands: dict[str, np.ndarray], k: Any) -> None:
     """Refuse integer problems whose sums could wrap, from the types where they suffice, from the values otherwise."""
     problem = plan.problem
-    fill = max(abs(int(value.real)) for value in problem.grid.fills(0))
+    fill = max((abs(int(value.real)) for value in problem.grid.fills(0)), default=0)
     if integer.proven(problem.x_dtype, problem.k_dtype, problem.depth, problem.compute_dtype, fill):
         return
     known = {**operands, **({} if k is None else {"k": plan.enter("k", k, plan.ways[-1].method)})}
     first, second = (known[name] for name in OPERANDS[problem.unknown])
     if problem.unknown == "out":
-        integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype)
+        times = getattr(problem.grid, "overlap", 1)
+        integer.proof(first, second, fill, tuple(range(2, second.ndim)), problem.compute_dtype, times)
     else:
         largest = max(integer.largest(second), fill if problem.unknown == "k" else 0)
         integer.proof(first, np.array([[largest]], dtype=object), fill, (1,), problem.compute_dtype, problem.depth)
-
-
-def _finite(values: np.ndarray, threads: int) -> bool:
-    """Whether all values are finite; sums of pieces are looked at, which a NaN or infinity never leaves."""
-    if not isinstance(values, np.ndarray):
-        return bool(values.isfinite().all())
-    flat = values.reshape(-1)
-    flat = flat.view(f"f{flat.dtype.itemsize // 2}") if flat.dtype.kind == "c" else flat
-    bad: list[bool] = []
-
-    def task(first: int, last: int) -> None:
-        for start in range(first, last):
-            piece = flat[start * PIECE : (start + 1) * PIECE]
-            # A finite sum proves finite values at the price of one pass; an infinite one may be mere overflow.
-            if not np.isfinite(piece.sum()) and not np.isfinite(piece).all():
-                bad.append(True)
-
-    spread(task, -(-flat.size // PIECE), threads, 8)
-    return not bad

@@ -20,6 +20,8 @@ class Policy:
         without: names of methods not to use.
         calls: how often such a call will be made, about: a kernel that must be compiled first is used where it pays over so many
             calls. Default 100; layers of `faltung.nn` say 10,000, and `faltung tune` compiles beforehand.
+        verify: check every result of a convolution against the definition at a random point, in linear time, before it is
+            returned; raises VerificationError where it is not accepted. Default False.
         threads: how many threads kernels may use, at least 1. Default: all processors of this process.
 
     Example:
@@ -34,6 +36,7 @@ class Policy:
     without: tuple[str, ...] = ()
     threads: int | None = None
     calls: int = 100
+    verify: bool = False
 
     def __post_init__(self) -> None:
         for name in ("only", "without"):
@@ -48,10 +51,9 @@ class Policy:
             value = getattr(self, name)
             if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
                 raise ArgumentError.of("Policy", f"{name} as a number", repr(value), "leave it out for the default")
-        if not isinstance(self.deterministic, bool):
-            raise ArgumentError.of(
-                "Policy", "deterministic True or False", repr(self.deterministic), "leave it out for the default"
-            )
+        for name in ("deterministic", "verify"):
+            if not isinstance(value := getattr(self, name), bool):
+                raise ArgumentError.of("Policy", f"{name} True or False", repr(value), "leave it out for the default")
         if self.tolerance is not None and not 0 < self.tolerance < 1:
             raise ArgumentError.of(
                 "Policy", "a tolerance between 0 and 1", repr(self.tolerance), "leave it out for the default"
@@ -87,6 +89,7 @@ class Policy:
             "threads": int,
             "calls": int,
             "deterministic": {"True": True, "False": False}.__getitem__,
+            "verify": {"True": True, "False": False}.__getitem__,
         }
         for word in text.split():
             name, _, value = word.partition("=")

@@ -74,6 +74,14 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [("call.fft", "fft", _line(plain, "200", "20", "float32"))]
     whole = 'convolve "*s, *s -> *s" x=50000:int16 k=50000:int16 out=int64 pad=49999:49999 algebra=integer'
     steps += [("limbs.value", "limbs", whole)]
+    steps += [("call.ntt", "ntt", whole.replace("50000", "100").replace("49999", "99")), ("ntt.point", "ntt", whole)]
+    count = 'convolve "*s, *s -> *s" x=4000:object k=4000:object out=object pad=3999:3999 algebra=count'
+    steps += [("ntt.object", "ntt", count)]
+    short = 'convolve "*s, *s -> *s" x={0}:{1} k={0}:{1} out={1} pad={2}:{2} algebra={3}'
+    steps += [("call.karatsuba", "karatsuba", short.format(8, "int64", 7, "modular(998244353)"))]
+    steps += [("karatsuba.narrow", "karatsuba", short.format(2000, "int64", 1999, "modular(998244353)"))]
+    steps += [("karatsuba.wide", "karatsuba", short.format(2000, "int64", 1999, f"modular({2**61 - 1})"))]
+    steps += [("karatsuba.object", "karatsuba", short.format(200, "object", 199, "rational"))]
     steps += [("pass.segments", "segments", _line(plain, "512x512", "15x15", "float32"))]
     steps += [("fft.pairs", "segments", _line(dense, "1x48x32768", "48x48x512", "float32"))]
     last = "b *s c, o c *s -> b *s o"

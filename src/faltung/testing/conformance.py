@@ -5,6 +5,7 @@ refuses must say so when forced, in the sentence that the plan's table shows; a 
 bound it states.
 """
 
+import math
 import tracemalloc
 from dataclasses import replace
 from functools import lru_cache
@@ -23,7 +24,15 @@ from faltung.testing.problems import on_host, operands
 SLACK = 24 << 10  # bytes of interpreter objects that a call may take beside its arrays
 # The filter that a structured method takes.
 NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one", "envelope": "parabola"}
-_HIGH = {"real": "float64", "max-plus": "float64", "min-plus": "float64", "complex": "complex128", "boolean": "bool"}
+_HIGH = {"complex": "complex128", "boolean": "bool"} | dict.fromkeys(
+    ("real", "max-plus", "min-plus", "max-times", "max-min", "min-max", "log"), "float64"
+)
+_WINS = {
+    "max-plus": np.inf,
+    "min-plus": -np.inf,
+    "max-times": np.inf,
+    "log": np.inf,
+}  # the infinity that no window can hide
 _JUDGE = Policy(only=("definition",))
 
 
@@ -98,7 +107,7 @@ class Case:
 
     def plan(self) -> Plan | None:
         """The forced plan, or None where the method refuses and the refusal reaches the user word by word."""
-        said = methods.named(self.method).refuses(self.problem)
+        said = methods.named(self.method).refusal(self.problem)
         table = _table(self.problem, self.policy)
         try:
             plan = plan_problem(self.problem, self.forced)
@@ -166,13 +175,11 @@ class Case:
     def _stays_local(self, plan: Plan, given: dict[str, Any]) -> None:
         """One NaN, then one infinity, in one operand: only what its window touches may notice."""
         problem = self.problem
-        if problem.algebra not in ("real", "complex", "max-plus", "min-plus") or problem.result_dtype not in (
-            *ROUNDOFF,
-        ):
+        if problem.algebra not in ("real", "complex", *_WINS) or problem.result_dtype not in ROUNDOFF:
             return
         random = np.random.default_rng(self.seed)
         zero = problem.over.zero(np.dtype("float64"))
-        infinite = -zero if problem.over.ordered else np.inf  # the one that wins
+        infinite = _WINS.get(problem.algebra, np.inf)
         plants = {
             "out": (("x", np.nan), ("x", infinite)),
             "x": (("y", np.nan), ("y", np.inf)),
@@ -181,7 +188,7 @@ class Case:
         for name, bad in plants[problem.unknown]:
             if (problem.x_dtype if name == "x" else problem.out_dtype) not in ROUNDOFF:
                 continue
-            if problem.over.ordered and problem.unknown != "out" and name != "y":
+            if not problem.over.ring and problem.unknown != "out" and name != "y":
                 continue  # which tap wins is decided by x itself
             shape = tuple(given[name].shape)
             at = tuple(int(random.integers(n)) for n in shape)
@@ -201,7 +208,7 @@ class Case:
                     self.fail(f"refuses {bad} in {name} although it is a local method: {error}")
                 continue
             finite = np.isfinite(result)
-            if problem.over.ordered:
+            if not problem.over.ring:
                 finite |= result == zero  # where no signal is in reach
             if not finite[~touched].all():
                 self.fail(
@@ -261,12 +268,12 @@ def _judged(problem: Problem, kept: _Kept) -> tuple[np.ndarray, float]:
         wanted = wanted.real  # the gradient of a real operand among complex ones is real
     if problem.over.exact:
         return wanted, 0.0
-    if problem.over.ordered:
+    if not problem.over.ring:
         # Ordered algebras round a single sum: its size is that of the largest |x| ⊗ |k|, the winners those of the signed values.
         positive = tuple(b if b.value is None else Boundary("constant", abs(b.value)) for b in problem.boundary)
         sizes = replace(wide, boundary=positive if problem.unknown == "out" else problem.boundary)
         if problem.unknown == "out":
-            sizes = replace(sizes, algebra="max-plus")
+            sizes = replace(sizes, algebra="max-plus" if problem.over.shifts else "max-times")
         signed = () if problem.unknown == "out" else ("x", "k")
         magnitudes = {name: a if name in signed else np.abs(a) for name, a in lifted.items()}
     else:
@@ -280,11 +287,15 @@ def _judged(problem: Problem, kept: _Kept) -> tuple[np.ndarray, float]:
         )
         magnitudes = {name: np.full(a.shape, top) if name == signal else np.abs(a) for name, a in lifted.items()}
     scale = plan_problem(sizes, _JUDGE)(**magnitudes)
-    return wanted, float(scale[np.isfinite(scale)].max(initial=0.0))
+    smooth = 1.0 + math.log(problem.depth) if problem.over.share else 0.0  # how far above its terms a sum may lie
+    return wanted, smooth + float(scale[np.isfinite(scale)].max(initial=0.0))
 
 
 def _excess(came: np.ndarray, wanted: np.ndarray, bound: float, dtype: str) -> int | None:
     """The flat position of the worst value outside bound and rounding; None where all are inside."""
+    if dtype == "object":
+        wrong = came != wanted
+        return int(np.argmax(wrong)) if wrong.any() else None
     if dtype == "bool" or (dtype[:3] in ("int", "uin") and wanted.dtype.kind in "iub"):
         if dtype != "bool":
             info = np.iinfo(dtype)
@@ -339,7 +350,8 @@ def _plain(array: Any) -> np.ndarray:
 
 
 def _bytes(array: Any) -> bytes:
-    return np.ascontiguousarray(_plain(array)).tobytes()
+    values = np.ascontiguousarray(_plain(array))
+    return repr(values.tolist()).encode() if values.dtype == object else values.tobytes()
 
 
 def _spread(array: Any) -> Any:

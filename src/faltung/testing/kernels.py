@@ -24,6 +24,7 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
+from faltung.testing.automaton_kernels import check_scanned, check_weighed
 from faltung.testing.channel_kernels import (
     check_indirect,
     check_minimal,
@@ -38,8 +39,10 @@ from faltung.testing.field_kernels import check_field
 from faltung.testing.gather_kernels import check_gather
 from faltung.testing.hadamard_kernels import check_hadamard, check_zeta
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
+from faltung.testing.number_kernels import check_modular, check_ntt
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
+from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -333,6 +336,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "field": check_field,
     "gather": check_gather,
     "pointwise": check_pointwise,
+    "paired": check_paired,
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,
@@ -344,10 +348,14 @@ CHECKS: dict[str, Callable[..., int]] = {
     "tiles": check_tiles,
     "running": check_running,
     "envelope": check_envelope,
+    "scanned": check_scanned,
+    "weighed": check_weighed,
     "enlarged": check_enlarged,
     "wavefront": check_wavefront,
     "placed": check_placed,
     "delayed": check_delayed,
     "rounded": check_rounded,
     "fourier": check_fourier,
+    "ntt": check_ntt,
+    "modular": check_modular,
 }

@@ -78,6 +78,32 @@ def definition(case: Case) -> None:
     assert not wide, f"float32 became {wide}"
 
 
+def inference(case: Case) -> None:
+    """Where no derivative can be asked for, and other code may run, the result is that of the definition, too; inputs stay.
+
+    With no_grad, in inference mode and with frozen parameters; for inputs as they come and with channels innermost in memory.
+    """
+    layer, inputs = case.layer(), case.inputs()
+    wanted = layer.definition(*inputs)
+    frozen = copy.deepcopy(layer).requires_grad_(False)
+    for what, mode, ours in (
+        ("without gradients", torch.no_grad, layer),
+        ("in inference mode", torch.inference_mode, layer),
+        ("with frozen parameters", torch.enable_grad, frozen),
+    ):
+        with mode():
+            near(ours(*inputs), wanted, EXACT, what)
+    lying = pytree.tree_map(_channels_innermost, inputs)
+    with torch.no_grad():
+        near(layer(*lying), wanted, EXACT, "without gradients, channels innermost in memory")
+    near((inputs, lying), (case.inputs(), case.inputs()), 0, "inputs after calls without gradients")
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Complex modules")
+        single = layer.to(case.kind_of(torch.float32))
+    with torch.no_grad():
+        near(single(*case.inputs(torch.float32)), wanted, SINGLE, "float32 without gradients")
+
+
 def gradient(case: Case) -> None:
     """Finite differences agree with the derivatives for all parameters and inputs."""
     if not case.example.tiny:
@@ -298,8 +324,8 @@ def causal(case: Case) -> None:
 __all__ = ["CHECKS", "CLAIMS", "Case", "applicable", "cases", "near"]
 
 CHECKS = {c.__name__: c for c in (
-    rebuilds, shapes, definition, gradient, counted, trains, repeats, half, extremes, refuses, compiles, exports, symmetric,
-    bounded,
+    rebuilds, shapes, definition, inference, gradient, counted, trains, repeats, half, extremes, refuses, compiles, exports,
+    symmetric, bounded,
 )}  # fmt: skip
 CLAIMS = {
     LINEAR: linear, SHIFT_INVARIANT: shift_invariant, PER_SAMPLE: per_sample, "invertible": invertible,
@@ -315,6 +341,11 @@ def applicable(case: Case) -> dict[str, Callable[[Case], None]]:
     traced = () if not case.kind.eager_only else ("compiles", "exports")
     chosen = {name: check for name, check in CHECKS.items() if name not in traced}
     return chosen | {name: CLAIMS[name] for name in sorted(claims)}
+
+
+def _channels_innermost(values: Tensor) -> Tensor:
+    """The same numbers, lying in memory as torch.channels_last has them, for any number of axes."""
+    return values.movedim(1, -1).contiguous().movedim(-1, 1) if values.ndim > 2 else values
 
 
 def _in_onnx(layer: nn.Module, x: Tensor) -> None:

@@ -43,7 +43,14 @@ _FILLS = {
     "boolean": (0, 1),
     "max-plus": (0.0, -1.5, 2.0),
     "min-plus": (0.0, -1.5, 2.0),
+    "max-times": (0.0, 1.5, 2.0),
+    "max-min": (0.0, -1.5, 2.0),
+    "min-max": (0.0, -1.5, 2.0),
+    "log": (0.0, -1.5, 2.0),
+    "count": (0, 1, 3),
+    "rational": (0, -1, 3),
 }
+_MODULAR = (0, 1, 5)
 _OUTPUTS = {
     "real": ("float16", "float32", "float64", "uint8", "int16"),
     "complex": COMPLEXES,
@@ -120,14 +127,14 @@ def _drawn(choose: Choose, fixed: dict[str, Any]) -> Problem:
     # A filter longer than the padded signal has no output: lengthen the signal until there is one.
     size = [max(n, r - lo - hi) for n, r, (lo, hi) in zip(size, reach, pads, strict=True)]
 
-    fills = _FILLS[algebra]
+    fills = _FILLS.get(algebra, _MODULAR)
     boundary = [KINDS[choose(0, len(KINDS) - 1)] for _ in range(ndim)]
     if choose(0, 2) == 0:  # one boundary for all axes is what most people ask for
         boundary = boundary[:1] * ndim
     values = [
         fills[choose(0, len(fills) - 1)] if kind == "constant" and choose(0, 2) == 2 else kind for kind in boundary
     ]
-    outputs = _OUTPUTS[algebra]
+    outputs = _OUTPUTS.get(algebra)
     wanted = outputs[choose(0, len(outputs) - 1)] if outputs and choose(0, 6) == 6 else None
     problem = problem_of(
         choose(0, 1) == 0,
@@ -137,6 +144,9 @@ def _drawn(choose: Choose, fixed: dict[str, Any]) -> Problem:
     )  # fmt: skip
     unknown = one("unknown", ("out",) * 6 + ("x", "x", "k", "k"))
     # A truth value has no gradient.
+    over = problem.over
+    if not (over.ring or over.beats or over.share):
+        unknown = "out"
     truth = algebra == "boolean" or {"x": x_dtype, "k": k_dtype}.get(unknown) == "bool"
     return replace(problem, host=host, unknown="out" if truth else unknown)
 
@@ -144,7 +154,9 @@ def _drawn(choose: Choose, fixed: dict[str, Any]) -> Problem:
 def _dtypes(choose: Choose, algebra: str, host: str) -> tuple[str, str]:
     """Dtypes of signal and filter: alike in two draws of three."""
     floats = (*_REALS, "bfloat16") if host == "torch" else _REALS
-    own = {"complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}.get(algebra, floats)
+    over = algebras.named(algebra)
+    kinds = {"complex": COMPLEXES, "integer": INTEGERS, "boolean": ("bool",)}
+    own = kinds.get(algebra, floats) if over.arithmetic == "machine" else over.dtypes
     first = own[choose(0, len(own) - 1)]
     if choose(0, 2) < 2 or algebra == "boolean":
         return first, first
@@ -186,6 +198,8 @@ def operands(problem: Problem, seed: int, kind: str = "normal") -> dict[str, Any
         k = _parabolas(k, layout.k.index(layout.star), ndim, problem.algebra == "max-plus", random)
     else:
         k = _formed(k, layout.k.index(layout.star), ndim, problem.k_dtype, kind, random)
+    if problem.over.least == 0:  # its values begin there
+        x, k = (np.where(a < 0, -(a + 1), a) if a.dtype.kind == "i" else np.abs(a) for a in (x, k))
     if problem.unknown == "k":  # the arithmetic of a filter's gradient has y for its filter
         y = _formed(y, layout.y.index(layout.star), ndim, problem.out_dtype, kind, random)
     return {
@@ -224,11 +238,14 @@ def _parabolas(k: np.ndarray, star: int, ndim: int, downwards: bool, random: np.
 def _values(random: np.random.Generator, shape: tuple[int, ...], dtype: str, small: bool = False) -> np.ndarray:
     if dtype == "bool":
         return random.random(shape) < 0.4
-    if (
-        small and dtype not in INTEGERS
+    if small and dtype not in (
+        *INTEGERS,
+        "object",
     ):  # powers of two: their products are exact in every dtype, so an outer product stays one
         signs = random.choice([-1.0, 1.0, 1j, -1j] if dtype in COMPLEXES else [-1.0, 1.0], shape)
         return (signs * random.choice([0.5, 1.0, 2.0], shape)).astype("float32" if dtype == "bfloat16" else dtype)
+    if dtype == "object":
+        return random.integers(-1000, 1000, shape).astype(object) ** 7
     if dtype in INTEGERS:
         low, high = (0, 1000) if dtype[0] == "u" else (-1000, 1000)
         info = np.iinfo(dtype)

@@ -11,6 +11,7 @@ from faltung.tools.fold_tunable import fold_tunable  # noqa: E402
 from faltung.tools.merge_parallel import merge_parallel  # noqa: E402
 from faltung.tools.move_kernel import rotate_kernel, translate_kernel  # noqa: E402
 from faltung.tools.noise_damped import noise_damped  # noqa: E402
+from faltung.tools.receptive_field import extent, receptive_field  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.sample import sample  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
@@ -23,12 +24,14 @@ __all__ = [
     "cite",
     "disperse",
     "dispersion_matrix",
+    "extent",
     "fit",
     "fold_tunable",
     "merge",
     "merge_parallel",
     "noise_damped",
     "progressive",
+    "receptive_field",
     "redilate",
     "rotate_kernel",
     "sample",

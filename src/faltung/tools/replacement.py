@@ -12,13 +12,17 @@ from torch import Tensor, nn
 from faltung import nn as ours
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import Conv, ConvTranspose
-from faltung.nn.base import SHIFT_INVARIANT
+from faltung.nn.exchange import (
+    SETTINGS,
+    arguments_of,
+    has_closed_form,
+    has_from_conv,
+    in_place_of,
+    is_convolution,
+    laid,
+)
 from faltung.tools.convolutions import PLAIN, TRANSPOSED, Place
-from faltung.tools.transfer import dense, difference, fit
-
-_SETTINGS = {
-    "kernel_size": None, "stride": 1, "padding": 0, "dilation": 1, "groups": 1, "padding_mode": "zeros", "output_padding": 0,
-}  # fmt: skip
+from faltung.tools.transfer import difference, fit
 
 
 @dataclass(frozen=True)
@@ -104,21 +108,23 @@ class Target:
         return Replacement(place.names, old, layer, how, kernel_off, output_off, notes)
 
     def _made(self, conv: Any) -> tuple[nn.Module, str]:
-        """The new layer, and "own", "least squares" or "none": how its weights were made."""
+        """The new layer, and "own", "closed form", "least squares" or "none": how its weights were made."""
         move = self.transfer and not conv.weight.is_meta
         if self.kind in (Conv, ConvTranspose) and move and not self.settings:
             return conv, "own"
         if self.kind in (*PLAIN, *TRANSPOSED) and move and not self.settings:
             return conv.to_torch(), "own"
-        if move and hasattr(self.kind, "from_conv"):
+        if move and has_from_conv(self.kind):
             return self.kind.from_conv(conv, **self.settings), "own"
         layer = self._built(conv)
         if move and self.transposed and layer.weight.shape == conv.weight.shape:
             layer.load_state_dict(conv.state_dict(), strict=False)
             return layer, "own"
-        if not move or _effective(layer) is None:
+        if not move or not is_convolution(layer):
             return layer, "none"
-        fit(layer, _placed(conv, layer), conv.bias)
+        if has_closed_form(type(layer)):
+            return layer.take(laid(conv, layer), conv.bias), "closed form"
+        fit(layer, laid(conv, layer), conv.bias)
         return layer, "least squares"
 
     def _built(self, conv: Any) -> Any:
@@ -131,54 +137,11 @@ class Target:
         if self.kind in (*PLAIN, *TRANSPOSED):
             kind: Any = ConvTranspose if self.kind in TRANSPOSED else Conv
             return Target(kind, None, self.settings, self.transfer, self.text)._built(conv).to_torch()
-        known = _arguments(self.kind)
-        settings = self._settings(conv, known)
-        layer = self.kind(**settings).eval()  # merged kernels exist in evaluation mode only
-        kernel = _effective(layer)
-        if kernel is None or "padding" in self.settings or "padding" not in settings or isinstance(conv.padding, str):
-            return layer
-        spread = zip(layer.dilation, kernel.shape[2:], conv.dilation, conv.kernel_size, strict=True)
-        more = [d * (t - 1) - u * (s - 1) for d, t, u, s in spread]
-        if not any(more):
-            return layer
-        if any(m % 2 or p + m // 2 < 0 for m, p in zip(more, conv.padding, strict=True)):
-            raise ValueError(
-                f"no padding keeps the size for a kernel that reaches {more} samples further: give the padding"
-            )
-        settings["padding"] = tuple(p + m // 2 for p, m in zip(conv.padding, more, strict=True))
-        return self.kind(**settings).eval()
-
-    def _settings(self, conv: Any, known: Any) -> dict[str, Any]:
-        """The arguments for the class: those of the convolution that it knows, with the given ones in their place."""
-        every = {name: _single(getattr(conv, name)) for name in _SETTINGS}
-        every |= {"in_channels": conv.in_channels, "out_channels": conv.out_channels, "ndim": conv.ndim}
-        every |= {
-            "bias": conv.bias is not None,
-            "device": conv.weight.device,
-            "dtype": conv.weight.dtype,
-            "policy": conv.policy,
-        }
-        lost = [
-            name for name, usual in _SETTINGS.items()
-            if name not in known and name not in self.settings and usual is not None
-            and name not in ("padding", "output_padding") and every[name] != usual
-        ]  # fmt: skip
-        if "channels" in known:
-            if conv.in_channels != conv.out_channels:
-                raise ValueError(
-                    f"it has one number of channels, and there are {conv.in_channels} → {conv.out_channels}"
-                )
-            every["channels"] = conv.in_channels
-            lost = [name for name in lost if name != "groups"]
-        if lost:
-            raise ValueError(
-                f"it knows no {', '.join(lost)}, which is {', '.join(str(every[name]) for name in lost)} here"
-            )
-        return {name: value for name, value in every.items() if name in known} | self.settings
+        return in_place_of(self.kind, conv, self.settings)
 
     def _refuse_unknown(self) -> None:
         """ArgumentError for settings that the class does not have."""
-        known = _arguments(self.kind)
+        known = arguments_of(self.kind)
         if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values()):
             return
         unknown = [name for name in self.settings if name not in known]
@@ -189,19 +152,6 @@ class Target:
                 ", ".join(unknown),
                 f"it has {', '.join(known)}",
             )
-
-
-def _arguments(kind: Any) -> dict[str, inspect.Parameter]:
-    """What a function or a class' constructor takes; not the class' own signature, which knows nothing but __new__."""
-    if not isinstance(kind, type):
-        return dict(inspect.signature(kind).parameters)
-    constructor: Any = vars(next(k for k in kind.__mro__ if "__init__" in vars(k)))["__init__"]
-    return dict(list(inspect.signature(constructor).parameters.items())[1:])
-
-
-def _single(value: Any) -> Any:
-    """One number in place of the same for each axis."""
-    return value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
 
 
 def _by_name(name: str) -> Any:
@@ -227,7 +177,7 @@ def _plain(old: Any) -> Any:
     kind: Any = ConvTranspose if isinstance(old, TRANSPOSED) else Conv
     if type(old) in (*PLAIN, *TRANSPOSED):
         return kind.from_torch(old)
-    names = [name for name in _SETTINGS if name != "output_padding" or kind is ConvTranspose]
+    names = [name for name in SETTINGS if name != "output_padding" or kind is ConvTranspose]
     made = kind(
         old.weight.ndim - 2, old.in_channels, old.out_channels, bias=old.bias is not None, device="meta",
         **{name: getattr(old, name) for name in names},
@@ -237,48 +187,15 @@ def _plain(old: Any) -> Any:
     return made.train(old.training)
 
 
-def _effective(layer: Any) -> Tensor | None:
-    """The kernel of the one convolution that a layer is, if it is one: of torch's layers the weight."""
-    if hasattr(layer, "effective_kernel") and SHIFT_INVARIANT in layer.claims:
-        return layer.effective_kernel()
-    return None
-
-
-def _placed(conv: Any, layer: Any) -> Tensor:
-    """The convolution's kernel on the new layer's taps, each where it meets the same sample."""
-    theirs = tuple(layer.effective_kernel().shape)
-    kernel = conv.weight.detach()
-    if conv.groups != layer.groups:
-        kernel = dense(kernel, conv.groups)
-    taps = theirs[2:]
-    if (conv.out_channels, conv.in_channels) != (layer.out_channels, layer.in_channels):
-        raise ValueError(
-            f"{layer.in_channels} → {layer.out_channels} channels, not {conv.in_channels} → {conv.out_channels}"
-        )
-    at = []
-    for axis, many in enumerate(taps):
-        low, new = conv.pads[axis][0], layer.pads[axis][0]
-        meets = [t * conv.dilation[axis] - low + new for t in range(conv.kernel_size[axis])]
-        if any(m % layer.dilation[axis] or not 0 <= m // layer.dilation[axis] < many for m in meets):
-            raise ValueError(
-                f"kernels that do not fit: {conv.kernel_size} taps with dilation {conv.dilation} and padding {conv.padding} "
-                f"have no place among {taps} with dilation {layer.dilation} and padding {layer.padding}"
-            )
-        at.append(torch.tensor([m // layer.dilation[axis] for m in meets], device=kernel.device))
-    whole = kernel.new_zeros(*kernel.shape[:2], *taps)
-    whole[(slice(None), slice(None), *torch.meshgrid(*at, indexing="ij"))] = kernel
-    return whole
-
-
 def _kernel_difference(layer: Any, conv: Any) -> float | None:
     """The relative difference of the kernels, where both layers have one and they can be compared."""
     if isinstance(layer, (*PLAIN, *TRANSPOSED, Conv, ConvTranspose)) and layer.weight.shape == conv.weight.shape:
         wide = conv.weight.double()
         return ((layer.weight.double() - wide).norm() / wide.norm().clamp(min=1e-300)).item()
-    if _effective(layer) is None or isinstance(conv, ConvTranspose):
+    if not is_convolution(layer) or isinstance(conv, ConvTranspose):
         return None
     try:
-        return difference(layer, _placed(conv, layer))
+        return difference(layer, laid(conv, layer))
     except ValueError:
         return None
 

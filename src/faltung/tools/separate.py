@@ -2,14 +2,12 @@
 
 import math
 
-import torch
 from torch import nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import Conv, SeparableConv
 
 
-@torch.no_grad()
 def separate(conv: nn.Module, rank: int) -> SeparableConv:
     """The depthwise-separable layer nearest to a convolution: `rank` filters in space for each input channel.
 
@@ -35,31 +33,10 @@ def separate(conv: nn.Module, rank: int) -> SeparableConv:
         2
     """
     plain = conv if isinstance(conv, Conv) else Conv.from_torch(conv)
-    outs, ins, taps = plain.out_channels // plain.groups, plain.in_channels // plain.groups, plain.kernel_size
-    most = min(outs, math.prod(taps))
+    most = min(plain.out_channels // plain.groups, math.prod(plain.kernel_size))
     if not isinstance(rank, int) or isinstance(rank, bool) or not 1 <= rank <= most:
         raise ArgumentError.of("separate", f"a rank from 1 to {most}", repr(rank), "choose one in that range")
-    kernel = plain.effective_kernel().detach()
-    # (groups, in / groups, out / groups, taps), decomposed in float64 so that full rank gives the layer back.
-    matrices = kernel.reshape(plain.groups, outs, ins, -1).transpose(1, 2)
-    left, values, right = torch.linalg.svd(
-        matrices.to(torch.promote_types(kernel.dtype, torch.float64)), full_matrices=False
-    )
-    root = values[..., :rank].sqrt()  # shared out evenly, so that neither half has to make up for the other's scale
-    filters = (root[..., None] * right[..., :rank, :]).reshape(-1, 1, *taps)
-    mix = (
-        (left[..., :rank] * root[..., None, :])
-        .transpose(1, 2)
-        .reshape(plain.out_channels, ins * rank, *[1] * plain.ndim)
-    )
-    made = SeparableConv(
-        plain.ndim, plain.in_channels, plain.out_channels, taps, plain.stride, plain.padding, plain.dilation, plain.groups,
-        plain.bias is not None, plain.padding_mode, multiplier=rank, device="meta", dtype=kernel.dtype, policy=plain.policy,
-    )  # fmt: skip
-    made.depthwise = nn.Parameter(filters.to(kernel.dtype))
-    made.pointwise = nn.Parameter(mix.to(kernel.dtype))
-    made.bias = None if plain.bias is None else nn.Parameter(plain.bias.detach().clone())
-    return made.train(plain.training)
+    return SeparableConv.from_conv(plain, multiplier=rank)
 
 
 def merge(layer: SeparableConv) -> nn.Module:

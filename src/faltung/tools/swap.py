@@ -30,9 +30,11 @@ def swap(
     device, dtype) as far as it knows them, and those given here in their place. Where these change the extent of the kernel and
     say nothing of padding, the padding follows, so that results keep their size.
 
-    Weights: a class with `from_conv(conv, **settings)`, conv a `faltung.nn.Conv`, makes its layer itself. Any other `ConvLayer` is
-    built and then fitted (`faltung.tools.fit`): exactly where its kernels include the old one, else as close as can be; an old
-    kernel that is smaller stands where it meets the same samples, among zeros. Layers without an effective kernel start anew.
+    Weights: a class with a `from_conv(conv, **settings)` of its own, conv a `faltung.nn.Conv`, makes its layer itself. Any other
+    `ConvLayer` is built and takes the kernel, by a closed form where its class has one (`ConvLayer.take`), else by a search
+    (`faltung.tools.fit`): exactly where its kernels include the old one, else as close as can be. What no parameter can change,
+    such as channels that pass, stays: so far the kernel is off. An old kernel that is smaller stands where it meets the same
+    samples, among zeros. Layers without an effective kernel start anew.
 
     A module that stands in several places is replaced in all of them by one layer. Frozen layers stay frozen.
 
@@ -55,7 +57,7 @@ def swap(
         ArgumentError: nothing is chosen, or a layer cannot take the place of a chosen one; the model is as it was.
         DtypeError: not a torch module, or a target that makes none.
 
-    Cost: that of `fit` for each layer, and of two calls of the model where there is a sample.
+    Cost: that of `take` or `fit` for each layer, and of two calls of the model where there is a sample.
 
     Example:
         >>> model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.ReLU())
@@ -91,8 +93,8 @@ def swap(
 class Row:
     """One replaced layer: its names, how it was and is printed, its parameters, how its weights came over and what is lost.
 
-    `transfer` is "exact", "least squares", "own" (what the layer's `from_conv` does, not exactly) or "none"; differences are
-    relative 2-norms, None where there is nothing to compare.
+    `transfer` is "exact", "closed form", "least squares" (a search), "own" (what the layer's `from_conv` does, not exactly) or
+    "none"; differences are relative 2-norms, None where there is nothing to compare.
     """
 
     names: tuple[str, ...]

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.base import ConvLayer
+from faltung.nn.exchange import dense
 
 # Products with a linear problem's matrix before it counts as ill-conditioned; up to how many unknowns it is then written down.
 STEPS, DENSE, ENTRIES = 300, 512, 1 << 22
@@ -77,14 +78,6 @@ def difference(layer: Any, kernel: Tensor) -> float:
     wide = torch.promote_types(kernel.dtype, torch.float64)
     ours = _shaped(layer, tuple(kernel.shape)).to(wide)
     return ((ours - kernel.to(wide)).norm() / kernel.to(wide).norm().clamp(min=1e-300)).item()
-
-
-def dense(kernel: Tensor, groups: int) -> Tensor:
-    """The kernel (out, in, *t) of one group that does what a kernel (out, in / groups, *t) of several does."""
-    parts, each = kernel.unflatten(0, (groups, -1)), torch.arange(groups, device=kernel.device)
-    whole = kernel.new_zeros(groups, parts.shape[1], groups, *kernel.shape[1:])
-    whole[each, :, each] = parts
-    return whole.flatten(2, 3).flatten(0, 1)
 
 
 def _shaped(layer: Any, shape: tuple[int, ...]) -> Tensor:

@@ -8,6 +8,7 @@ full vectors without changing the order of any sum.
 from collections.abc import Callable
 
 from faltung.algebras import Algebra
+from faltung.algebras.algebra import operation
 from faltung.kernels import native
 
 STRIP = 2048
@@ -15,9 +16,7 @@ STRIP = 2048
 
 def build(dtype: str, plus: str, times: str, unit: bool) -> tuple[Callable, str]:
     """The kernel for one scalar type and two scalar operations; `unit` fixes stride and dilation at 1."""
-    scope: dict = {}
-    exec(f"def add(a, b): return {plus}\ndef mul(a, b): return {times}", scope)
-    add, mul = (native.inner(scope[name]) for name in ("add", "mul"))
+    add, mul = native.inner(operation(plus)), native.inner(operation(times))
 
     def rows(x, k, y, base, offset, zero, sizes, first, last):
         R, T, U, length = sizes[0], sizes[1], sizes[2], sizes[3]

@@ -80,7 +80,14 @@ def contiguous(x: np.ndarray, threads: int, purpose: str = "") -> np.ndarray:
     order = sorted(range(x.ndim), key=lambda a: (-x.strides[a], a))
     lead = next((i for i, a in enumerate(order) if a != i), x.ndim)
     whole = x.transpose(order)
-    if x.size < SMALL or x.flags.c_contiguous or lead == x.ndim or not whole.flags.c_contiguous or x.itemsize > 8:
+    if (
+        x.size < SMALL
+        or x.flags.c_contiguous
+        or lead == x.ndim
+        or not whole.flags.c_contiguous
+        or x.itemsize > 8
+        or x.dtype.hasobject
+    ):
         return np.ascontiguousarray(x)
     behind = order.index(lead)  # memory: lead, second group, first group
     if order != [*range(lead), *range(x.ndim - (behind - lead), x.ndim), *range(lead, x.ndim - (behind - lead))]:

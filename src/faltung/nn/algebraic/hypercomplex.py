@@ -12,6 +12,7 @@ from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
 from faltung.nn.algebraic.structure import nearest_filters, of_tensor, structure
 from faltung.nn.base import ConvLayer, uniform_bias
+from faltung.nn.exchange import double, grouped, low_rank
 from faltung.nn.functional import Call
 
 SOURCE = "Grassucci, Zhang and Comminiello, PHNNs: lightweight neural networks via parameterized hypercomplex convolutions (2022)"
@@ -97,6 +98,26 @@ class Hypercomplex(ConvLayer):
             ]
             stacked.append(torch.stack(taps, -1).unflatten(-1, self.kernel_size))
         return torch.cat(stacked)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest kernel in the Frobenius norm; exact for every kernel with a learnt rule where n = 1.
+
+        A known rule stays, and the filters are found by least squares. A learnt one is found with them: the kernel as a matrix
+        (n · n pairs of components, filters' taps) is brought to rank n by singular values (Van Loan and Pitsianis, 1993).
+        """
+        blocks = grouped(double(kernel), self).unflatten(0, (self.groups, self.n, -1)).unflatten(3, (self.n, -1))
+        blocks = blocks.movedim(0, 1).flatten(1, 2)  # (n, groups · out / n, n, in / n, *t)
+        if self.learns_algebra:
+            rule, filters = low_rank(blocks.transpose(1, 2).flatten(0, 1).flatten(1), self.n)
+            rule = rule.T.reshape(self.n, self.n, self.n)
+            self.rule.copy_(rule.transpose(1, 2) if self.transposed else rule)
+            self.filters.copy_(filters.reshape(self.filters.shape))
+        else:
+            table = self.rule.transpose(1, 2) if self.transposed else self.rule
+            self.filters.copy_(nearest_filters(table.to(blocks), blocks))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         channels = self.in_channels * self.out_channels // (self.n * self.groups)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.algebraic.hypercomplex import Hypercomplex
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry, shown
 from faltung.nn.conv import ConvTranspose
 from faltung.planner import Policy
 
@@ -45,6 +45,9 @@ class PHConv(Hypercomplex):
     name = "hypercomplex-conv"
     summary = "a convolution whose kernel is a sum of Kronecker products: the rule of an algebra, learnt or known, times filters"
     cost = "in / groups · Π kernel_size, or R / n² of that for an algebra with an algorithm of R products"
+    portrait = shown(
+        "smooth bank", (1, 4, 96, 96), ndim=2, n=4, in_channels=4, out_channels=4, kernel_size=11, algebra="quaternion"
+    )
 
     def __init__(
         self,
@@ -120,6 +123,9 @@ class PHConvTranspose(Hypercomplex):
     name = "hypercomplex-conv-transpose"
     summary = "the transposed convolution whose kernel is a sum of Kronecker products of an algebra's rule with filters"
     cost = "in / groups · Π kernel_size for each sample of the input, or R / n² of that"
+    portrait = shown(
+        "smooth bank", (1, 4, 48, 48), ndim=2, n=2, in_channels=4, out_channels=4, kernel_size=11, algebra="complex"
+    )
     transposed = True
 
     output_padding: tuple[int, ...]
@@ -223,6 +229,7 @@ class PHLinear(Layer):
     summary = "a linear map whose matrix is a sum of Kronecker products of an algebra's rule with filters"
     source = "Zhang et al., Beyond fully-connected layers with quaternions: parameterization of hypercomplex multiplications (2021)"
     cost = "in_features"
+    portrait = shown("matrix", (1, 16), n=4, in_features=16, out_features=16, algebra="quaternion")
 
     def __init__(
         self,

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.exchange import double, grouped, low_rank
 from faltung.planner import Policy
 
 ORDERS = ("spatial-first", "channel-first")
@@ -47,6 +48,7 @@ class SeparableConv(ConvLayer):
     name = "separable-conv"
     summary = "filters in space for each channel, then a mix of channels at every position, or the other way round"
     cost = "in · m · Π kernel_size / out + in · m / groups"
+    portrait = shown("smooth bank", (1, 4, 96, 96), ndim=2, in_channels=4, out_channels=4, kernel_size=11, padding=5)
     source = "Chollet, Xception: deep learning with depthwise separable convolutions (2017)"
 
     def __init__(
@@ -142,6 +144,29 @@ class SeparableConv(ConvLayer):
                     row.append(self.pointwise[(o // many, i, *one)] * self.depthwise[o, 0])
             rows.append(torch.stack(row))
         return torch.stack(rows)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest kernel in the Frobenius norm, by singular values; exact from m = min(out / groups, Π kernel_size) on.
+
+        Spatial first: for each input channel the matrix (outputs, taps) of rank m, off by the singular values left out. Channel
+        first: for each channel between the two the matrix (its m filters, inputs) of rank one.
+        """
+        g, many, taps = self.groups, self.multiplier, self.kernel_size
+        kernel = grouped(double(kernel), self)
+        outs, ins = self.out_channels // g, self.in_channels // g
+        if self.spatial_first:
+            mix, filters = low_rank(
+                kernel.reshape(g, outs, ins, -1).transpose(1, 2), many
+            )  # (g, ins, outs, m), (g, ins, m, taps)
+            mix = mix.transpose(1, 2)
+        else:
+            matrices = kernel.reshape(self.mid, many, ins, -1).transpose(2, 3).flatten(1, 2)
+            filters, mix = low_rank(matrices, 1)
+        self.depthwise.copy_(filters.reshape(-1, 1, *taps))
+        self.pointwise.copy_(mix.reshape(self.pointwise.shape))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         wide = self.mid if self.spatial_first else self.out_channels

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry, rolled, uniform_bias
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry, rolled, shown, uniform_bias
 from faltung.nn.conv import Conv, ConvTranspose
 from faltung.nn.functional.definition import conv_by_taps
 
@@ -42,6 +42,7 @@ class SICBlock(Layer):
     summary = "one filter in space for each channel, a mix of channels, normalisation and rectifier past a shortcut"
     source = SOURCE
     cost = "depth · (kᵈ + channels)"
+    portrait = shown("field photo", (1, 8, 96, 96), ndim=2, channels=8, depth=4)
     dims = (1, 2, 3, 4)
 
     def __init__(
@@ -134,6 +135,7 @@ class TopologicalLinear(Layer):
     summary = "a mix of channels that lie on a torus and meet their neighbours only"
     source = SOURCE
     cost = "Π window"
+    portrait = shown("matrix", (1, 64, 1), channels=64, grid=(8, 8), window=(3, 3))
 
     index: Tensor
     back: Tensor
@@ -256,6 +258,7 @@ class SpatialBottleneck(Layer):
     summary = "a mix of channels at a lower resolution, between a strided filter for each channel and its transpose"
     source = SOURCE
     cost = "(2 · kᵈ + channels) / strideᵈ"
+    portrait = shown("impulses", (1, 1, 24, 24), ndim=2, channels=1)
     dims = (1, 2, 3, 4)
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry, rolled
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
@@ -48,6 +48,7 @@ class AxisConv(Layer):
     summary = "convolutions along single axes, in parallel or in turn, with batch norm"
     source = "Abdelnour, Rouat and Salvi, NAAQA: a neural architecture for acoustic question answering (2023)"
     cost = "in / groups · Σ kernel_size + axes · out in parallel, and (in + (axes − 1) · out) / groups · kernel_size in turn"
+    portrait = shown("field photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=9)
     dims = (1, 2, 3, 4)
 
     def __init__(

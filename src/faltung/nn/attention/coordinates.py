@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from faltung import torch_gate
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, uniform_bias
+from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, shown, uniform_bias
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -138,6 +138,7 @@ class AddCoords(Layer):
     summary = "channels that hold the coordinates of chosen axes"
     source = "Abdelnour, Rouat and Salvi, NAAQA: a neural architecture for acoustic question answering (2023)"
     cost = "0"
+    portrait = shown("maps", (1, 1, 96, 96), radius=True)
 
     def __init__(
         self, axes: Any = "all", range: Any = (-1, 1), radius: bool = False, step: Any = None
@@ -204,6 +205,9 @@ class CoordConv(ConvLayer):
     summary = "a convolution with coordinates as further inputs, evaluated as a bias for each position"
     source = AddCoords.source
     cost = "(in / groups + (axes + radius) / batch) · Π kernel_size"
+    portrait = shown(
+        "kernels maps", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=7, padding=3, radius=True
+    )
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry
+from faltung.nn.base import Example, Layer, Symmetry, shown
 from faltung.nn.functional.definition import padded
 
 
@@ -43,6 +43,7 @@ class ECA(Layer):
     summary = "a gate for each channel from a 1-D convolution across the pooled channels"
     source = "Wang et al., ECA-Net: efficient channel attention for deep convolutional neural networks (2020)"
     cost = "1, and kernel_size / Π n for the gate"
+    portrait = shown("gate", (1, 64, 48, 48), channels=64)
 
     PUBLISHED: ClassVar[dict[str, tuple[int, ...]]] = {"resnet-50": (3, 5, 5, 7), "default of the code": (3, 3, 3, 3)}
     """Kernel sizes in the four stages: those of the published weights, and what the published code falls back to."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry
+from faltung.nn.base import Example, Layer, Symmetry, shown
 from faltung.nn.functional.definition import conv_by_taps
 
 
@@ -44,6 +44,7 @@ class ELA(Layer):
     summary = "gates along each axis from pooled strips, a 1-D convolution and GroupNorm"
     source = "Xu and Wan, ELA: efficient local attention for deep convolutional neural networks (2024)"
     cost = "axes, and channels / groups · kernel_size · Σ n / Π n for the gates"
+    portrait = shown("gate", (1, 32, 96, 96), channels=32)
 
     VARIANTS: ClassVar[dict[str, tuple[int, int, int]]] = {
         "T": (5, 1, 32),

@@ -6,6 +6,7 @@ from faltung.nn.branches.inception import InceptionDWConv
 from faltung.nn.branches.large_kernel_block import LargeKernelBlock
 from faltung.nn.branches.metanext import MetaNeXtBlock
 from faltung.nn.branches.multi_kernel import MultiKernelConv
+from faltung.nn.branches.patches import PatchMerge, PatchStem
 from faltung.nn.branches.period import PeriodFoldConv
 from faltung.nn.branches.random_filters import RandomFilterConv
 from faltung.nn.branches.reparam import DilatedReparam
@@ -16,6 +17,8 @@ ALL: tuple[type[Layer], ...] = (
     LargeKernelBlock,
     InceptionDWConv,
     MetaNeXtBlock,
+    PatchStem,
+    PatchMerge,
     MultiKernelConv,
     WeightedConv,
     RandomFilterConv,

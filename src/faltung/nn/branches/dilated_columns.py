@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry, rolled
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.branches.merging import centred
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
@@ -54,6 +54,7 @@ class MultiColumnDilated(Layer):
         "Deb and Ventura, An aggregated multicolumn dilated convolution network for perspective-free counting (2018)"
     )
     cost = "mid² · taps of all layers but the first, mid · in · taps of the first, mid · out"
+    portrait = shown("field photo", (1, 1, 96, 96), ndim=2, in_channels=1, mid=8)
     dims = (1, 2, 3, 4)
 
     def __init__(

@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import centred, embed_kernel
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 
@@ -49,6 +50,7 @@ class InceptionDWConv(ConvLayer):
     summary = "depthwise convolution of a few channels by a cube and by bands, identity for the others"
     source = "Yu, Zhou, Yan and Wang, InceptionNeXt: when Inception meets ConvNeXt (2024)"
     cost = "ratio · (square^ndim + ndim · band), averaged over the channels"
+    portrait = shown("kernels taken", (1, 4, 96, 96), ndim=2, channels=4, ratio=0.25)
 
     def __init__(
         self,
@@ -109,6 +111,22 @@ class InceptionDWConv(ConvLayer):
         first = self.weights[0]
         units = first.new_ones((self.parts[0], 1, *[1] * self.ndim))
         return torch.cat([embed_kernel(weight, self.kernel_size) for weight in (units, *self.weights)])
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest kernel: each filtered part takes the taps under its window. The identity's channels stay what they are.
+
+        However small the kernel, these channels are off by ‖kernel − 1‖, a unit impulse less: that no parameter can change, but a
+        larger ratio leaves fewer of them.
+        """
+        parts = grouped(kernel, self).split(self.parts)[1:]
+        for weight, part in zip(self.weights, parts, strict=True):
+            inner = [slice((n - t) // 2, (n + t) // 2) for n, t in zip(self.kernel_size, weight.shape[2:], strict=True)]
+            weight.copy_(part[(..., *inner)])
+        constants = self.weights[0].new_zeros(self.in_channels) if bias is None else bias
+        for own, part in zip(self.biases, constants.split(self.parts)[1:], strict=False):
+            own.copy_(part)
+        return self
 
     def definition_kernel(self) -> Tensor:
         size, filtered = self.kernel_size[0], self.parts[1]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, shown
 from faltung.nn.branches.merging import AnyBatchNorm, Filter, fold_norm
 from faltung.nn.branches.reparam import DilatedReparam
 from faltung.nn.branches.scaled_residual import ScaledResidual
@@ -77,6 +77,7 @@ class LargeKernelBlock(Layer):
     summary = "a block of a large-kernel network, with a merged form for inference"
     source = "Ding et al., UniRepLKNet: a universal perception large-kernel ConvNet (2024)"
     cost = "Π kernel_size + 2 · expansion · channels"
+    portrait = shown("field photo", (1, 16, 96, 96), ndim=2, channels=16, kernel_size=31, layer_scale=1.0)
     dims = (1, 2, 3, 4)
 
     def __init__(

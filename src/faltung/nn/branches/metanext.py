@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, shown
 from faltung.nn.branches.inception import InceptionDWConv
 from faltung.nn.branches.merging import AnyBatchNorm
 from faltung.nn.branches.scaled_residual import ScaledResidual
@@ -44,6 +44,7 @@ class MetaNeXtBlock(Layer):
     summary = "Inception depthwise mixing and a pointwise network beside a shortcut"
     source = "Yu, Zhou, Yan and Wang, InceptionNeXt: when Inception meets ConvNeXt (2024)"
     cost = "ratio · (square^ndim + ndim · band) + 2 · expansion · channels"
+    portrait = shown("stirred field photo", (1, 16, 96, 96), ndim=2, channels=16, layer_scale=1.0)
     dims = (1, 2, 3, 4)
 
     def __init__(

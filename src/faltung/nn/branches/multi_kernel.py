@@ -8,8 +8,9 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import centred, embed_kernel
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -46,6 +47,7 @@ class MultiKernelConv(ConvLayer):
     summary = "the mean or sum of convolutions of several sizes, computed as one"
     source = "Wu et al., TimesNet: temporal 2D-variation modeling for general time series analysis (2023)"
     cost = "in / groups · Π max size"
+    portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, sizes=(1, 3, 5, 7, 9, 11))
 
     def __init__(
         self,
@@ -126,6 +128,19 @@ class MultiKernelConv(ConvLayer):
             )
         stacked = torch.stack(results)
         return stacked.mean(0) if self.reduce == "mean" else stacked.sum(0)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest kernel, each tap shared out evenly among the kernels that have it; exact where one has them all."""
+        kernel = grouped(kernel, self)
+        ones = [embed_kernel(torch.ones_like(weight[:1, :1]), self.kernel_size) for weight in self.weights]
+        share = kernel / (torch.stack(ones).sum(0).clamp(min=1) * self._share)
+        for weight in self.weights:
+            inner = [slice((n - t) // 2, (n + t) // 2) for n, t in zip(self.kernel_size, weight.shape[2:], strict=True)]
+            weight.copy_(share[(..., *inner)])
+        for own in self.biases:
+            own.copy_(torch.zeros_like(own) if bias is None else bias / (len(self.biases) * self._share))
+        return self
 
     def merge(self) -> nn.Module:
         """The one plain convolution: torch's layer where there is one."""

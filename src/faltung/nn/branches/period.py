@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.branches.multi_kernel import MultiKernelConv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
@@ -50,6 +50,7 @@ class PeriodFoldConv(Layer):
     summary = "a series folded by its strongest periods, convolved as images, averaged by amplitude"
     source = "Wu et al., TimesNet: temporal 2D-variation modeling for general time series analysis (2023)"
     cost = "4 · top_k · hidden · (2 · inception − 1)², at most"
+    portrait = shown("series", (1, 1, 96), channels=1, hidden=8, top_k=2)
     eager_only = "the periods found in the values are the sizes of the images"
 
     def __init__(

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 BANKS = ("shared", "per_channel", "dense")
@@ -57,6 +58,9 @@ class RandomFilterConv(ConvLayer):
     summary = "learnt combinations of frozen random filters"
     source = "Gavrikov and Keuper, Rethinking 1×1 convolutions: can we train CNNs with frozen random filters? (2023)"
     cost = "the smaller of in / groups · Π kernel_size and E · in · (Π kernel_size / out + 1 / groups)"
+    portrait = shown(
+        "kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=23, expansion=200
+    )
 
     bank: Tensor
 
@@ -230,6 +234,13 @@ class RandomFilterConv(ConvLayer):
         found = found if self.kind == "dense" else found.transpose(1, 2)
         self.weight.copy_(found.reshape(self.weight.shape))
         return kernel - self.kernel()
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The nearest combinations of the bank; exact where its filters span all kernels. The bank stays."""
+        self.fit(grouped(kernel, self))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         bias = 0 if self.bias is None else self.out_channels

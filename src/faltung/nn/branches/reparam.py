@@ -2,15 +2,16 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
 from faltung.nn.branches.merging import AnyBatchNorm, centred, embed_kernel, norm_scale
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -70,6 +71,7 @@ class DilatedReparam(ConvLayer):
     summary = "a large convolution trained beside small dilated ones that merge into it"
     source = "Ding et al., UniRepLKNet: a universal perception large-kernel ConvNet (2024); Zhang et al., Scaling up your kernels"
     cost = "channels / groups · Π kernel_size, merged"
+    portrait = shown("kernels photo", (1, 2, 96, 96), ndim=2, channels=2, kernel_size=17)
 
     def __init__(
         self,
@@ -156,6 +158,24 @@ class DilatedReparam(ConvLayer):
                 weight = weight * norm_scale(self.norms[n])[0].reshape(-1, *[1] * (self.ndim + 1))
             total = total + (weight if n == 0 else embed_kernel(weight, self.kernel_size, rates))
         return total
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The kernel itself: the small branches stay as they are, and the large one makes up for them. So do its constants.
+
+        Raises:
+            ArgumentError: training mode with norms.
+        """
+        missing = grouped(kernel, self) - self.kernel()
+        wanted = torch.zeros_like(missing[(slice(None), *[0] * (missing.ndim - 1))]) if bias is None else bias
+        factor, short = torch.ones_like(wanted), wanted - (0 if self.bias is None else self.bias)
+        if self.norms:
+            factor, _ = norm_scale(self.norms[0])
+            self.norms[0].bias.add_(short)
+        elif self.biases:
+            self.biases[0].add_(short)
+        self.weights[0].add_(missing / factor.reshape(-1, *[1] * (self.ndim + 1)))
+        return self
 
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.in_channels, self.ndim, batch=self.training and len(self.norms) > 0)

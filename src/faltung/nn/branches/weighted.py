@@ -1,13 +1,14 @@
 """Convolution whose taps are multiplied by a density that depends on their distance from the middle."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 SUGGESTED: dict[bool, dict[int, tuple[float, ...]]] = {
@@ -55,6 +56,7 @@ class WeightedConv(ConvLayer):
     summary = "a convolution whose taps are multiplied by a symmetric separable density, fixed or learnt"
     source = "Cammarasana and Patanè, Optimal density functions for weighted convolution in learning models (2025)"
     cost = "in / groups · Π kernel_size"
+    portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=7, padding=3)
 
     def __init__(
         self,
@@ -145,6 +147,14 @@ class WeightedConv(ConvLayer):
                     factor = getattr(self, f"density_{self._of_axis[axis]}")[taps // 2 - distance]
                     kernel[(..., *[slice(None)] * axis, tap, *[slice(None)] * (self.ndim - axis - 1))] *= factor
         return kernel
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The kernel itself, but for taps whose density is zero; the density stays."""
+        density = self.density_map()
+        self.weight.copy_(torch.where(density == 0, 0, grouped(kernel, self) / density))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         bias = 0 if self.bias is None else self.out_channels

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import DtypeError
 from faltung.nn import functional
-from faltung.nn.base import Example, Symmetry
+from faltung.nn.base import Example, Symmetry, shown
 from faltung.nn.complex.base import ComplexLayer, turned
 
 
@@ -43,6 +43,7 @@ class CReLU(_Pointwise):
 
     name = "complex-crelu"
     summary = "relu of the real and of the imaginary part"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True)
     source = "Trabelsi et al., Deep complex networks (2018)"
 
     def forward(self, input: Tensor) -> Tensor:
@@ -66,6 +67,7 @@ class ZReLU(_Pointwise):
 
     name = "complex-zrelu"
     summary = "numbers of the first quadrant pass"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True)
     source = "Guberman, On complex valued convolutional neural networks (2016)"
 
     def forward(self, input: Tensor) -> Tensor:
@@ -93,6 +95,7 @@ class Cardioid(_Pointwise):
 
     name = "complex-cardioid"
     summary = "½ (1 + cos ∠z) z"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True)
     source = "Virtue, Yu and Lustig, Better than real: complex-valued neural nets for MRI fingerprinting (2017)"
 
     def forward(self, input: Tensor) -> Tensor:
@@ -128,6 +131,7 @@ class ModReLU(ComplexLayer):
     name = "complex-modrelu"
     summary = "a rectifier of the modulus with a learnt threshold"
     cost = "1"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True, channels=1, start=-0.7)
     source = "Arjovsky, Shah and Bengio, Unitary evolution recurrent neural networks (2016)"
 
     def __init__(

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import Example
+from faltung.nn.base import Example, shown
 from faltung.nn.complex.base import ComplexLayer
 
 
@@ -45,6 +45,7 @@ class BatchNorm(ComplexLayer):
     name = "complex-batch-norm"
     summary = "batch normalisation that whitens real and imaginary part together"
     cost = "4"
+    portrait = shown("cloud", (1, 1, 2000), complex=True, channels=1)
     source = "Trabelsi et al., Deep complex networks (2018)"
 
     running_mean: Tensor

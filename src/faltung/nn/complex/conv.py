@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError, DtypeError
 from faltung.init import complex_
 from faltung.nn import functional
-from faltung.nn.base import Example, Symmetry
+from faltung.nn.base import Example, Symmetry, shown
 from faltung.nn.complex.base import ComplexLayer, turned
 from faltung.nn.conv import Conv as RealConv
 from faltung.nn.functional.complex import METHODS
@@ -43,6 +43,7 @@ class Conv(ComplexLayer, RealConv):
     name = "complex-conv"
     summary = "a convolution layer with complex parameters, by four real products or by three"
     cost = "3 or 4 · in / groups · Π kernel_size"
+    portrait = shown("smooth bank", (1, 3, 48, 48), complex=True, ndim=2, in_channels=3, out_channels=3, kernel_size=11)
     source = "Trabelsi et al., Deep complex networks (2018)"
     dims = ()
     spatial = (1, 2, 3, 4)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry, shown
 from faltung.nn.complex.base import ComplexLayer, turned
 
 
@@ -32,6 +32,7 @@ class Dropout(ComplexLayer):
     name = "complex-dropout"
     summary = "numbers, or whole channels, set to zero in training with one mask for both parts"
     cost = "1"
+    portrait = shown("training plane", (1, 1, 96, 96), complex=True, p=0.25)
     source = "Srivastava et al., Dropout: a simple way to prevent neural networks from overfitting (2014)"
 
     def __init__(self, p: float = 0.5, channels: bool = False) -> None:

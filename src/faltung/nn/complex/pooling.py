@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry, shown
 from faltung.nn.complex.base import ComplexLayer, turned
 
 _MAX = {1: nn.functional.max_pool1d, 2: nn.functional.max_pool2d, 3: nn.functional.max_pool3d}
@@ -98,6 +98,7 @@ class MaxPool(_Pool):
     name = "complex-max-pool"
     summary = "the number of the largest modulus of each window"
     cost = "Π kernel_size"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True, ndim=2, kernel_size=8)
     source = "Chatterjee et al., Complex-valued convolutional networks for MRI (2023)"
 
     def forward(self, input: Tensor) -> Tensor:
@@ -134,6 +135,7 @@ class AvgPool(_Pool):
     name = "complex-avg-pool"
     summary = "the mean of each window"
     cost = "Π kernel_size"
+    portrait = shown("plane", (1, 1, 96, 96), complex=True, ndim=2, kernel_size=8)
     source = "the definition"
 
     def forward(self, input: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, shown
 from faltung.nn.conditional.bank import LINEAR_CLAIMS, KernelBank
 from faltung.planner import Policy
 
@@ -174,6 +174,7 @@ class CondConv(_Conditional):
         "Yang, Bender, Le, Ngiam, CondConv: conditionally parameterized convolutions for efficient inference (2019)"
     )
     cost = "in / groups · Π kernel_size, and num_experts for each number of the kernel"
+    portrait = shown("photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=7, padding=3)
 
     def __init__(
         self,
@@ -236,6 +237,7 @@ class CondConvTranspose(_Conditional):
         "Yang, Bender, Le, Ngiam, CondConv: conditionally parameterized convolutions for efficient inference (2019)"
     )
     cost = "in / groups · Π kernel_size for each sample of the input, and num_experts for each number of the kernel"
+    portrait = shown("photo", (1, 1, 48, 48), ndim=2, in_channels=1, out_channels=2, kernel_size=6, stride=2, padding=2)
     transposed = True
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, ConvLayer, Example, uniform_bias
+from faltung.nn.base import PER_SAMPLE, ConvLayer, Example, shown, uniform_bias
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.motion import rotation_weights, shift_matrix, turned
@@ -63,6 +63,7 @@ class CrossDConv2d(ConvLayer):
         "Yavuz, Yang, Cross-D Conv: cross-dimensional transferable knowledge base via Fourier shifting operation (2024)"
     )
     cost = "in / groups · K², and K³ or K⁵ for each pair of channels of the kernel"
+    portrait = shown("photo", (1, 1, 96, 96), in_channels=1, out_channels=2, kernel_size=5, padding=2)
     dims = ()
 
     def __init__(

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, uniform_bias
+from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, shown, uniform_bias
 from faltung.nn.conditional.implicit import SOURCE, ImplicitKernel, SineMFN, coordinates
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
@@ -58,6 +58,7 @@ class HyperConv(ConvLayer):
     )
     source = SOURCE
     cost = "Π kernel, and hidden² for each tap of the kernel"
+    portrait = shown("kernels photo", (1, 3, 96, 96), ndim=2, channels=3, kernel=31)
 
     def __init__(
         self,

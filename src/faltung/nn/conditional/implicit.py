@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, shown
 
 SOURCE = "Zhang, HyperZZW operator connects slow-fast networks for full context interaction (2024)"
 
@@ -50,6 +50,7 @@ class SineMFN(Layer):
     summary = "a multiplicative filter network of sines, from coordinates to numbers"
     source = "Fathony et al., Multiplicative filter networks (2021)"
     cost = "layers · (axes + hidden) · hidden + hidden · out_channels for each place"
+    portrait = shown("coordinates", (1, 2, 96, 96), axes=2, out_channels=3, hidden=32, layers=3, omega=0.3)
 
     def __init__(
         self,

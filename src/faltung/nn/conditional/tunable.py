@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, uniform_bias
+from faltung.nn.base import Example, Layer, shown, uniform_bias
 from faltung.nn.conditional.bank import LINEAR_CLAIMS, KernelBank
 from faltung.nn.conditional.mixing import Mixing, Tunable, one_omega
 from faltung.planner import Policy
@@ -52,6 +52,9 @@ class TunableConv(Tunable, KernelBank):
     summary = "a convolution whose kernel is blended by numbers that the user sets with the call"
     source = SOURCE
     cost = "in / groups · Π kernel_size, and num_params · expand for each number of the kernel"
+    portrait = shown(
+        "omega", (1, 1, 96, 96), (1, 2), ndim=2, in_channels=1, out_channels=1, kernel_size=5, padding=2, mixing="linear"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -133,6 +136,7 @@ class TunableLinear(Tunable, Layer):
     summary = "a fully connected layer whose matrix is blended by numbers that the user sets with the call"
     source = SOURCE
     cost = "in_features, and num_params · expand for each number of the matrix"
+    portrait = shown("omega", (24, 24), (24, 2), in_features=24, out_features=24, mixing="linear")
 
     def __init__(
         self,

@@ -1,6 +1,5 @@
 """Deformable convolution: a small convolution of the input says where the taps of another one look."""
 
-import itertools
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -10,9 +9,9 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, uniform_bias
+from faltung.nn.base import Example, Layer, shown, uniform_bias
 from faltung.nn.conv import Conv
-from faltung.nn.functional.definition import conv_by_taps
+from faltung.nn.functional.definition import conv_by_taps, deformed_by_taps
 from faltung.planner import Policy
 
 KINDS = ("free", "bounded", "square", "dilation")
@@ -110,6 +109,9 @@ class DeformConv(Layer):
     source = "Dai et al., Deformable convolutional networks (2017); Huang et al., CoDeNet (2021)"
     dims = (1, 2, 3, 4)
     cost = "Π kernel_size · (in / groups + 2^ndim · in / out) and the head's convolution"
+    portrait = shown(
+        "stirred field photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=5, padding=4, dilation=2
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -189,7 +191,7 @@ class DeformConv(Layer):
         return self._by_taps(inputs[0])
 
     def _by_taps(self, x: Tensor) -> Tensor:
-        """Tap by tap; the value at a position is the sum over all samples times max(0, 1 − distance) along every axis."""
+        """Tap by tap, offsets and masks by the head's formula."""
         head, ndim, count = self.offsets, self.ndim, math.prod(self.kernel_size)
         places = self.shapes(x.shape)[2:]
         around = head.margins(x.shape[2:], places, self.pads, self.dilation)
@@ -197,28 +199,10 @@ class DeformConv(Layer):
         found = conv_by_taps(seen, head.conv.weight, head.conv.bias, self.stride, ((0, 0),) * ndim, (1,) * ndim)
         offset, mask = head.spread(found)
         offset = offset.reshape(x.shape[0], self.deform_groups, count, ndim, *places)
-        factor = 1 if mask is None else mask.reshape(x.shape[0], self.deform_groups, count, *places)
-        y = torch.zeros((), dtype=x.dtype)
-        groups = x.unflatten(1, (self.deform_groups, -1))
-        letters, spots = "hijk"[:ndim], "pqrs"[:ndim]
-        for number, tap in enumerate(itertools.product(*map(range, self.kernel_size))):
-            near = []
-            for axis in range(ndim):
-                line = (
-                    torch.arange(places[axis]) * self.stride[axis]
-                    - self.pads[axis][0]
-                    + tap[axis] * self.dilation[axis]
-                )
-                at = line.reshape([-1 if a == axis else 1 for a in range(ndim)]) + offset[:, :, number, axis]
-                near.append((1 - (at.unsqueeze(-1) - torch.arange(x.shape[2 + axis])).abs()).clamp(min=0))
-            terms = ",".join(f"nd{spots}{letter}" for letter in letters)
-            value = torch.einsum(f"ndc{letters},{terms}->ndc{spots}", groups, *near)
-            value = value * (factor if mask is None else factor[:, :, number].unsqueeze(2))
-            value = value.flatten(1, 2).unflatten(1, (self.groups, -1))
-            weight = self.weight[(..., *tap)].unflatten(0, (self.groups, -1))
-            y = y + torch.einsum("ngi...,goi->ngo...", value, weight)
-        y = y.flatten(1, 2)
-        return y if self.bias is None else y + self.bias.reshape(-1, *[1] * ndim)
+        mask = None if mask is None else mask.reshape(x.shape[0], self.deform_groups, count, *places)
+        return deformed_by_taps(
+            x, offset, mask, self.weight, self.bias, self.stride, self.pads, self.dilation, self.groups
+        )
 
     def shapes(self, *inputs: Any) -> tuple[int, ...]:
         sizes = zip(inputs[0][-self.ndim :], self.pads, self.dilation, self.kernel_size, self.stride, strict=True)
@@ -280,6 +264,9 @@ class DepthwiseDeformConv(DeformConv):
     summary = "a 1×1 convolution followed by a depthwise one whose taps move"
     source = "Huang et al., CoDeNet: Efficient deployment of input-adaptive object detection on embedded FPGAs (2021)"
     cost = "in + (1 + 2^ndim) · Π kernel_size and the head's convolution"
+    portrait = shown(
+        "stirred field photo", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=5, padding=4, dilation=2
+    )  # fmt: skip
 
     def __init__(
         self,

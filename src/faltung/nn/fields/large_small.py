@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry, rolled
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps, padded
 from faltung.planner import Policy
@@ -50,6 +50,7 @@ class LSConv(Layer):
     source = "Wang, Chen, Lin, Han and Ding, LSNet: See large, focus small (2025)"
     dims = (1, 2, 3, 4)
     cost = "channels · (3/4 + Π small_kernel / (2·share)) + Π large_kernel / 2 + Π small_kernel"
+    portrait = shown("photo field", (1, 16, 96, 96), ndim=2, channels=16)
 
     def __init__(
         self,

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, Symmetry, uniform_bias
+from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, Symmetry, shown, uniform_bias
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import padded
 from faltung.planner import Policy
@@ -140,6 +140,9 @@ class LocallyConnected(Local):
     summary = "a convolution whose weights are not shared, or shared by places a period apart"
     source = "LeCun, Generalization and network design strategies (1989); Lahoti et al., Role of locality and weight sharing (2024)"
     cost = "in / groups · Π kernel_size"
+    portrait = shown(
+        "impulses", (1, 1, 36, 36), ndim=2, in_channels=1, out_channels=1, kernel_size=9, input_size=36, padding=4
+    )
 
     def __init__(
         self,

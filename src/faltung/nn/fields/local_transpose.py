@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from faltung.nn import functional
-from faltung.nn.base import Example, Symmetry
+from faltung.nn.base import Example, Symmetry, shown
 from faltung.nn.fields.local import Local, at_places, by_taps, periods, repeated
 from faltung.nn.functional.local import transposed_sizes
 from faltung.planner import Policy
@@ -38,6 +38,9 @@ class LocallyConnectedTranspose(Local):
     summary = "the transpose of a convolution whose weights are not shared"
     source = "LeCun, Generalization and network design strategies (1989)"
     cost = "in / groups · Π kernel_size for each sample of the input"
+    portrait = shown(
+        "impulses", (1, 1, 24, 24), ndim=2, in_channels=1, out_channels=1, kernel_size=6, input_size=24, stride=2, padding=2
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -15,6 +15,7 @@ from torch import Tensor
 from faltung import torch_gate
 from faltung.door import problem_of
 from faltung.errors import ArgumentError, DtypeError
+from faltung.nn.functional import open_sizes
 from faltung.planner import Policy
 from faltung.problem import Problem, Spec
 
@@ -128,6 +129,8 @@ def _layer(
             raise DtypeError.of(
                 who, f"{name} as a torch tensor", type(tensor).__name__, "convert it with torch.as_tensor"
             )
+    if open_sizes.are_open(input):
+        return open_sizes.layer(transposed, input, weight, bias, options, policy)
     mixed = mixes(input, weight, bias)
     known = tuple([None if a is None else torch_gate.facts(a) for a in (input, weight, bias)])
     problem, limits = texts(transposed, known, options, mixed, policy)

@@ -61,3 +61,38 @@ def conv_by_taps(
         y = y + torch.einsum(how, x[(..., *seen)], weight[(..., *tap)])
     y = y.flatten(1, 2)
     return y if bias is None else y + bias.reshape(*bias.shape, *[1] * ndim)
+
+
+def deformed_by_taps(
+    x: Tensor,
+    offset: Tensor,
+    mask: Tensor | None,
+    weight: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    pads: Sequence[tuple[int, int]],
+    dilation: Sequence[int],
+    groups: int = 1,
+) -> Tensor:
+    """Deformable convolution tap by tap: the value at a position is the sum over all samples times max(0, 1 − distance) an axis.
+
+    Shapes: x (n, c, *s); offset (n, d, taps, axes, *m) in samples, d parts of the channels that move apart from each other; mask
+    (n, d, taps, *m) or None; weight (o, c / groups, *t); bias (o). Returns (n, o, *m). Outside the samples everything is zero.
+    """
+    ndim, places = len(pads), offset.shape[4:]
+    y = torch.zeros((), dtype=x.dtype)
+    parts = x.unflatten(1, (offset.shape[1], -1))
+    letters, spots = "hijk"[:ndim], "pqrs"[:ndim]
+    for number, tap in enumerate(itertools.product(*map(range, weight.shape[2:]))):
+        near = []
+        for axis in range(ndim):
+            line = torch.arange(places[axis]) * stride[axis] - pads[axis][0] + tap[axis] * dilation[axis]
+            at = line.reshape([-1 if a == axis else 1 for a in range(ndim)]) + offset[:, :, number, axis]
+            near.append((1 - (at.unsqueeze(-1) - torch.arange(x.shape[2 + axis])).abs()).clamp(min=0))
+        terms = ",".join(f"nd{spots}{letter}" for letter in letters)
+        value = torch.einsum(f"ndc{letters},{terms}->ndc{spots}", parts, *near)
+        value = value if mask is None else value * mask[:, :, number].unsqueeze(2)
+        value = value.flatten(1, 2).unflatten(1, (groups, -1))
+        y = y + torch.einsum("ngi...,goi->ngo...", value, weight[(..., *tap)].unflatten(0, (groups, -1)))
+    y = y.flatten(1, 2)
+    return y if bias is None else y + bias.reshape(-1, *[1] * ndim)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.submanifold import Sites, convolved, pooled, sites_of, sparse
@@ -59,6 +59,7 @@ class STDBlock(Layer):
     summary = "spatial and temporal convolutions of a four-dimensional signal side by side, dense or submanifold"
     source = "Kim et al., Flow4D: leveraging 4D voxel network for LiDAR scene flow estimation (2025)"
     cost = "31 · in · mid + … : 27 + 3 taps and a 1×1 of the three concatenated signals, twice"
+    portrait = shown("field", (1, 1, 9, 13, 13, 9), in_channels=1, mid_channels=4, out_channels=1)
 
     def __init__(
         self,

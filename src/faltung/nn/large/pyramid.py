@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.conv import Conv
-from faltung.nn.functional.definition import conv_by_taps
+from faltung.nn.functional.definition import conv_by_taps, deformed_by_taps
 from faltung.nn.functional.resample import resample_by_matrices, way_of
 from faltung.planner import Policy
 
@@ -40,8 +40,10 @@ class _OnLevels(Layer):
             raise ArgumentError.of(who, f"{self.levels or 'at least one'} levels", str(len(input)), "match the levels")
         for x in input:
             self.expect(x, self.channels, self.ndim)
-        if len({len(x) for x in input}) > 1:
-            raise ArgumentError.of(who, "levels of one batch", str([len(x) for x in input]), "take them from one call")
+        if any(x.shape[0] != input[0].shape[0] for x in input[1:]):
+            raise ArgumentError.of(
+                who, "levels of one batch", str([x.shape[0] for x in input]), "take them from one call"
+            )
 
     def shapes(self, *inputs: Any) -> Any:
         return tuple(tuple(shape) for shape in inputs[0])
@@ -61,6 +63,10 @@ class PyramidConv(_OnLevels):
     each of the three kernels with a constant of its own and margins of ⌊k/2⌋. Where a level's size is not half of the next finer
     one's (rounded up), the strided result is resampled to it.
 
+    With `deform_from`, all that enters y_l for l ≥ deform_from comes by deformable convolutions with the same three kernels, each
+    with a convolution of its own that finds the offsets of its taps from what it filters. These start at zero: nothing moves at
+    first. (Scale-equalising convolution is deform_from=1: finer levels are sampled more finely than their stride says.)
+
     Shapes: input a list of L tensors (batch, channels, *n_l), finest first; returns a list of the same shapes.
 
     Args:
@@ -70,6 +76,7 @@ class PyramidConv(_OnLevels):
         up: `bilinear` (linear in any dimension) or `nearest`. Default bilinear.
         align_corners: see `faltung.nn.functional.resample`; aligned corners break the equivariance to shifts. Default False.
         bias: whether constants are learnt. Default True.
+        deform_from: from which level on taps move, 0 for all of them, None for none. Default None. Needs margins of zeros.
         padding_mode, policy: see `faltung.nn.functional.conv`.   device, dtype: of the parameters.
 
     Returns: a list of tensors.
@@ -77,7 +84,8 @@ class PyramidConv(_OnLevels):
     Raises:
         ArgumentError: settings that name no layer, levels that do not fit.   DtypeError: no list of tensors of real numbers.
 
-    Cost: 1.5 times one convolution of every level on a deep pyramid in the plane.
+    Cost: 1.5 times one convolution of every level on a deep pyramid in the plane; for what is deformed see
+    `faltung.nn.functional.deform_conv`, and a convolution to ndim·k^ndim channels more.
 
     Source: as below. Weights start with a deviation of 0.01, constants at zero. Nothing fixes the number of channels or levels.
 
@@ -90,6 +98,7 @@ class PyramidConv(_OnLevels):
     summary = "a convolution with three taps along the scales of a feature pyramid"
     source = _SOURCE
     cost = "about 1.5 · channels · k^ndim on a deep pyramid in the plane"
+    portrait = shown("photo", [(1, 1, 96, 96), (1, 1, 48, 48), (1, 1, 24, 24)], ndim=2, channels=1)
     dims = (1, 2, 3, 4)
 
     def __init__(
@@ -102,6 +111,7 @@ class PyramidConv(_OnLevels):
         align_corners: bool = False,
         bias: bool = True,
         padding_mode: str = "zeros",
+        deform_from: int | None = None,
         device: Any = None,
         dtype: Any = None,
         policy: Policy | None = None,
@@ -123,10 +133,35 @@ class PyramidConv(_OnLevels):
         self.same, self.coarser = (Conv(ndim, channels, channels, k, **settings) for _ in range(2))
         self.finer = Conv(ndim, channels, channels, k, stride=2, **settings)
         self.channels = self.same.in_channels
+        self.deform_from = self._settled(deform_from)
+        moves = self.ndim * k**self.ndim
+        self.offsets = nn.ModuleList()
+        if self.deform_from is not None:
+            more = {**settings, "bias": True}
+            self.offsets.extend(Conv(ndim, channels, moves, k, stride=s, **more) for s in (1, 1, 2))
         self.reset_parameters()
 
+    def _settled(self, deform_from: Any) -> int | None:
+        """The first deformed level, where that can be."""
+        if deform_from is None:
+            return None
+        (level,) = functional.numbers("deform_from", deform_from, 1, 0)
+        if self.padding_mode != "zeros":
+            raise ArgumentError.of(
+                "deform_from",
+                "margins of zeros, for offsets may lead anywhere",
+                repr(self.padding_mode),
+                "leave padding_mode out",
+            )
+        if self.levels is not None and level >= self.levels:
+            raise ArgumentError.of("deform_from", f"a level below {self.levels}", str(level), "leave it out for None")
+        return level
+
     def reset_parameters(self) -> None:
-        """Draw weights with a deviation of 0.01 and set constants to zero."""
+        """Draw weights with a deviation of 0.01 and set constants and offsets to zero."""
+        for conv in self.offsets:
+            nn.init.zeros_(conv.weight)
+            nn.init.zeros_(conv.bias)
         for conv in (self.same, self.coarser, self.finer):
             nn.init.normal_(conv.weight, std=0.01)
             if conv.bias is not None:
@@ -136,14 +171,22 @@ class PyramidConv(_OnLevels):
         self.expect_levels(input)
         results = []
         for n, x in enumerate(input):
-            y = self.same(x)
+            y = self._applied(0, x, n)
             if n > 0:
-                down = self.finer(input[n - 1])
+                down = self._applied(2, input[n - 1], n)
                 y = y + functional.resample(down, x.shape[2:], self.way, self.align_corners)
             if n < len(input) - 1:
-                y = functional.add_resampled(y, self.coarser(input[n + 1]), self.way, self.align_corners)
+                y = functional.add_resampled(y, self._applied(1, input[n + 1], n), self.way, self.align_corners)
             results.append(y)
         return results
+
+    def _applied(self, which: int, x: Tensor, level: int) -> Tensor:
+        """What the kernel `same`, `coarser` or `finer` makes of x for that level of the result."""
+        conv = (self.same, self.coarser, self.finer)[which]
+        if self.deform_from is None or level < self.deform_from:
+            return conv(x)
+        offset = self.offsets[which](x).to(x.dtype)
+        return functional.deform_conv(x, offset, conv.weight, conv.bias, conv.stride, conv.padding)
 
     def definition(self, *inputs: Any) -> list[Tensor]:
         (levels,) = inputs
@@ -152,18 +195,28 @@ class PyramidConv(_OnLevels):
             ones = (1,) * x.ndim
             return conv_by_taps(x, layer.weight, layer.bias, layer.stride, layer.pads, ones[2:], 1, self.padding_mode)
 
+        def applied(layer: Any, head: int, x: Tensor, level: int) -> Tensor:
+            if self.deform_from is None or level < self.deform_from:
+                return conv(layer, x)
+            moves = conv(self.offsets[head], x)
+            moves = moves.reshape(len(x), 1, math.prod(layer.kernel_size), x.ndim - 2, *moves.shape[2:])
+            return deformed_by_taps(
+                x, moves, None, layer.weight, layer.bias, layer.stride, layer.pads, (1,) * (x.ndim - 2)
+            )
+
         def resized(x: Tensor, like: Tensor) -> Tensor:
             return resample_by_matrices(x, like.shape[2:], self.way, self.align_corners)
 
-        results = [conv(self.same, x) for x in levels]
+        results = [applied(self.same, 0, x, n) for n, x in enumerate(levels)]
         for n in range(1, len(levels)):
-            results[n] = results[n] + resized(conv(self.finer, levels[n - 1]), levels[n])
-            results[n - 1] = results[n - 1] + resized(conv(self.coarser, levels[n]), levels[n - 1])
+            results[n] = results[n] + resized(applied(self.finer, 2, levels[n - 1], n), levels[n])
+            results[n - 1] = results[n - 1] + resized(applied(self.coarser, 1, levels[n], n - 1), levels[n - 1])
         return results
 
     def parameter_count(self) -> int:
         taps = math.prod(self.same.kernel_size)
-        return 3 * self.channels * (self.channels * taps + (self.same.bias is not None))
+        heads = 0 if self.deform_from is None else 3 * self.same.ndim * taps * (self.channels * taps + 1)
+        return 3 * self.channels * (self.channels * taps + (self.same.bias is not None)) + heads
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -172,6 +225,8 @@ class PyramidConv(_OnLevels):
         more = {"padding_mode": "circular", "align_corners": True}
         yield Example({"ndim": 2, "channels": 1, "k": 5, **more}, ([(1, 1, 4, 6), (1, 1, 3, 2)],))
         yield Example({"ndim": 3, "channels": 1, "bias": False}, ([(1, 1, 3, 2, 4), (1, 1, 2, 1, 2)],))
+        yield Example({"ndim": 1, "channels": 2, "deform_from": 1}, ([(2, 2, 8), (2, 2, 4), (2, 2, 2)],))
+        yield Example({"ndim": 2, "channels": 1, "levels": 2, "deform_from": 0}, ([(1, 1, 5, 4), (1, 1, 3, 2)],))
         yield Example({"ndim": 4, "channels": 1, "k": 1}, ([(1, 1, 2, 2, 2, 2), (1, 1, 1, 1, 1, 1)],))
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry, rolled
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.resample import resample_by_matrices, way_of
@@ -54,6 +54,7 @@ class RecConv(Layer):
     summary = "a large receptive field by small depthwise kernels on a recursively halved signal"
     source = "Zhao, Luo, Chen, Liu, Zhu, RecConv: efficient recursive convolutions for multi-frequency representations (2024)"
     cost = "kernel_size^ndim · (1 + 2·Σ over levels j ≥ 1 of 2^(−ndim·j))"
+    portrait = shown("impulses field", (1, 1, 64, 64), ndim=2, channels=1, levels=3)
     dims = (1, 2, 3, 4)
 
     def __init__(

@@ -2,14 +2,15 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.nn.functional.shift import MODES, offsets_of, shift
 from faltung.planner import Policy
 
@@ -101,6 +102,7 @@ class Shift(_Shifting):
     summary = "groups of channels read from neighbouring samples"
     source = SOURCE
     cost = "none"
+    portrait = shown("kernels", (1, 8, 96, 96), ndim=2, channels=8)
 
     one: Tensor
 
@@ -201,6 +203,7 @@ class ShiftConv(_Shifting):
     summary = "a 1×1 convolution of channels read from neighbouring samples"
     source = SOURCE
     cost = "in"
+    portrait = shown("kernels photo", (1, 8, 96, 96), ndim=2, in_channels=8, out_channels=1)
 
     def __init__(
         self,
@@ -235,6 +238,15 @@ class ShiftConv(_Shifting):
         for c in range(self.in_channels):
             made[(slice(None), c, *self._tap(c))] = self.weight[:, c].flatten()
         return made
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The one tap of each input channel that the layer reads: the nearest kernel."""
+        kernel = grouped(kernel, self)
+        for c in range(self.in_channels):
+            self.weight[:, c] = kernel[(slice(None), c, *self._tap(c))].reshape(-1, *[1] * self.ndim)
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return self.out_channels * (self.in_channels + (self.bias is not None))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry, rolled
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.resample import resample_by_matrices
@@ -50,6 +50,7 @@ class ShiftResBlock(Layer):
     summary = "a residual block of 1×1 convolutions and a shift"
     source = SOURCE
     cost = "2 · channels"
+    portrait = shown("stirred field photo", (1, 16, 96, 96), ndim=2, channels=16)
     dims = (1, 2, 3, 4)
 
     def __init__(
@@ -132,6 +133,7 @@ class ShiftSuperResolution(Layer):
     summary = "a super-resolution network of 1×1 convolutions and shifts"
     source = SOURCE
     cost = "for each input sample, about features² · (2 · blocks + 3 · scale^ndim)"
+    portrait = shown("field photo", (1, 1, 48, 48), ndim=2, channels=1, features=16, blocks=4, scale=2)
     dims = (1, 2, 3, 4)
 
     def __init__(

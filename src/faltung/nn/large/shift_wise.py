@@ -10,9 +10,13 @@ from torch import Tensor, nn
 from faltung import torch_gate
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example
+from faltung.nn.base import ConvLayer, Example, shown
+from faltung.nn.exchange import double, grouped
 from faltung.nn.functional.definition import conv_by_taps, padded
+from faltung.nn.large.nearest_cross import nearest_cross
 from faltung.planner import Policy
+
+TURNS = 4  # of a closed form for the small kernels and one for the norms' factors
 
 
 class ShiftWiseConv(ConvLayer):
@@ -62,6 +66,7 @@ class ShiftWiseConv(ConvLayer):
     summary = "a large cross of shifted small depthwise kernels shared by its arms and its centre"
     source = "Li, Li, Chen, Li, ShiftwiseConv: small convolutional kernel with large kernel effect (2025)"
     cost = "(1 − ghost) · (ndim · small^(ndim − 1) · big + small^ndim)"
+    portrait = shown("kernels taken", (1, 4, 96, 96), ndim=2, channels=4, big=23, ghost=0.0)
 
     alive: Tensor
     processed: Tensor
@@ -148,8 +153,11 @@ class ShiftWiseConv(ConvLayer):
 
     def _chosen(self, table: Tensor, small: Tensor) -> Tensor:
         """Σ over r of small[c, table[r, c, i]], as a product with the counts: no scattering in the derivative."""
-        counts = (table.unsqueeze(-1) == torch.arange(self.blocks, device=table.device)).to(small.dtype).sum(0)
-        return torch.bmm(counts, small.flatten(2)).unflatten(2, small.shape[2:])
+        return torch.bmm(self._counts(table, small.dtype), small.flatten(2)).unflatten(2, small.shape[2:])
+
+    def _counts(self, table: Tensor, dtype: torch.dtype) -> Tensor:
+        """How often block i of channel c is the small kernel j, (C', blocks, m)."""
+        return (table.unsqueeze(-1) == torch.arange(self.blocks, device=table.device)).to(dtype).sum(0)
 
     def _even(self, kernel: Tensor, axis: int | None) -> tuple[Tensor, tuple[int, ...]]:
         """The kernel with zeros that make its support symmetric, and its reach along every axis."""
@@ -197,6 +205,41 @@ class ShiftWiseConv(ConvLayer):
         whole = torch.stack([_within(kernel, inner, reach) for kernel, inner in arms]).sum(0)
         passing = self._one(reach).repeat(self.in_channels, *[1] * self.ndim)
         return passing.index_copy(0, self.processed, whole).unsqueeze(1)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The small kernels whose cross is nearest, by least squares; the copies share evenly.
+
+        Channels that are not processed pass, and the others have a shortcut: both stay what they are. The kernel is linear in the
+        small kernels and in the norms' factors, but not in both. So with norms these are solved for in turn, `TURNS` times each.
+        """
+        wanted = grouped(double(kernel), self)[self.processed, 0]
+        reach, half, n = self.kernel_size[0] // 2, self.small // 2, self.ndim
+        wanted = wanted - self._one((reach,) * n).to(wanted)
+        axes = tuple(reversed(range(n)))
+        starts = [tuple(reach - (self.big // 2 if a == axis else half) for a in range(n)) for axis in axes]
+        steps = [tuple(self.small * (a == axis) for a in range(n)) for axis in axes]
+        tables = [self.order[axis] for axis in axes] + [self.centre.unsqueeze(-1)]
+        counts = [self._counts(t, wanted.dtype) * self.alive.to(wanted)[:, None] for t in tables]
+        starts, steps = [*starts, (reach - half,) * n], [*steps, (0,) * n]
+        for turn in range(TURNS if self.norms else 1):
+            factors = [f.to(wanted)[:, None, None] for f in self._affine()[0]] or [1.0] * len(counts)
+            scaled = [c * f for c, f in zip(counts, factors, strict=True)]
+            self.weight.copy_(nearest_cross(wanted, scaled, starts, steps, self.small) / self.paths)
+            if turn + 1 < TURNS and self.norms:
+                self._take_factors(wanted)
+        if self.norms:
+            constant = self._affine()[1]
+            self.norms[0].bias.add_((torch.zeros_like(constant) if bias is None else bias[self.processed]) - constant)
+        return self
+
+    def _take_factors(self, wanted: Tensor) -> None:
+        """The norms' factors for which the present arms and centre come nearest to (C', *window), by least squares."""
+        window = tuple(t // 2 for t in self.kernel_size)
+        arms = torch.stack([_within(kernel, inner, window).flatten(1) for kernel, inner in self._arms()], 2).to(wanted)
+        best = torch.linalg.pinv(arms) @ wanted.flatten(1).unsqueeze(-1)
+        for norm, factor in zip(self.norms, best[..., 0].unbind(1), strict=True):
+            norm.weight.copy_(factor * (norm.running_var + norm.eps).sqrt())
 
     def definition_kernel(self) -> Tensor:
         """The result for a unit impulse, mirrored."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faltung import init
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry
+from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, shown
 from faltung.nn.conv import Conv, ConvTranspose
 from faltung.nn.functional.shuffle import checked, pixel_shuffle, pixel_unshuffle
 from faltung.planner import Policy
@@ -39,6 +39,7 @@ class PixelShuffleNd(Layer):
     summary = "channels interleaved as finer positions"
     source = _SOURCE
     cost = "none"
+    portrait = shown("photo", (1, 4, 48, 48), scale=(2, 2))
 
     inverted = False
 
@@ -125,6 +126,7 @@ class PixelUnshuffleNd(PixelShuffleNd):
 
     name = "pixel-unshuffle"
     summary = "finer positions gathered into channels"
+    portrait = shown("photo", (1, 1, 96, 96), scale=(2, 2))
 
     inverted = True
 
@@ -173,6 +175,7 @@ class SubPixelConv(ConvLayer):
     summary = "a convolution on coarse positions whose channels are interleaved as finer ones"
     source = _SOURCE
     cost = "in / groups · Π kernel_size"
+    portrait = shown("impulses photo", (1, 1, 24, 24), ndim=2, in_channels=1, out_channels=1, kernel_size=5, scale=2)
 
     def __init__(
         self,

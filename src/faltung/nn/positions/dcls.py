@@ -10,8 +10,10 @@ from torch.utils.checkpoint import checkpoint
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.exchange import double, grouped
 from faltung.nn.functional.placed import FLOORS, INTERPOLATIONS, placed
+from faltung.nn.positions.largest_taps import best_weights, largest_taps
 from faltung.planner import Policy
 
 FIRST_WIDTH = {"gauss": 0.23, "triangle": 0.0}  # raw: 0.27 is added to a Gaussian's, 1 to a triangle's
@@ -73,6 +75,7 @@ class DCLSConv(ConvLayer):
         "Dilated convolution with learnable spacings: beyond bilinear interpolation (2023)"
     )
     cost = "in / groups · Π window"
+    portrait = shown("kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_count=60, window=23)
 
     positions: nn.Parameter
     widths: nn.Parameter | None
@@ -123,6 +126,7 @@ class DCLSConv(ConvLayer):
         self.positions = (
             nn.Parameter(torch.empty(many, **factory)) if share_positions is None else self._of(share_positions, many)
         )
+        self.shares_positions = share_positions is not None
         learnt = interpolation in FIRST_WIDTH
         self.register_parameter("widths", nn.Parameter(torch.empty(many, **factory)) if learnt else None)
         self.bias = uniform_bias(self.out_channels, math.prod(shape[1:]), factory) if bias else None
@@ -187,6 +191,25 @@ class DCLSConv(ConvLayer):
         dense = [axis for axis in range(self.ndim) if axis not in self.learn_axes]
         found = [*dense, *self.learn_axes]
         return kernel.permute(0, 1, *(2 + found.index(axis) for axis in range(self.ndim)))
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """Elements on the largest taps of each kernel, as narrow as they get, with the weights that are best there.
+
+        Exact where there are as many elements as taps that are not zero. With fewer, no other choice of whole taps is nearer
+        (bilinear, bilinear_norm, triangle), for Gaussians, which overlap by 0.2 %, to a thousandth. Elements between taps can be
+        nearer still: training finds them from here. Positions shared with another layer stay.
+        """
+        axes = [axis for axis in range(self.ndim) if axis not in self.learn_axes] + list(self.learn_axes)
+        rows = grouped(double(kernel), self).permute(0, 1, *(2 + axis for axis in axes))
+        if self.widths is not None:
+            self.widths.zero_()
+        if not self.shares_positions:
+            self.positions.copy_(largest_taps(rows, self.kernel_count, len(self.learn_axes)))
+        widths = None if self.widths is None else self.widths.to(rows.dtype)
+        self.weight.copy_(best_weights(rows, self.positions.to(rows.dtype), widths, self.interpolation))
+        self.take_bias(bias)
+        return self
 
     @torch.no_grad()
     def clamp_(self) -> Self:

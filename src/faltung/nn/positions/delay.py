@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from faltung import methods
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer
+from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, shown
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.functional.delayed import sum_delayed
 from faltung.nn.functional.placed import FLOORS, INTERPOLATIONS, placed
@@ -65,6 +65,7 @@ class Delay1d(Layer):
         "with learnable spacings (2024)"
     )
     cost = "in_features · max_delay, or in_features after discretize()"
+    portrait = shown("rows", (1, 6, 60), in_features=6, out_features=6, max_delay=25)
 
     def __init__(
         self,

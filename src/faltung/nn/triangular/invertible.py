@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
 
@@ -61,6 +61,7 @@ class InvertibleConv(Layer):
     summary = "an invertible convolution with determinant 1 whose inverse runs along diagonals in parallel"
     source = "Kallappa, Nagar, Varma, FInC Flow: Fast and Invertible k x k Convolutions for Normalizing Flows (2023)"
     cost = "channels / orders · Π kernel_size"
+    portrait = shown("stirred impulses inverse", (1, 4, 33, 33), ndim=2, channels=4, kernel_size=5)
     dims = (1, 2, 3, 4)
 
     def __init__(

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.methods import ALL as METHODS
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, uniform_bias
+from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.exchange import grouped
 from faltung.planner import Policy
 
 ORDERED = ("causal", "A", "B", "quadrant")
@@ -60,6 +61,7 @@ class MaskedConv(ConvLayer):
     summary = "a convolution that sees earlier positions and channels only"
     source = "van den Oord, Kalchbrenner, Kavukcuoglu, Pixel recurrent neural networks (2016)"
     cost = "in / groups · taps in the box around the mask"
+    portrait = shown("kernels taken", (1, 1, 96, 96), ndim=2, in_channels=1, out_channels=2, kernel_size=23)
 
     mask: Tensor
 
@@ -184,6 +186,13 @@ class MaskedConv(ConvLayer):
         self.expect(y, self.out_channels, self.ndim)
         y = y if self.bias is None else y - self.bias.reshape(-1, *[1] * self.ndim)
         return functional.causal_solve(y, self.kernel(), [[False] * self.ndim] * self.groups, self.centre)
+
+    @torch.no_grad()
+    def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
+        """The taps that the mask keeps, divided by it: the nearest kernel."""
+        self.weight.copy_(torch.where(self.mask == 0, 0, grouped(kernel, self) / self.mask))
+        self.take_bias(bias)
+        return self
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.out_channels)

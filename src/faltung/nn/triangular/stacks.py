@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import PER_SAMPLE, Example, Layer
+from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.triangular.masked import MaskedConv
@@ -47,6 +47,7 @@ class GatedStack(Layer):
     summary = "masked convolutions in one stack an axis, which see all earlier positions"
     source = "van den Oord et al., Conditional image generation with PixelCNN decoders (2016)"
     cost = "layers · 2 · channels² · (taps of the masks + 2·ndim − 1)"
+    portrait = shown("field photo", (1, 1, 48, 48), ndim=2, in_channels=1, channels=8, layers=6)
     dims = (1, 2, 3, 4)
 
     def __init__(

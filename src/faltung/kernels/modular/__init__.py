@@ -1,0 +1,1 @@
+"""Products modulo any number and their way back from residues to integers."""
