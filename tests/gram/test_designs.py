@@ -146,6 +146,13 @@ def test_own_points_are_recognised():
     assert np.array_equal(digital_net(points=scipys).points, scipys)
 
 
+@pytest.mark.parametrize("make", [shift_invariant, digital_shift_invariant])
+def test_a_kernel_without_dimensions_takes_those_of_the_points(make):
+    x = np.random.default_rng(0).random((5, 3))
+    assert np.array_equal(make(2, 0.3)(x, x), make(2, 0.3, dim=3)(x, x))
+    assert not np.array_equal(make(2, 0.3)(x, x), make(2, 0.3)(x[:, :1], x[:, :1]))
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [
@@ -163,7 +170,7 @@ def test_own_points_are_recognised():
         (lambda: digital_net(points=np.ones((4, 1))), "scale them"),
         (lambda: digital_shift_invariant(5, dim=1), "1 to 4"),
         (lambda: shift_invariant(1.5, dim=1), "whole alpha"),
-        (lambda: shift_invariant(1), "dim"),
+        (lambda: shift_invariant([]), "dim"),
         (lambda: shift_invariant(1, [1.0, 2.0], dim=3), "2, 3"),
         (lambda: shift_invariant(1, -1.0, dim=1), "at least 0"),
         (lambda: shift_invariant(1, dim=1)([[0.1]], [[0.2]], dx=1), "larger alpha"),

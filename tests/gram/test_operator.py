@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from faltung import gram
 from faltung.errors import ArgumentError, RefusedError
+from faltung.gram import reversed_fft
+from faltung.gram.lattices import reversal
 
 CASES = st.tuples(
     st.sampled_from(["lattice", "prime", "net"]),
@@ -80,6 +82,13 @@ def test_likelihood_and_its_gradient_equal_the_dense_ones(case):
     near(slope, gradient.numpy(), 1e-8)
 
 
+def test_kernels_without_dimensions_take_those_of_the_design():
+    design = gram.lattice(16, 3, shift=0)
+    ours, wanted = (gram.operator(design, gram.shift_invariant(2, 0.3, dim=d)) for d in (None, 3))
+    assert np.array_equal(ours.eigenvalues, wanted.eigenvalues)
+    assert gram.gp(design, gram.shift_invariant(2), 0.1).fit(np.arange(16.0)).kernel.dim == 3
+
+
 def test_eigenvalues_are_positive_and_small_ones_are_not_lost_in_the_constant():
     """With S = 10⁶ the transform of the whole column would drown what the kernel's tail contributes."""
     for case in (("lattice", 6, 2, 2, 1), ("net", 6, 2, 2, 1)):
@@ -112,6 +121,19 @@ def test_points_and_kernels_of_qmcpy_give_the_same_matrix():
     theirs = qmcpy.KernelDigShiftInvar(3, t=53, alpha=2, lengthscales=0.3, scale=1.5)(points[:, None], points[None])
     ours = gram.operator(gram.digital_net(points=points), gram.digital_shift_invariant(2, 0.3, 1.5, dim=3))
     near(ours @ np.eye(64), np.asarray(theirs))
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 6, 9, 14, 15])
+@pytest.mark.parametrize("rest", [(), (3,)])
+def test_transforms_of_reversed_places_equal_the_gathered_ones(m, rest, monkeypatch):
+    n = 1 << m
+    y = np.random.default_rng(0).standard_normal((n, *rest))
+    wanted = np.fft.rfft(y[reversal(n)], axis=0, norm="ortho")
+    for small in (8, 1 << 30):
+        monkeypatch.setattr(reversed_fft, "SMALL", small)
+        came = reversed_fft.rfft(y)
+        assert np.abs(came - wanted).max() < 1e-13 * np.abs(wanted).max()
+        assert np.abs(reversed_fft.irfft(came, n) - y).max() < 1e-14 * n
 
 
 # -- processes ----------------------------------------------------------------------------------------------------------------
@@ -155,6 +177,20 @@ def test_fit_raises_the_likelihood_and_finds_the_noise():
     assert fitted.log_likelihood(y) >= gram.gp(design, kernel, 0.01).log_likelihood(y)
     assert fitted.log_likelihood(y) > start.log_likelihood(y) + 100
     assert 0.008 < fitted.noise < 0.0125
+
+
+def test_fits_of_constants_and_of_any_scale():
+    design = gram.lattice(64, 2, shift=0)
+    start = gram.gp(design, gram.shift_invariant(2), 1e-3)
+    flat = start.fit(np.full(64, 3.0))
+    assert abs(flat.predict([[0.1, 0.2]])[0] - 3) < 1e-12
+    assert flat.noise == 1e-3
+    y = np.cos(2 * np.pi * design.points[:, 0]) + 0.01 * np.random.default_rng(0).standard_normal(64)
+    one, small = start.fit(y), start.fit(1e-9 * y)
+    np.testing.assert_allclose(small.noise, 1e-18 * one.noise, rtol=1e-2)
+    np.testing.assert_allclose(1e9 * small.predict([[0.1, 0.2]]), one.predict([[0.1, 0.2]]), rtol=1e-3)
+    with pytest.raises(ArgumentError, match="64 rows"):
+        start.fit(np.arange(5.0))
 
 
 # -- integrals ----------------------------------------------------------------------------------------------------------------

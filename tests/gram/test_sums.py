@@ -112,6 +112,7 @@ def test_a_function_of_ones_own_and_empty_clouds():
     came, bound = gram.kernel_sum(x, y, lambda r: 1 / (1 + r * r), w, with_bound=True)
     np.testing.assert_allclose(came, (1 / (1 + F["distance"](x, y) ** 2)) @ w, rtol=1e-12)
     assert math.isnan(bound)
+    np.testing.assert_allclose(gram.kernel_sum(x, y, gram.matern(0.5), w), F["laplace"](x, y) @ w, rtol=1e-10)
     assert gram.kernel_sum(np.zeros((0, 2)), np.zeros((3, 2))).tolist() == [0, 0, 0]
     assert gram.kernel_sum(x, np.zeros((0, 3))).shape == (0,)
 

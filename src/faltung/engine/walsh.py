@@ -66,9 +66,9 @@ def fwht(x: Any, axis: int = -1, order: str = "natural", norm: str = "backward")
             "cast to float64, or divide afterwards",
         )
     if is_torch(x):
-        y = _torch_room().pairs(_exact(x, n, "fwht"), axis, "hadamard", scale)
+        y = _torch_room().pairs(_exact(x, name, n, "fwht"), axis, "hadamard", scale)
     else:
-        y = hadamard_kernel.hadamard(_prepared(x, n, "fwht"), axis, scale)
+        y = hadamard_kernel.hadamard(_prepared(x, name, n, "fwht"), axis, scale)
     if order == "natural":
         return y
     rows = rows_of(order, n)
@@ -113,16 +113,16 @@ def zeta(x: Any, axis: int = -1, order: str = "subset", inverse: bool = False, o
         raise ArgumentError.of("order", "subset or superset", repr(order), "say which sets are summed")
     if operation not in ("add", "max", "min"):
         raise ArgumentError.of("operation", "add, max or min", repr(operation), "say what joins the sets")
+    name = dtype_name(x)
     if operation == "add":
         sums = "sub" if inverse else "add"
         if is_torch(x):
-            return _torch_room().pairs(_exact(x, n, "zeta"), axis, f"{order}-{sums}", 1.0)
-        return zeta_kernel.zeta(_prepared(x, n, "zeta"), axis, order, sums)
+            return _torch_room().pairs(_exact(x, name, n, "zeta"), axis, f"{order}-{sums}", 1.0)
+        return zeta_kernel.zeta(_prepared(x, name, n, "zeta"), axis, order, sums)
     if inverse:
         raise ArgumentError.of(
             "zeta", "no inverse of a maximum or minimum", f"operation={operation!r}", "they forget what was smaller"
         )
-    name = dtype_name(x)
     if name.startswith("complex"):
         raise DtypeError.of("zeta", "a real dtype for max and min", name, "complex numbers have no order")
     if is_torch(x):
@@ -161,9 +161,8 @@ def _length(x: Any, axis: int, who: str) -> int:
     return n
 
 
-def _exact(x: Any, n: int, who: str) -> Any:
-    """Integers as int64 whose sums fit, of an array or a tensor; other dtypes as they are."""
-    name = dtype_name(x)
+def _exact(x: Any, name: str, n: int, who: str) -> Any:
+    """Integers as int64 whose sums fit, of an array or a tensor of that dtype; other dtypes as they are."""
     if name in _FLOATING or name == "bfloat16":
         return x
     if x.shape and 0 not in x.shape and name in ("int64", "uint64"):
@@ -178,9 +177,10 @@ def _exact(x: Any, n: int, who: str) -> Any:
     return x.to(sys.modules["torch"].int64) if is_torch(x) else x.astype(np.int64, copy=False)
 
 
-def _prepared(x: np.ndarray, n: int, who: str) -> np.ndarray:
-    name = dtype_name(x)
-    return np.ascontiguousarray(_exact(x.astype(_FLOATING.get(name, name), copy=False), n, who))
+def _prepared(x: np.ndarray, name: str, n: int, who: str) -> np.ndarray:
+    """What the kernels take: contiguous, in a dtype of theirs."""
+    wide = x.astype(np.float32) if name == "float16" else x
+    return np.ascontiguousarray(_exact(wide, name, n, who))
 
 
 def _torch_room() -> Any:

@@ -22,6 +22,13 @@ class ProductKernel:
     weights: np.ndarray
     scale: float
     group: str  # cyclic: ⊖ is the difference modulo 1; xor: ⊖ is XOR of the binary digits
+    open: bool = False  # said for one coordinate, and meant for as many as come
+
+    def of_dim(self, dim: int) -> "ProductKernel":
+        """The kernel of that many dimensions, where it was left open how many."""
+        if not self.open:
+            return self
+        return replace(self, alpha=self.alpha * dim, weights=np.repeat(self.weights, dim), open=False)
 
     @property
     def dim(self) -> int:
@@ -35,6 +42,8 @@ class ProductKernel:
                 2α − dx − dt ≥ 2. Default 0.
         """
         x, t = np.atleast_2d(np.asarray(x, float)), np.atleast_2d(np.asarray(t, float))
+        if self.open:
+            return self.of_dim(x.shape[1])(x, t, dx, dt)
         orders = [np.broadcast_to(np.asarray(o, int), (self.dim,)) for o in (dx, dt)]
         if x.shape[1] != self.dim or t.shape[1] != self.dim:
             raise ArgumentError.of(
@@ -108,7 +117,7 @@ def shift_invariant(alpha: Any = 2, weights: Any = 1.0, scale: float = 1.0, dim:
     Args:
         alpha: smoothness, whole and at least 1, one for all or one for each coordinate. Default 2.
         weights: γ ≥ 0, one for all or one for each coordinate. Default 1.   scale: S > 0. Default 1.
-        dim: dimensions; needed where neither alpha nor weights is a list.
+        dim: dimensions; by default those of the lists, and without a list those of the points that the kernel meets.
 
     Returns:
         A kernel k: `k(x, t)` is the matrix, `k(x, t, dx, dt)` that of derivatives.
@@ -155,7 +164,7 @@ def digital_shift_invariant(
 
 def _kernel(who: str, group: str, alpha: Any, weights: Any, scale: float, dim: int | None, most: int) -> ProductKernel:
     lists = [np.asarray(a) for a in (alpha, weights)]
-    lengths = {len(a) for a in lists if a.ndim} | ({dim} if dim is not None else set())
+    lengths = {len(a) for a in lists if a.ndim} | ({dim} if dim is not None else set()) or {1}
     if len(lengths) != 1 or min(lengths) < 1:
         raise ArgumentError.of(
             who, "one number of dimensions", f"{sorted(lengths)}", "pass dim, or lists of that length"
@@ -170,7 +179,8 @@ def _kernel(who: str, group: str, alpha: Any, weights: Any, scale: float, dim: i
         raise ArgumentError.of(
             who, "weights of at least 0 and a positive scale", f"{weights}, {scale}", "kernels are positive"
         )
-    return ProductKernel(tuple(map(int, alphas)), np.array(gammas, float), float(scale), group)
+    left_open = dim is None and not any(a.ndim for a in lists)
+    return ProductKernel(tuple(map(int, alphas)), np.array(gammas, float), float(scale), group, left_open)
 
 
 @lru_cache(maxsize=64)

@@ -146,6 +146,16 @@ def lattice_vector(n: int, dim: int, decay: float = 2.0) -> np.ndarray:
 
     Returns:
         (dim,) whole numbers below n, the first 1; read only.
+
+    Raises:
+        ArgumentError: an n that is neither.
+
+    Cost: dim·n log n; kept for later calls.
+    Source: Nuyens and Cools (2006).
+
+    Example:
+        >>> lattice_vector(101, 3).tolist()
+        [1, 44, 64]
     """
     _sized(n)
     u = np.arange(n) / n
@@ -160,7 +170,8 @@ def lattice_vector(n: int, dim: int, decay: float = 2.0) -> np.ndarray:
                 at = orbit * (n // modulus)
                 spectrum = scipy.fft.rfft(profile[at]) * np.conj(scipy.fft.rfft(product[at]))
                 total += np.tile(scipy.fft.irfft(spectrum, len(orbit)), len(candidates) // len(orbit))
-            vector.append(int(candidates[np.argmin(total)]))
+            # Candidates may be alike, as a number and its inverse are at first: the first is taken, not the one rounding prefers.
+            vector.append(int(candidates[np.argmax(total <= total.min() + 1e-10 * np.abs(total).max())]))
         product *= 1 + (j + 1.0) ** -decay * profile[np.arange(n) * vector[j] % n]
     made = np.array(vector, np.int64)
     made.setflags(write=False)

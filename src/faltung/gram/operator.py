@@ -8,6 +8,7 @@ import scipy.fft
 
 from faltung.engine import fwht
 from faltung.errors import ArgumentError, RefusedError
+from faltung.gram import reversed_fft
 from faltung.gram.kernels import ProductKernel
 from faltung.gram.lattices import Lattice
 from faltung.gram.nets import DigitalNet
@@ -68,15 +69,18 @@ class Gram:
         """The orthonormal transform of values at the points, (n, ...) to (frequencies, ...)."""
         if isinstance(self.design, DigitalNet):
             return fwht(y, axis=0, norm="ortho")
-        linear = y[_inverse(self.design)]
-        return scipy.fft.rfft(linear, axis=0, norm="ortho", workers=available())
+        if self.design.extensible:
+            return reversed_fft.rfft(y)
+        return scipy.fft.rfft(y, axis=0, norm="ortho", workers=available())
 
     def inverse(self, spectrum: np.ndarray) -> np.ndarray:
         """Back from `transform`."""
         if isinstance(self.design, DigitalNet):
             return fwht(spectrum, axis=0, norm="ortho")
         n = self.design.n
-        return scipy.fft.irfft(spectrum, n, axis=0, norm="ortho", workers=available())[self.design.order]
+        if self.design.extensible:
+            return reversed_fft.irfft(spectrum, n)
+        return scipy.fft.irfft(spectrum, n, axis=0, norm="ortho", workers=available())
 
     def __matmul__(self, y: Any) -> np.ndarray:
         """`(K + ξ) y` for y (n,) or (n, columns)."""
@@ -118,10 +122,11 @@ class Gram:
             spectrum = np.concatenate((self._spectrum + mu, self._spectrum - mu))
         else:
             # The new points are the odd ones of the larger lattice, in the old order among themselves.
-            odd = scipy.fft.rfft(column[_inverse(self.design)])
+            odd = reversed_fft.rfft(column) * np.sqrt(n)
             turned = (odd * np.exp(-1j * np.pi * np.arange(len(odd)) / n)).real
             plus, minus = self._spectrum + turned, self._spectrum - turned
-            spectrum = np.concatenate((plus, minus[::-1][n > 1 :]))  # frequencies beyond n / 2 are those of λ mirrored
+            # Frequencies beyond n/2 are mirror images; that of n/2 itself, where both agree, comes once.
+            spectrum = np.concatenate((plus, minus[::-1][1:] if n > 1 else minus))
         return Gram(larger, self.kernel, self.noise, spectrum)
 
     def dense(self) -> np.ndarray:
@@ -189,12 +194,12 @@ def operator(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float =
         >>> bool(np.allclose(gram @ gram.solve(y), y))
         True
     """
-    fits(design, kernel, noise)
+    kernel = fits(design, kernel, noise)
     return Gram(design, kernel, float(noise), spectrum_of(design, kernel.minus_one(design.differences())))
 
 
-def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> None:
-    """ArgumentError unless the three belong together."""
+def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> ProductKernel:
+    """The kernel in the design's dimensions; ArgumentError unless the three belong together."""
     if not isinstance(design, Lattice | DigitalNet):
         raise ArgumentError.of(
             "operator",
@@ -207,19 +212,19 @@ def fits(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float) -> N
         raise ArgumentError.of(
             "operator", f"a kernel that fits: {_GROUPS[design.group]}", f"{came}", "only these share a transform"
         )
+    kernel = kernel.of_dim(design.dim)
     if kernel.dim != design.dim:
         raise ArgumentError.of("operator", f"a kernel of {design.dim} dimensions", f"{kernel.dim}", "make it with dim=")
     if not (np.isfinite(noise) and noise >= 0):
         raise ArgumentError.of("noise", "a number of at least 0", f"{noise}", "it is added to the diagonal")
+    return kernel
 
 
 def spectrum_of(design: Lattice | DigitalNet, column: np.ndarray) -> np.ndarray:
     """Eigenvalues of the matrix with that first column."""
     if isinstance(design, DigitalNet):
         return fwht(column)
-    return scipy.fft.rfft(column[_inverse(design)], workers=available()).real
-
-
-def _inverse(design: Lattice) -> np.ndarray:
-    """Where in the design's order the point j·z / n stands; the reversal of bits is its own inverse, as is the order i / n."""
-    return design.order
+    whole = (
+        reversed_fft.rfft(column) if design.extensible else scipy.fft.rfft(column, norm="ortho", workers=available())
+    )
+    return np.sqrt(design.n) * whole.real

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import scipy.fft
 
-from faltung.engine import fwht
 from faltung.errors import ArgumentError, RefusedError
 from faltung.gram.kernels import ProductKernel
 from faltung.gram.lattices import Lattice
@@ -48,7 +46,7 @@ class GaussianProcess:
         if not gradient:
             return total
         slope = -0.5 * (1 / values - power / values**2)  # by each eigenvalue, mirror images apart
-        back = fwht(slope) if isinstance(self.design, DigitalNet) else scipy.fft.irfft(slope, n)[self.design.order] * n
+        back = np.sqrt(n) * gram.inverse(slope)  # the transform is its own adjoint up to mirror images
         by_scale, by_weights = self.kernel.pull_back(self.design.differences(), back)
         return total, np.concatenate(([by_scale], by_weights, [self.noise * float(count @ slope)]))
 
@@ -56,7 +54,8 @@ class GaussianProcess:
         """Condition on values at the design's points, after choosing S, γ and ξ of greatest likelihood.
 
         Args:
-            y: (n,) values, in the order of `design.points`.   optimise: whether to choose parameters. Default True.
+            y: (n,) values, in the order of `design.points`.   optimise: whether to choose parameters. Default True; of data that
+                are constant to rounding nothing is learnt, and the parameters stay.
             steps: of the optimiser (L-BFGS) at most. Default 60.
 
         Returns:
@@ -64,32 +63,23 @@ class GaussianProcess:
         """
         found = self
         y = np.asarray(y, float)
-        if optimise:
+        size = float(np.std(y)) if y.size else 0.0
+        if optimise and size > 2.0**-40 * float(np.abs(y).max()):
             from scipy.optimize import minimize
 
-            spread = max(float(np.var(y)), 1e-300) / self.kernel.scale
-            start = np.log(
-                [
-                    self.kernel.scale * spread,
-                    *np.maximum(self.kernel.weights, 1e-6),
-                    max(self.noise * spread, 1e-8 * spread),
-                ]
-            )
+            unit = (y - y.mean()) / size
+            start = np.log([1.0, *np.maximum(self.kernel.weights, 1e-6), max(self.noise / self.kernel.scale, 1e-8)])
 
             def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
                 try:
-                    value, slope = self._at(theta).log_likelihood(y, gradient=True)
+                    value, slope = self._at(theta).log_likelihood(unit, gradient=True)
                 except RefusedError:  # singular to rounding: as unlikely as can be
                     return 1e300, np.zeros_like(theta)
                 return -value / len(y), -slope / len(y)
 
-            bounds = (
-                [(s - 25, s + 25) for s in start[:1]]
-                + [(-14.0, 7.0)] * self.kernel.dim
-                + [(start[0] - 30, start[0] + 10)]
-            )
+            bounds = [(-25.0, 25.0)] + [(-14.0, 7.0)] * self.kernel.dim + [(-30.0, 10.0)]
             best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": steps})
-            found = self._at(best.x)
+            found = self._at(best.x + 2 * np.log(size) * np.array([1.0, *[0.0] * self.kernel.dim, 1.0]))
         return Conditioned(found.design, found.kernel, found.noise, y)
 
     def _at(self, theta: np.ndarray) -> "GaussianProcess":
@@ -165,5 +155,4 @@ def gp(design: Lattice | DigitalNet, kernel: ProductKernel, noise: float = 0.0) 
         >>> bool(abs(fitted.predict([[0.125]])[0] - 0.5**0.5) < 1e-4)
         True
     """
-    fits(design, kernel, noise)
-    return GaussianProcess(design, kernel, float(noise))
+    return GaussianProcess(design, fits(design, kernel, noise), float(noise))

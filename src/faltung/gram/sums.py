@@ -36,7 +36,7 @@ METHODS = ("tiles", "sorted", "grid", "slicing")
 def kernel_sum(
     points: Any,
     queries: Any,
-    kernel: str | Callable[[np.ndarray], np.ndarray] = "gaussian",
+    kernel: Any = "gaussian",
     weights: Any = None,
     method: str | None = None,
     *,
@@ -54,7 +54,7 @@ def kernel_sum(
 
     Args:
         kernel: gaussian, exp(−r²/2); laplace, exp(−r); distance, r; l1, r in the norm Σ|x_j|; or a function of distances (r: any
-            shape). Default gaussian.
+            shape), or what has one as `radial`, such as `matern`. Default gaussian.
         weights: w. Default all 1.   bandwidth: h > 0. Default 1.
         method: tiles: every pair, any kernel. sorted: l1, or distance in one dimension, by sums over sorted coordinates, exact.
             grid: gaussian in at most three dimensions, by a convolution on a grid. slicing: gaussian or distance in any dimension,
@@ -93,7 +93,7 @@ def kernel_sum(
         raise ArgumentError.of("kernel", f"a function or one of {', '.join(KERNELS)}", repr(kernel), "pass f(r)")
     if method not in (None, *METHODS):
         raise ArgumentError.of("method", f"one of {', '.join(METHODS)}, or None", repr(method), "None chooses")
-    radial = KERNELS[kernel] if isinstance(kernel, str) else Radial("function", kernel)
+    radial = KERNELS[kernel] if isinstance(kernel, str) else Radial("function", getattr(kernel, "radial", kernel))
     x, y = x / bandwidth, y / bandwidth
     centre = x.mean(0) if len(x) else np.zeros(x.shape[1])
     x, y = x - centre, y - centre

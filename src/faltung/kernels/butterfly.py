@@ -13,6 +13,7 @@ Imported without Numba; the builders import it.
 
 import math
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -55,11 +56,16 @@ def transform(
     y = np.empty_like(x) if out is None else out
     if x.size == 0:
         return y
-    dtype = str(x.dtype)
+    dtype = _name(x.dtype)
     if dtype in PARTS:  # a complex number is a pair of columns
         dtype, inner = PARTS[dtype], 2 * inner
     _Run(dtype, step, n, inner, scale, threads or available())(x, y)
     return y
+
+
+@lru_cache(maxsize=32)
+def _name(dtype: np.dtype) -> str:
+    return str(dtype)  # which takes NumPy longer than a short transform
 
 
 class _Run:

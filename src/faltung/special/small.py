@@ -1,16 +1,18 @@
 """Bessel functions where no expansion in the size of order and argument holds: v < 16 and √(v² + x²) < 25.
 
-I by its power series, whose terms are all positive. K for x < 2 by Temme's series at the order's distance from a whole number,
-carried up by the recurrence of ratios, which is stable; from 2 on by the trapezoidal rule, which converges geometrically on
+I by its power series, whose terms are all positive. K at the order's distance from a whole number, carried up by the recurrence of
+ratios, which is stable: for x < 2 by Temme's series, from 2 on by the trapezoidal rule, which converges geometrically on
 `K_v(x) = ∫₀^∞ exp(−x cosh s) cosh(v s) ds`.
 """
+
+import math
 
 import numpy as np
 from scipy.special import digamma, gammaln
 
 SERIES = 70  # terms: (x²/4)^k / (k! (v+1)_k) falls below rounding of the sum for x ≤ 25
-TEMME, TEMME_TERMS = 2.0, 20
-STEP = 0.1  # of the trapezoidal rule: exp(−π²/STEP) and exp(−2π²/(w STEP²)) are below rounding for w ≤ 25
+TEMME, TEMME_TERMS = 2.0, 14
+STEP = 0.14  # of the trapezoidal rule, whose error is K_{v+iτ}(x) / K_v(x) at τ = 2π / STEP: below rounding for v < 16, w < 25
 FALL = 45.0  # natural logarithm of what the integral's tail may lose
 
 # Taylor coefficients of 1 / Γ(1 + μ) at 0: Abramowitz and Stegun (1964), 6.1.34, recomputed to 20 digits.
@@ -62,51 +64,69 @@ def _sum_by_order(v: np.ndarray, x: np.ndarray) -> np.ndarray:
 
 def log_k(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     """log K_v(x)."""
-    return _choose(v, x, 0)
+    return _raised(v, x)[0]
 
 
 def fall_k(v: np.ndarray, x: np.ndarray) -> np.ndarray:
     """−d log K_v(x) / dx."""
-    return _choose(v, x, 1)
+    return _raised(v, x)[1] - v / x  # K_{v+1} / K_v ≥ 2v / x, so little cancels
 
 
 def log_k_by_order(v: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """The derivative of log K_v(x) by v, by the trapezoidal rule for every x."""
-    return _trapezoid(v, x)[2]
-
-
-def _choose(v: np.ndarray, x: np.ndarray, which: int) -> np.ndarray:
-    y, near = np.empty_like(x), x < TEMME
-    for where, way in ((near, _temme), (~near, _trapezoid)):
-        if where.any():
-            y[where] = way(v[where], x[where])[which]
-    return y
-
-
-def _trapezoid(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log K_v, and its derivatives by x (without its sign) and v.
+    """The derivative of log K_v(x) by v, by the trapezoidal rule for every x.
 
     With s = s* + δ, sinh s* = v/x the place of the largest exponent, this falls by at least w(cosh δ − 1) from there.
     """
     w = np.hypot(v, x)
-    end = np.arcsinh(v / x) + np.arccosh(1 + FALL / w)
-    count = int(np.ceil(end.max() / STEP)) if x.size else 0
-    top, h = v * np.arcsinh(v / x) - w, end / max(count, 1)
-    total, fall, slope = (np.zeros_like(x) for _ in range(3))
-    for n in range(count + 1):
+    place = np.arcsinh(v / x)
+    end = place + np.arccosh(1 + FALL / w)
+    count = math.ceil(float(end.max(initial=0.0)) / STEP)
+    top, h = v * place - w, end / max(count, 1)
+    total, slope = 0.5 * np.exp(-x - top), np.zeros_like(x)
+    for n in range(1, count + 1):
         s = n * h
-        up, down = np.exp(v * s - x * np.cosh(s) - top), np.exp(-v * s - x * np.cosh(s) - top)
-        half = 0.25 if n == 0 else 0.5
-        total += half * (up + down)
-        slope += half * s * (up - down)
-        fall += half * np.cosh(s) * (up + down)
-    return top + np.log(h * total), fall / total, slope / total
+        up = np.exp(v * s - x * np.cosh(s) - top)
+        down = up * np.exp(-2 * v * s)
+        total += 0.5 * (up + down)
+        slope += 0.5 * s * (up - down)
+    return slope / total
 
 
-def _temme(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """log K_v and −d log K_v / dx for small x, from K_μ and K_{μ+1} with v − μ whole and |μ| ≤ ½."""
+def _raised(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log K_v and K_{v+1} / K_v, from the same of μ with v − μ whole and |μ| ≤ ½, by the recurrence of ratios."""
     steps = np.floor(v + 0.5)
-    mu = v - steps
+    mu, near = v - steps, x < TEMME
+    log, up = np.empty_like(x), np.empty_like(x)
+    for where, way in ((near, _temme), (~near, _integrals)):
+        if where.any():
+            log[where], up[where] = way(mu[where], x[where])
+    product, safe = np.ones_like(x), bool((x > 1e-15).all())  # then sixteen ratios multiply without overflow
+    for j in range(1, int(steps.max(initial=0)) + 1):
+        more = j <= steps
+        product = np.where(more, product * up, product)
+        if not safe:
+            log, product = log + np.log(product), np.ones_like(x)
+        up = np.where(more, 2 * (mu + j) / x + 1 / up, up)
+    return log + np.log(product), up
+
+
+def _integrals(mu: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log K_μ and K_{μ+1} / K_μ for x ≥ TEMME, by the trapezoidal rule on the integrals of both."""
+    nodes = np.arange(math.ceil(math.acosh(1 + FALL / float(x.min(initial=np.inf))) / STEP) + 1) * STEP
+    grow, power = np.exp(mu * STEP), np.ones_like(x)
+    first = np.full_like(x, 0.5)
+    second = first.copy()
+    for s in nodes[1:]:
+        power *= grow
+        weight = np.exp(-2 * math.sinh(s / 2) ** 2 * x)  # cosh s − 1 without the subtraction
+        even, odd = 0.5 * (power + 1 / power), 0.5 * (power - 1 / power)
+        first += weight * even
+        second += weight * (even * math.cosh(s) + odd * math.sinh(s))  # cosh (μ + 1)s
+    return np.log(STEP * first) - x, second / first
+
+
+def _temme(mu: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """log K_μ and K_{μ+1} / K_μ for x < TEMME, by Temme's series."""
     powers = mu ** np.arange(len(RECIPROCAL))[:, None]
     even, odd = (np.tensordot(RECIPROCAL[start::2], powers[: len(RECIPROCAL[start::2]) * 2 : 2], 1) for start in (0, 1))
     above, below = even + mu * odd, even - mu * odd  # 1/Γ(1 + μ) and 1/Γ(1 − μ)
@@ -123,9 +143,4 @@ def _temme(v: np.ndarray, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         factor = factor * square / k
         first += factor * f
         second += factor * (p - k * f)
-    log, up = np.log(first), 2 / x * (second / first)  # log K_μ and K_{μ+1} / K_μ
-    for j in range(1, int(steps.max(initial=0)) + 1):
-        more = j <= steps
-        log = np.where(more, log + np.log(up), log)
-        up = np.where(more, 2 * (mu + j) / x + 1 / up, up)
-    return log, up - v / x  # K_{v+1} / K_v ≥ 2v / x, so little cancels
+    return np.log(first), 2 / x * (second / first)

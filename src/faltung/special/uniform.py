@@ -12,7 +12,7 @@ import numpy as np
 
 TERMS = 13
 ORDER, REACH = 16.0, 25.0  # where the expansion holds: v ≥ ORDER or w ≥ REACH
-CHUNK = 1024  # values whose powers stay in the cache
+CHUNK = 4096  # values whose powers stay in the cache
 
 
 @cache
@@ -59,19 +59,22 @@ class Expansion:
         self.t = v / self.w
         self.complement = (x / self.w) ** 2  # 1 − t²
         self.inverse = sign / self.w
-        self.powers = np.ones((TERMS + 1, x.size))
-        for k in range(TERMS):
-            np.multiply(self.powers[k], self.t * self.t, out=self.powers[k + 1])
+        self.square = self.t * self.t
         self.series = self._sum("p")
 
     def _sum(self, name: str, each: np.ndarray | None = None) -> np.ndarray:
         """Σ_k each_k · row_k(t²) · (sign / w)^k."""
-        table = tables()[name] if each is None else tables()[name] * each[:, None]
-        rows = table @ self.powers
-        total = rows[TERMS]
-        for k in reversed(range(TERMS)):
+        table = tables()[name]
+        total, row = np.zeros_like(self.w), np.empty_like(self.w)
+        for k in reversed(range(TERMS + 1)):
             total *= self.inverse
-            total += rows[k]
+            row.fill(table[k, k])
+            for c in table[k, :k][::-1]:
+                row *= self.square
+                row += c
+            if each is not None:
+                row *= each[k]
+            total += row
         return total
 
     def log(self) -> np.ndarray:
