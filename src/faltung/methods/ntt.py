@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -74,12 +75,14 @@ class NTT(Method):
         return 2 * padded_bytes(problem) + 8 * (spectra + 2 * wide * points) + (1 << 16)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> Any:
-        """Scaled spectra (primes, B·O·C, length) of the flipped filter; with Python's integers, the filter along its line."""
+        """Scaled spectra (primes, B·O·C, length) of the flipped filter, or its rows where they are better transformed along."""
         rows = Line.of(problem).filter(problem, k)
         if k.dtype == object:
             return rows
         way, centre = _way(problem)
         rows = balanced(rows, problem.over.modulus) if centre else rows
+        if context.passing and problem.sizes.N == problem.sizes.O == problem.sizes.C == 1:
+            return rows  # for pairs of rows one kernel does it all
         return way.scaled(way.spectra(rows[None], context.threads, "ntt k" if context.passing else ""))
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
@@ -95,8 +98,11 @@ class NTT(Method):
             return line.taken(found % problem.over.modulus if problem.over.modulus else found, problem)
         way, centre = _way(problem)
         rows = balanced(rows, problem.over.modulus) if centre else rows
-        spectra = way.spectra(rows[None], context.threads, "ntt x")
-        residues = way.mixed(spectra, prepared, shape, context.threads)
+        if prepared.ndim == 2:  # rows that nobody has transformed
+            residues = way.products(rows[None], prepared[None], context.threads)
+        else:
+            spectra = way.spectra(rows[None], context.threads, "ntt x")
+            residues = way.mixed(spectra, prepared, shape, context.threads)
         out = way.leave(residues, line.offset, np.empty((residues.shape[1], line.span), np.int64), context.threads)
         return line.taken(out.view(problem.compute_dtype), problem)
 
@@ -141,6 +147,7 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
     return numbers.reshape(values.shape), wide, below
 
 
+@lru_cache(maxsize=1024)
 def _way(problem: Problem) -> tuple[Transform, bool]:
     """Length and primes, and whether residues are centred first because that saves a prime."""
     line, modulus = Line.of(problem), problem.over.modulus

@@ -12,7 +12,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.modular.splitting import DEPTH, FRAME
-from faltung.kernels.ntt.on_numba import width
+from faltung.kernels.ntt.tables import width
 from faltung.kernels.threads import spread
 
 NARROW = 1 << 31
