@@ -4,10 +4,10 @@
     python benchmarks/exact.py --most 5      up to 10⁵ terms, one minute
     python benchmarks/exact.py --threads 2   ours on two threads (the peers have one)
 
-Ours are arrays in and arrays out through `faltung.convolve`, checks and planning included; bits and words through `faltung.kernels`.
-FLINT's operands are its own objects, made beforehand, and so are its results: reading them into Python costs more than most products.
-In the rows "lists" both sides begin and end with Python's integers. Every result of ours is compared with FLINT's. NumPy and
-galois are left out where one call takes longer than a few seconds. Writes benchmarks/results/exact.md.
+Ours are arrays in and arrays out through `faltung.convolve`, checks and planning included; bits and words go through
+`faltung.kernels`. FLINT's operands are its own objects, made beforehand, and so are its results: reading them into Python costs
+more than most products. In the rows "lists" both sides begin and end with Python's integers. Every result of ours is compared with
+FLINT's. NumPy and galois are left out where one call takes longer than a few seconds. Writes benchmarks/results/exact.md.
 """
 
 import argparse
@@ -142,10 +142,12 @@ def main() -> None:
         ("values", "terms", "ours", "FLINT", "FLINT / ours", "NumPy / ours", "galois / ours", "SciPy, rounded"), lines
     )
     peers = f"python-flint {flint.__version__} (FLINT {flint.__FLINT_VERSION__}), galois {galois.__version__}"
-    text = f"""# Exact products on {timing.cpu()}, {options.threads} thread{"s" * (options.threads > 1)}
+    threads = f"{options.threads} thread{'s' * (options.threads > 1)}"
+    text = f"""# Exact products on {timing.cpu()}, {threads}
 
-Two operands of so many terms each, medians. Peers, on one thread: {peers}, NumPy {np.__version__} on object arrays, SciPy {scipy.__version__}.
-FLINT is that of the wheel of PyPI, which is built for any x86-64 processor. Every result of ours equals FLINT's.
+Two operands of so many terms each, medians. Peers, on one thread: {peers},
+NumPy {np.__version__} on object arrays, SciPy {scipy.__version__}. FLINT is that of the wheel of PyPI, for any x86-64 processor.
+Every result of ours equals FLINT's.
 
 {table}
 """

@@ -236,7 +236,8 @@ def test_long_products_are_planned_by_transforms_and_short_ones_are_not():
     for over in ("integer", "modular(97)", "modular(2305843009213693951)", "count", "rational"):
         long, short = np.ones(50_000, int), np.ones(4, int)
         assert plan(long, long, over=over).method == "ntt"
-        assert plan(short, short, over=over).method != "ntt"
+        # What has no differences has no splitting either, and Python's own sums are slower.
+        assert (plan(short, short, over=over).method == "ntt") == (over == "count")
     medium = np.ones(100, int)
     assert plan(medium, medium, over="modular(2305843009213693951)").method == "karatsuba"
 
