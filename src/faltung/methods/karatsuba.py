@@ -30,6 +30,8 @@ class Karatsuba(Method):
     def refuses(self, problem: Problem) -> str | None:
         if not problem.over.ring:
             return f"takes differences, which {problem.algebra} does not have"
+        if problem.algebra != "rational" and not problem.algebra.startswith("modular("):
+            return f"computes with the + and × of rational and modular(p), not with those of {problem.algebra}"
         if problem.unknown != "out":
             return "computes results, not gradients"
         if problem.device != "cpu":

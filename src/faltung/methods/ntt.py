@@ -39,7 +39,7 @@ class NTT(Method):
     arithmetics = ("machine", "residues", "objects")
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.algebra not in ("integer", "count", "rational") and not problem.over.modulus:
+        if problem.algebra not in ("integer", "count", "rational") and not problem.algebra.startswith("modular("):
             return f"is for exact sums of products, the algebra is {problem.algebra}"
         if problem.unknown != "out":
             return "computes results, not gradients"
