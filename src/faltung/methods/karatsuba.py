@@ -45,6 +45,9 @@ class Karatsuba(Method):
         work = products * math.ceil(n / t) * t * t * 0.75**levels if levels else products * n * t
         return machine.seconds("call.karatsuba") + work * machine.seconds(rate)
 
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        return () if problem.over.arithmetic == "objects" else (short.key(problem.over.modulus),)
+
     def error(self, problem: Problem) -> float:
         return 0.0
 

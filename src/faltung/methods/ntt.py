@@ -13,6 +13,7 @@ from faltung.algebras.algebra import INTEGERS
 from faltung.kernels.modular import objects
 from faltung.kernels.modular.product import balanced
 from faltung.kernels.modular.transformed import SHORT, Transform
+from faltung.kernels.ntt.on_numba import keys
 from faltung.methods.line import Line, extended
 from faltung.methods.method import Context, Machine, Method, padded_bytes
 from faltung.problem import Problem
@@ -62,6 +63,9 @@ class NTT(Method):
             seconds += values * machine.seconds("ntt.object")
         return seconds
 
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        return keys(_pairs(problem))
+
     def error(self, problem: Problem) -> float:
         return 0.0
 
@@ -81,7 +85,7 @@ class NTT(Method):
             return rows
         way, centre = _way(problem)
         rows = balanced(rows, problem.over.modulus) if centre else rows
-        if context.passing and problem.sizes.N == problem.sizes.O == problem.sizes.C == 1:
+        if context.passing and _pairs(problem):
             return rows  # for pairs of rows one kernel does it all
         return way.scaled(way.spectra(rows[None], context.threads, "ntt k" if context.passing else ""))
 
@@ -145,6 +149,12 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
     numbers = np.empty(len(flat), object)
     numbers[:] = flat
     return numbers.reshape(values.shape), wide, below
+
+
+def _pairs(problem: Problem) -> bool:
+    """Whether products of pairs of rows are all there is."""
+    s = problem.sizes
+    return s.N == s.O == s.C == 1
 
 
 @lru_cache(maxsize=1024)

@@ -176,6 +176,13 @@ def mix(x: np.ndarray, k: np.ndarray, y: np.ndarray, p: int, first: int = 0, las
     )  # fmt: skip
 
 
+def keys(at_once: bool) -> tuple[tuple, ...]:
+    """What `native.load` takes for the kernels that take long to make: of whole products, or of transforms one by one."""
+    if at_once:
+        return (("ntt-products", build_products, width()),)
+    return tuple((f"ntt-{name}", build_transform, width(), name == "backward") for name in ("forward", "backward"))
+
+
 @lru_cache(maxsize=64)
 def _constants(primes: tuple[int, ...], length: int) -> np.ndarray:
     return np.array([constants(p, length) for p in primes])
@@ -203,4 +210,4 @@ def products(
     )  # fmt: skip
 
 
-__all__ = ["backward", "enter", "forward", "leaf", "mix", "products", "scaled", "tables", "width"]
+__all__ = ["backward", "enter", "forward", "keys", "leaf", "mix", "products", "scaled", "tables", "width"]
