@@ -48,6 +48,7 @@ _RUNTIME = (
     "sqrt",
     "fmod",
     "fmodf",
+    "fma",
 )
 
 _lock = threading.RLock()

@@ -30,6 +30,8 @@ class Karatsuba(Method):
     def refuses(self, problem: Problem) -> str | None:
         if not problem.over.ring:
             return f"takes differences, which {problem.algebra} does not have"
+        if problem.algebra != "rational" and not problem.algebra.startswith("modular("):
+            return f"computes with the + and × of rational and modular(p), not with those of {problem.algebra}"
         if problem.unknown != "out":
             return "computes results, not gradients"
         if problem.device != "cpu":
@@ -42,6 +44,9 @@ class Karatsuba(Method):
         levels = max(0.0, math.log2(t / limit))
         work = products * math.ceil(n / t) * t * t * 0.75**levels if levels else products * n * t
         return machine.seconds("call.karatsuba") + work * machine.seconds(rate)
+
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        return () if problem.over.arithmetic == "objects" else (short.key(problem.over.modulus),)
 
     def error(self, problem: Problem) -> float:
         return 0.0

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ class Line:
     span: int
 
     @classmethod
+    @lru_cache(maxsize=1024)
     def of(cls, problem: Problem) -> "Line":
+        """The geometry of a problem on the grid."""
         g = problem.grid
         # The zeros beyond the edge are those between the rows, so that nothing need be padded.
         plain = g.zero_padded and all(max(lo, hi) < r for (lo, hi), r in zip(g.pads, g.reach, strict=True))

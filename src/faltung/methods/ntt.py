@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from faltung.algebras.algebra import INTEGERS
 from faltung.kernels.modular import objects
 from faltung.kernels.modular.product import balanced
 from faltung.kernels.modular.transformed import SHORT, Transform
+from faltung.kernels.ntt.on_numba import keys
 from faltung.methods.line import Line, extended
 from faltung.methods.method import Context, Machine, Method, padded_bytes
 from faltung.problem import Problem
@@ -38,7 +40,7 @@ class NTT(Method):
     arithmetics = ("machine", "residues", "objects")
 
     def refuses(self, problem: Problem) -> str | None:
-        if problem.algebra not in ("integer", "count", "rational") and not problem.over.modulus:
+        if problem.algebra not in ("integer", "count", "rational") and not problem.algebra.startswith("modular("):
             return f"is for exact sums of products, the algebra is {problem.algebra}"
         if problem.unknown != "out":
             return "computes results, not gradients"
@@ -61,6 +63,9 @@ class NTT(Method):
             seconds += values * machine.seconds("ntt.object")
         return seconds
 
+    def kernels(self, problem: Problem, machine: Machine) -> tuple[tuple, ...]:
+        return keys(_pairs(problem))
+
     def error(self, problem: Problem) -> float:
         return 0.0
 
@@ -74,12 +79,14 @@ class NTT(Method):
         return 2 * padded_bytes(problem) + 8 * (spectra + 2 * wide * points) + (1 << 16)
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> Any:
-        """Scaled spectra (primes, B·O·C, length) of the flipped filter; with Python's integers, the filter along its line."""
+        """Scaled spectra (primes, B·O·C, length) of the flipped filter, or its rows where they are better transformed along."""
         rows = Line.of(problem).filter(problem, k)
         if k.dtype == object:
             return rows
         way, centre = _way(problem)
         rows = balanced(rows, problem.over.modulus) if centre else rows
+        if context.passing and _pairs(problem):
+            return rows  # for pairs of rows one kernel does it all
         return way.scaled(way.spectra(rows[None], context.threads, "ntt k" if context.passing else ""))
 
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
@@ -95,8 +102,11 @@ class NTT(Method):
             return line.taken(found % problem.over.modulus if problem.over.modulus else found, problem)
         way, centre = _way(problem)
         rows = balanced(rows, problem.over.modulus) if centre else rows
-        spectra = way.spectra(rows[None], context.threads, "ntt x")
-        residues = way.mixed(spectra, prepared, shape, context.threads)
+        if prepared.ndim == 2:  # rows that nobody has transformed
+            residues = way.products(rows[None], prepared[None], context.threads)
+        else:
+            spectra = way.spectra(rows[None], context.threads, "ntt x")
+            residues = way.mixed(spectra, prepared, shape, context.threads)
         out = way.leave(residues, line.offset, np.empty((residues.shape[1], line.span), np.int64), context.threads)
         return line.taken(out.view(problem.compute_dtype), problem)
 
@@ -141,6 +151,13 @@ def _parts(values: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, int]:
     return numbers.reshape(values.shape), wide, below
 
 
+def _pairs(problem: Problem) -> bool:
+    """Whether products of pairs of rows are all there is."""
+    s = problem.sizes
+    return s.N == s.O == s.C == 1
+
+
+@lru_cache(maxsize=1024)
 def _way(problem: Problem) -> tuple[Transform, bool]:
     """Length and primes, and whether residues are centred first because that saves a prime."""
     line, modulus = Line.of(problem), problem.over.modulus

@@ -24,6 +24,8 @@ from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
 from faltung.kernels.indirect.on_numba import key as indirect_key
 from faltung.kernels.indirect.on_numba import shapes as indirect_shapes
+from faltung.kernels.modular.short import key as short_key
+from faltung.kernels.ntt.on_numba import keys as ntt_keys
 from faltung.kernels.passes.on_numba import key as passes_key
 from faltung.kernels.pointwise.on_numba import key as pointwise_key
 from faltung.kernels.threads import spread
@@ -169,6 +171,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     keys = [blocks_key(dtype, REAL, *shape) for dtype in REALS for shape in shapes]
     keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL), pointwise_key(dtype, REAL))]
     keys += [indirect_key(dtype, REAL, *shape) for dtype in REALS for shape in indirect_shapes(dtype)]
+    keys += [*ntt_keys(True), *ntt_keys(False), short_key(998244353), short_key(2**61 - 1)]
     square = ((4, 3), (4, 3))  # results and taps of a tile for 3 x 3 filters
     keys += [key for dtype in REALS for key in (winograd_key(dtype, square), winograd_filters(dtype, square))]
     for number, key in enumerate(keys):

@@ -57,6 +57,12 @@ def check_ntt(tool: Any, seed: int = 0) -> int:
                     wanted[: n + t - 1] = ntt_contract.product(x[a], k[b])
                     _equal(y[a, b], wanted, p, f"product of {n} by {t} modulo {p}, {length} points")
                     cases += 1
+            y = np.empty((1, 2, length))
+            tool.products(x[None], k[None], (p,), y, np.empty(length))
+            for r in range(2):
+                wanted = np.zeros(length, object)
+                wanted[: n + t - 1] = ntt_contract.product(x[r], k[r])
+                _equal(y[0, r], wanted, p, f"product at once of {n} by {t} modulo {p}")
             # Two channels: the sum of two products.
             y = np.empty((1, 1, length))
             tool.mix(rows[0][None], rows[1][None], y, p)

@@ -63,11 +63,16 @@ def convolved(
     if bound.bit_length() + 3 > most * (BITS - 1):
         return _by_digits(x, k, shape, count, offset, span, terms, threads)
     way = Transform.of(x.shape[-1] + k.shape[-1] - 1, bound, 0, count)
-    spectra = way.spectra(to_words(x), threads, "ntt x")
-    filters = way.scaled(way.spectra(to_words(k), threads, "ntt k"))
-    found = way.mixed(spectra, filters, shape, threads)
+    found = _found(way, to_words(x), to_words(k), shape, threads)
     out = np.empty((words_for(bound), found.shape[1], span), np.uint64)
     return from_words(way.leave(found, offset, out, threads))
+
+
+def _found(way: Transform, x: np.ndarray, k: np.ndarray, shape: tuple[int, int, int, int], threads: int) -> np.ndarray:
+    if shape[1:] == (1, 1, 1) and len(x) == len(k):
+        return way.products(x, k, threads)
+    spectra = way.spectra(x, threads, "ntt x")
+    return way.mixed(spectra, way.scaled(way.spectra(k, threads, "ntt k")), shape, threads)
 
 
 def _by_digits(
@@ -78,9 +83,7 @@ def _by_digits(
     rows = [_digits(a, size, hop) for a, size in zip((x, k), sizes, strict=True)]
     points = (x.shape[-1] + k.shape[-1]) * hop
     way = Transform.of(points, terms * min(sizes) << (2 * DIGIT), 0, count * hop)
-    spectra = way.spectra(rows[0][None], threads, "ntt x")
-    filters = way.scaled(way.spectra(rows[1][None], threads, "ntt k"))
-    found = way.mixed(spectra, filters, shape, threads)
+    found = _found(way, rows[0][None], rows[1][None], shape, threads)
     pairs = way.leave(found, offset * hop, np.empty((2, found.shape[1], span * hop), np.uint64), threads)
     return _carried(pairs.reshape(2, found.shape[1], span, hop))
 

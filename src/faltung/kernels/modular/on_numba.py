@@ -3,7 +3,7 @@
 import numpy as np
 
 from faltung.kernels.modular import binary, residues, short
-from faltung.kernels.ntt.on_numba import width
+from faltung.kernels.ntt.tables import width
 
 
 def product(x: np.ndarray, k: np.ndarray, modulus: int) -> np.ndarray:

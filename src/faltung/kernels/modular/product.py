@@ -7,7 +7,7 @@ from faltung.kernels.modular import objects, short
 from faltung.kernels.modular.transformed import Transform, words_for
 
 # Terms of the shorter operand up to which products are not transformed, and bits of it (measured on one core).
-SHORT = {True: 900, False: 700}
+SHORT = {True: 400, False: 200}
 BITS = 30_000
 
 
@@ -85,8 +85,6 @@ def integers(x: np.ndarray, k: np.ndarray, threads: int = 1) -> np.ndarray:
 
 
 def _found(way: Transform, x: np.ndarray, k: np.ndarray, threads: int) -> np.ndarray:
-    spectra = way.spectra(x, threads, "ntt x")
     # A square takes one transform less.
-    same = x.shape == k.shape and x.__array_interface__["data"] == k.__array_interface__["data"]
-    filters = way.scaled(spectra.copy() if same else way.spectra(k, threads, "ntt k"))
-    return way.mixed(spectra, filters, (x.shape[1], 1, 1, 1), threads)
+    same = x.shape == k.shape and x.__array_interface__ == k.__array_interface__
+    return way.products(x, x if same else k, threads)

@@ -12,8 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from faltung.kernels import native
-from faltung.kernels.ntt.on_numba import centred, width
 from faltung.kernels.ntt.primes import BITS
+from faltung.kernels.ntt.tables import centred, width
 
 KINDS = ("int64", "short", "long", "words")
 

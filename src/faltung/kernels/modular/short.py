@@ -12,7 +12,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.modular.splitting import DEPTH, FRAME
-from faltung.kernels.ntt.on_numba import width
+from faltung.kernels.ntt.tables import width
 from faltung.kernels.threads import spread
 
 NARROW = 1 << 31
@@ -120,6 +120,11 @@ def build(lanes_: int, narrow: bool) -> tuple[Callable, str]:
     return product, "p:uint64,p:uint64,p:uint64,p:uint64,p:int64,i,i,i,i,p:uint64"
 
 
+def key(modulus: int) -> tuple:
+    """What `native.load` takes for the kernel of a modulus."""
+    return "short-product", build, width(), modulus < NARROW
+
+
 def product(x: np.ndarray, k: np.ndarray, modulus: int, threads: int = 1) -> np.ndarray:
     """Products of rows of residues: int64 or uint64 (rows, n) and (rows, t), n >= t, in 0 ... m − 1 -> uint64 (rows, n + t − 1).
 
@@ -134,7 +139,7 @@ def product(x: np.ndarray, k: np.ndarray, modulus: int, threads: int = 1) -> np.
         r1, r2 = (1 << 64) % modulus, (1 << 128) % modulus
         constants = [modulus, r1, (r1 << 64) // modulus, r2, (r2 << 64) // modulus]
     c, y = np.array(constants, np.uint64), np.empty((rows, n + t - 1), np.uint64)
-    kernel = native.load("short-product", build, width(), narrow)
+    kernel = native.load(*key(modulus))
     x, k = np.ascontiguousarray(x), np.ascontiguousarray(k)
 
     def task(first: int, last: int) -> None:

@@ -44,14 +44,10 @@ class Transform:
 
         The planes of an integer are its 64-bit words, the lowest first, of which the last is signed if the dtype is.
         """
-        _, rows, n = values.shape
+        rows = values.shape[1]
         shape = (len(self.primes), rows, self.length)
         found = kept(purpose, shape, FLOAT) if purpose else np.empty(shape)
-        if n < ntt.width():  # a vector is read at a time
-            wide = np.zeros((*values.shape[:2], ntt.width()), values.dtype)
-            wide[..., :n] = values
-            values = wide
-        values = np.ascontiguousarray(values)
+        values = _readable(values)
 
         def task(first: int, last: int) -> None:
             for number, p in enumerate(self.primes):
@@ -62,6 +58,22 @@ class Transform:
 
         spread(task, rows * len(self.primes), self._threads(threads))
         return found
+
+    def products(self, x: np.ndarray, k: np.ndarray, threads: int) -> np.ndarray:
+        """Residues (primes, rows, length) of the products of rows (planes, rows, n) and (planes, rows, t), in this thread's memory.
+
+        The same array twice is squared, which takes one transform less.
+        """
+        rows, square = x.shape[1], x is k
+        x = _readable(x)
+        k = x if square else _readable(k)
+        y = kept("ntt x", (len(self.primes), rows, self.length), FLOAT)
+
+        def task(first: int, last: int) -> None:
+            ntt.products(x, k, self.primes, y, kept("ntt k", (self.length,), FLOAT), first, last)
+
+        spread(task, rows * len(self.primes), self._threads(threads))
+        return y
 
     def scaled(self, spectra: np.ndarray) -> np.ndarray:
         """Spectra of a filter, in place, divided by what the way back multiplies with."""
@@ -112,6 +124,16 @@ class Transform:
 
     def _threads(self, threads: int) -> int:
         return threads if self.length >= SHORT else 1
+
+
+def _readable(values: np.ndarray) -> np.ndarray:
+    """Rows one behind the other, of at least a vector each: so much is read at a time."""
+    n = values.shape[-1]
+    if n >= ntt.width():
+        return np.ascontiguousarray(values)
+    wide = np.zeros((*values.shape[:2], ntt.width()), values.dtype)
+    wide[..., :n] = values
+    return wide
 
 
 def needed(bound: int) -> int:

@@ -283,3 +283,13 @@ def words(width: int) -> SimpleNamespace:
         high=make(longs, longs, lambda b, v: b.ashr(v, fixed(32))),
         high_unsigned=make(longs, longs, lambda b, v: b.lshr(v, fixed(32))),
     )
+
+
+@intrinsic
+def pointer(typingctx, address):
+    """An address as a pointer to float64."""
+
+    def generate(context, builder, sig, args):
+        return builder.inttoptr(args[0], ir.PointerType())
+
+    return types.CPointer(types.float64)(types.int64), generate

@@ -1,231 +1,50 @@
-"""Number-theoretic transforms, compiled: rows of residues modulo one prime below 2^49, of any of the lengths of `layout`.
+"""Number-theoretic transforms, compiled: rows of residues modulo one prime below 2^49, of any of the lengths of `layout`."""
 
-The tree X^2m − s² = (X^m − s)(X^m + s) is walked in radix 4, a block all the way down before its neighbour, so that the levels that
-fit a cache stay in it. The last levels run inside squares of width² points, which turn in registers half-way. The spectrum
-stays in the tree's order: products need no other. Nothing divides by the length; `scaled` does, once for a filter.
-"""
-
-import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
 from faltung.kernels import native
-from faltung.kernels.ntt.layout import FACTORS, pieces
-from faltung.kernels.ntt.primes import root, two_order
-
-KEEP = 1 << 28  # bytes of tables that are kept; beyond it they are made anew
+from faltung.kernels.ntt.layout import pieces, quarter_of
+from faltung.kernels.ntt.tables import CONSTANTS, constants, leaf, tables, width
 
 
 def build_transform(width: int, back: bool) -> tuple[Callable, str]:
     """The kernel that transforms rows [first, last)."""
-    from faltung.kernels.ntt.arithmetic import butterflies
+    from faltung.kernels.ntt.walk import walks
     from faltung.kernels.simd import lanes
 
-    v, f = lanes("float64", width), butterflies(width)
-    load, store, splat = v.load, v.store, v.splat
-    product, near, leaf, unleaf = f.product, f.near, f.leaf, f.unleaf
-    split1, split2, join1, join2 = f.split(1), f.split(2), f.join(1), f.join(2)
-    W, LEAF, TABLE = width, width * width, (width.bit_length() - 1) * width
-    jit = native.inner
+    v, walk = lanes("float64", width), walks(width)
+    splat, down, up = v.splat, walk.forward, walk.backward
 
-    @jit
-    def four(x, at, size, j, s, p, inverse):
-        hop = size // 4
-        for i in range(at, at + hop, W):
-            split2(x, i, hop, s, j, p, inverse)
-
-    @jit
-    def unfour(x, at, size, j, s, p, inverse):
-        hop = size // 4
-        for i in range(at, at + hop, W):
-            join2(x, i, hop, s, j, p, inverse)
-
-    @jit
-    def down(x, at, m, node, s, t, p, inverse):
-        size = LEAF
-        while size * 4 <= m:
-            size *= 4
-        if size < m:
-            for i in range(at, at + size, W):
-                split1(x, i, size, s, node, p, inverse)
-        for b in range(m // size):
-            first, j = at + b * size, node * (m // size) + b
-            for done in range(0, size, LEAF):
-                z = size
-                while done % z != 0:
-                    z //= 4
-                while z > LEAF:
-                    four(x, first + done, z, j * (size // z) + done // z, s, p, inverse)
-                    z //= 4
-                tile = j * (size // LEAF) + done // LEAF
-                leaf(x, first + done, s, tile, t, tile * TABLE, p, inverse)
-
-    @jit
-    def up(x, at, m, node, s, t, p, inverse):
-        size = LEAF
-        while size * 4 <= m:
-            size *= 4
-        for b in range(m // size):
-            first, j = at + b * size, node * (m // size) + b
-            for done in range(0, size, LEAF):
-                tile = j * (size // LEAF) + done // LEAF
-                unleaf(x, first + done, s, tile, t, tile * TABLE, p, inverse)
-                z = 4 * LEAF
-                while z <= size and (done + LEAF) % z == 0:
-                    unfour(x, first + done + LEAF - z, z, j * (size // z) + done // z, s, p, inverse)
-                    z *= 4
-        if size < m:
-            for i in range(at, at + size, W):
-                join1(x, i, size, s, node, p, inverse)
-
-    @jit
-    def five(x, at, q, s, p, inverse):
-        """Modulo X^4q − 1 and X^q − c, c⁴ = −1: five points into five."""
-        c = splat(s[2])
-        for i in range(at, at + q, W):
-            u0, u4 = load(x, i), load(x, i + 4 * q)
-            r = load(x, i + 3 * q)
-            r = near(product(r, c, p, inverse) + load(x, i + 2 * q), p, inverse)
-            r = near(product(r, c, p, inverse) + load(x, i + q), p, inverse)
-            store(x, i, u0 + u4)
-            store(x, i + 4 * q, near(product(r, c, p, inverse) + (u0 - u4), p, inverse))
-
-    @jit
-    def unfive(x, at, q, s, half, p, inverse):
-        c = splat(s[2])
-        for i in range(at, at + q, W):
-            r = near(load(x, i + 3 * q), p, inverse)
-            r = near(product(r, c, p, inverse) + load(x, i + 2 * q), p, inverse)
-            r = near(product(r, c, p, inverse) + load(x, i + q), p, inverse)
-            d = near(load(x, i + 4 * q) - product(r, c, p, inverse), p, inverse)
-            low = load(x, i)
-            store(x, i, product(low + d, half, p, inverse))
-            store(x, i + 4 * q, product(low - d, half, p, inverse))
-
-    @jit
-    def six(x, at, q, s, p, inverse):
-        """Modulo X^4q − 1 and X^2q − i: three points into three."""
-        c = splat(s[1])
-        for i in range(at, at + 2 * q, W):
-            u0, u1, u2 = load(x, i), load(x, i + 2 * q), load(x, i + 4 * q)
-            store(x, i, u0 + u2)
-            store(x, i + 4 * q, near(product(u1, c, p, inverse) + (u0 - u2), p, inverse))
-
-    @jit
-    def unsix(x, at, q, s, half, p, inverse):
-        c = splat(s[1])
-        for i in range(at, at + 2 * q, W):
-            low = load(x, i)
-            d = near(load(x, i + 4 * q) - product(load(x, i + 2 * q), c, p, inverse), p, inverse)
-            store(x, i, product(low + d, half, p, inverse))
-            store(x, i + 4 * q, product(low - d, half, p, inverse))
-
-    @jit
-    def seven(x, at, q, s, p, inverse):
-        """Modulo X^4q − 1, X^2q − i and X^q − c, c² = −i: seven points into seven."""
-        one, c = splat(s[1]), splat(s[3])
-        for i in range(at, at + q, W):
-            u0, u1, u2 = load(x, i), load(x, i + q), load(x, i + 2 * q)
-            u4, u5, u6 = load(x, i + 4 * q), load(x, i + 5 * q), load(x, i + 6 * q)
-            store(x, i, u0 + u4)
-            store(x, i + q, u1 + u5)
-            store(x, i + 2 * q, u2 + u6)
-            r0, r1 = u0 - u4, u1 - u5
-            r2, r3 = product(u2 - u6, one, p, inverse), product(load(x, i + 3 * q), one, p, inverse)
-            store(x, i + 4 * q, near(r0 + r2, p, inverse))
-            store(x, i + 5 * q, near(r1 + r3, p, inverse))
-            store(x, i + 6 * q, near(product(near(r1 - r3, p, inverse), c, p, inverse) + (r0 - r2), p, inverse))
-
-    @jit
-    def unseven(x, at, q, s, half, p, inverse):
-        one, c = splat(s[1]), splat(s[3])
-        for i in range(at, at + q, W):
-            r3 = product(load(x, i + 3 * q), one, p, inverse)
-            first, r1 = load(x, i + 4 * q), near(load(x, i + 5 * q) - r3, p, inverse)
-            other = near(load(x, i + 6 * q) - product(near(r1 - r3, p, inverse), c, p, inverse), p, inverse)
-            r0 = product(first + other, half, p, inverse)
-            r2 = product(product(other - first, half, p, inverse), one, p, inverse)
-            low0, low1, low2 = load(x, i), load(x, i + q), load(x, i + 2 * q)
-            store(x, i, product(low0 + r0, half, p, inverse))
-            store(x, i + q, product(low1 + r1, half, p, inverse))
-            store(x, i + 2 * q, product(low2 + r2, half, p, inverse))
-            store(x, i + 4 * q, product(low0 - r0, half, p, inverse))
-            store(x, i + 5 * q, product(low1 - r1, half, p, inverse))
-            store(x, i + 6 * q, product(low2 - r2, half, p, inverse))
-
-    def forward(x, first, last, length, quarter, s, t, p_, inverse_, half_):
+    def forward(x, first, last, length, quarter, s, t, p_, inverse_):
         p, inverse = splat(p_), splat(inverse_)
-        parts = length // quarter
         for row in range(first, last):
-            at = row * length
-            if parts == 5:
-                five(x, at, quarter, s, p, inverse)
-            elif parts == 6:
-                six(x, at, quarter, s, p, inverse)
-            elif parts == 7:
-                seven(x, at, quarter, s, p, inverse)
-            down(x, at, 4 * quarter, 0, s, t, p, inverse)
-            if parts == 5:
-                down(x, at + 4 * quarter, quarter, 4, s, t, p, inverse)
-            elif parts >= 6:
-                down(x, at + 4 * quarter, 2 * quarter, 2, s, t, p, inverse)
-            if parts == 7:
-                down(x, at + 6 * quarter, quarter, 6, s, t, p, inverse)
+            down(x, row * length, length, quarter, s, t, p, inverse)
 
     def backward(x, first, last, length, quarter, s, t, p_, inverse_, half_, forwards):
         p, inverse, half = splat(p_), splat(inverse_), splat(half_)
-        parts = length // quarter
         for row in range(first, last):
-            at = row * length
-            up(x, at, 4 * quarter, 0, s, t, p, inverse)
-            if parts == 5:
-                up(x, at + 4 * quarter, quarter, 4, s, t, p, inverse)
-                unfive(x, at, quarter, forwards, half, p, inverse)
-            elif parts >= 6:
-                up(x, at + 4 * quarter, 2 * quarter, 2, s, t, p, inverse)
-            if parts == 6:
-                unsix(x, at, quarter, forwards, half, p, inverse)
-            elif parts == 7:
-                up(x, at + 6 * quarter, quarter, 6, s, t, p, inverse)
-                unseven(x, at, quarter, forwards, half, p, inverse)
+            up(x, row * length, length, quarter, s, t, p, inverse, forwards, half)
 
-    shared = "p:float64,i,i,i,i,p:float64,p:float64,d,d,d"
-    return (backward, shared + ",p:float64") if back else (forward, shared)
+    shared = "p:float64,i,i,i,i,p:float64,p:float64,d,d"
+    return (backward, shared + ",d,p:float64") if back else (forward, shared)
 
 
-def build_enter(width: int, unsigned: bool) -> tuple[Callable, str]:
-    """Rows of integers as residues, zeros behind them. `planes` 64-bit words an integer, the lowest first, `hop` values apart."""
-    from faltung.kernels.ntt.arithmetic import butterflies, words
+def build_enter(width: int) -> tuple[Callable, str]:
+    """Rows of integers as residues, zeros behind them."""
+    from faltung.kernels.ntt.walk import walks
     from faltung.kernels.simd import lanes
 
-    v, f, w, W = lanes("float64", width), butterflies(width), words(width), width
-    store, splat, product, near, whole = v.store, v.splat, f.product, f.near, lanes("int64", width).load
-    signed, low, high_unsigned = w.signed, w.low, w.high_unsigned
-    high = high_unsigned if unsigned else w.high
+    splat, one = lanes("float64", width).splat, walks(width).enter
 
-    def enter(x, y, first, last, n, length, planes, hop, p_, inverse_, shift_):
-        p, inverse, shift, zero = splat(p_), splat(inverse_), splat(shift_), splat(0.0)
+    def enter(x, y, first, last, n, length, planes, hop, unsigned, p, inverse, shift):
         for row in range(first, last):
-            at, to = row * n, row * length
-            for j in range(0, n, W):
-                i = min(j, n - W)
-                word = whole(x, (planes - 1) * hop + at + i)
-                total = product(signed(high(word)), shift, p, inverse)
-                total = near(total + signed(low(word)), p, inverse)
-                for plane in range(planes - 2, -1, -1):
-                    word = whole(x, plane * hop + at + i)
-                    total = near(product(total, shift, p, inverse) + signed(high_unsigned(word)), p, inverse)
-                    total = near(product(total, shift, p, inverse) + signed(low(word)), p, inverse)
-                store(y, to + i, total)
-            behind = min((n + W - 1) // W * W, length)
-            for i in range(to + n, to + behind):
-                y[i] = 0.0
-            for i in range(to + behind, to + length, W):
-                store(y, i, zero)
+            one(x, row * n, y, row * length, n, length, planes, hop, unsigned, splat(p), splat(inverse), splat(shift))
 
-    return enter, "p:int64,p:float64,i,i,i,i,i,i,d,d,d"
+    return enter, "p:int64,p:float64,i,i,i,i,i,i,i,d,d,d"
 
 
 def build_mix(width: int) -> tuple[Callable, str]:
@@ -251,146 +70,75 @@ def build_mix(width: int) -> tuple[Callable, str]:
 
 
 def build_scale(width: int) -> tuple[Callable, str]:
-    """x[i] · w for points [first, last) of vectors, in place."""
-    from faltung.kernels.ntt.arithmetic import butterflies
+    """x[i] · w for points [first, last), in place."""
+    from faltung.kernels.ntt.walk import walks
     from faltung.kernels.simd import lanes
 
-    v, f, W = lanes("float64", width), butterflies(width), width
-    load, store, splat, product, near = v.load, v.store, v.splat, f.product, f.near
+    splat, one = lanes("float64", width).splat, walks(width).scale
 
-    def scale(x, first, last, w_, p_, inverse_):
-        p, inverse, w = splat(p_), splat(inverse_), splat(w_)
-        for i in range(first * W, last * W, W):
-            store(x, i, product(near(load(x, i), p, inverse), w, p, inverse))
+    def scale(x, first, last, w, p, inverse):
+        one(x, first, last - first, splat(w), splat(p), splat(inverse))
 
     return scale, "p:float64,i,i,d,d,d"
 
 
-def build_table(width: int) -> tuple[Callable, str]:
-    """s[2^b + j] = s[j] · z[b] for j < 2^b, from `start` entries on, a power of two of at least `width`."""
-    from faltung.kernels.ntt.arithmetic import butterflies
+def build_products(width: int) -> tuple[Callable, str]:
+    """Whole products of rows modulo several primes in one call: item (prime, row) of [first, last) into y[item].
+
+    `c` holds CONSTANTS numbers a prime, `tables` four addresses; `spare` is room for one row. For squares k is x.
+    """
+    from faltung.kernels.ntt.arithmetic import pointer
+    from faltung.kernels.ntt.walk import walks
     from faltung.kernels.simd import lanes
 
-    v, f, W = lanes("float64", width), butterflies(width), width
-    load, store, splat, product, near = v.load, v.store, v.splat, f.product, f.near
+    v, walk, W = lanes("float64", width), walks(width), width
+    load, store, splat = v.load, v.store, v.splat
+    enter, forward, backward, multiply = walk.enter, walk.forward, walk.backward, walk.multiply
+    MANY = CONSTANTS
 
-    def table(s, z, bit, start, stop, p_, inverse_):
-        p, inverse = splat(p_), splat(inverse_)
-        size = start
-        while size < stop:
-            w = splat(z[bit])
-            for j in range(0, size, W):
-                store(s, size + j, near(product(load(s, j), w, p, inverse), p, inverse))
-            size *= 2
-            bit += 1
+    def products(x, k, y, spare, first, last, rows, n, t, length, quarter, planes, unsigned, square, c, tables):
+        for item in range(first, last):
+            number, row = item // rows, item % rows
+            at, own = item * length, number * MANY
+            p, inverse, shift, half = splat(c[own]), splat(c[own + 1]), splat(c[own + 2]), splat(c[own + 3])
+            s, leaves = pointer(tables[4 * number]), pointer(tables[4 * number + 1])
+            s_back, leaves_back = pointer(tables[4 * number + 2]), pointer(tables[4 * number + 3])
+            enter(x, row * n, y, at, n, length, planes, rows * n, unsigned, p, inverse, shift)
+            forward(y, at, length, quarter, s, leaves, p, inverse)
+            if square != 0:
+                for i in range(0, length, W):
+                    store(spare, i, load(y, at + i))
+            else:
+                enter(k, row * t, spare, 0, t, length, planes, rows * t, unsigned, p, inverse, shift)
+                forward(spare, 0, length, quarter, s, leaves, p, inverse)
+            multiply(y, at, spare, 0, 4 * quarter, splat(c[own + 4]), p, inverse)
+            if length > 4 * quarter:
+                middle = length if length < 6 * quarter else 6 * quarter
+                multiply(y, at + 4 * quarter, spare, 4 * quarter, middle - 4 * quarter, splat(c[own + 5]), p, inverse)
+                if length > middle:
+                    multiply(y, at + middle, spare, middle, length - middle, splat(c[own + 6]), p, inverse)
+            backward(y, at, length, quarter, s_back, leaves_back, p, inverse, s, half)
 
-    return table, "p:float64,p:float64,i,i,i,d,d"
-
-
-@dataclass(frozen=True)
-class Tables:
-    """Constants of one prime for lengths of up to `points`: s and its inverses, and both for the leaves' lanes."""
-
-    points: int
-    s: np.ndarray
-    t: np.ndarray
-    s_back: np.ndarray
-    t_back: np.ndarray
-
-    @property
-    def bytes(self) -> int:
-        return self.s.nbytes + self.t.nbytes + self.s_back.nbytes + self.t_back.nbytes
-
-
-def width() -> int:
-    """Residues in a vector."""
-    return native.lanes("float64")
-
-
-def leaf() -> int:
-    """Points of the smallest transform."""
-    return width() ** 2
-
-
-_tables: dict[int, Tables] = {}
-_lock = threading.Lock()
-
-
-def tables(p: int, length: int) -> Tables:
-    """The constants modulo p, made once for the longest transform so far."""
-    found = _tables.get(p)
-    if found is not None and found.points >= length:
-        return found
-    points = max(1 << (length - 1).bit_length(), 1 << 12)
-    order = two_order(p)
-    if points > 1 << order:  # a prime with few roots: exactly what this length takes
-        points = length
-    with _lock:
-        found = _tables.get(p)
-        if found is None or found.points < length:
-            found = _made(p, points)
-            if sum(table.bytes for other, table in _tables.items() if other != p) + found.bytes > KEEP:
-                _tables.clear()
-            _tables[p] = found
-    return found
-
-
-def _made(p: int, points: int) -> Tables:
-    W, levels = width(), width().bit_length() - 1
-    nodes = max(W, points // W)  # the leaves' rows
-    deepest = (nodes - 1).bit_length() + levels - 1
-    top = root(p, min(deepest + 2, two_order(p)))
-    roots = [pow(top, 1 << max(0, min(deepest + 2, two_order(p)) - bit - 2), p) for bit in range(deepest + 1)]
-    made = []
-    for constants in (roots, [pow(r, -1, p) for r in roots]):
-        few = max(W, nodes // W * W // 2)
-        s = _table(p, constants, max(few, W), 0)
-        rows = [_table(p, constants, nodes, level)[:nodes].reshape(-1, 1, W) for level in range(levels)]
-        made += [s, np.ascontiguousarray(np.concatenate(rows, axis=1))]
-    return Tables(points, *made)
-
-
-def _table(p: int, roots: list[int], entries: int, level: int) -> np.ndarray:
-    """s[2^level · j] for j below `entries`, rounded up to a power of two."""
-    W = width()
-    size = max(W, 1 << (entries - 1).bit_length())
-    s, z = np.empty(size), np.array([centred(r, p) for r in roots[level:]] or [1.0])
-    first = [1]
-    for bit in range(W.bit_length() - 1):
-        r = roots[level + bit] if level + bit < len(roots) else 1
-        first += [v * r % p for v in first]
-    s[:W] = [centred(v, p) for v in first]
-    kernel = native.load("ntt-table", build_table, W)
-    kernel(native.address(s), native.address(z), W.bit_length() - 1, W, size, float(p), 1.0 / p)
-    return s
-
-
-def centred(value: int, p: int) -> float:
-    """The residue next to zero."""
-    value %= p
-    return float(value - p if 2 * value > p else value)
+    return products, "p:int64,p:int64,p:float64,p:float64,i,i,i,i,i,i,i,i,i,i,p:float64,p:int64"
 
 
 def forward(rows: np.ndarray, p: int, first: int = 0, last: int | None = None) -> None:
     """Transform rows of residues (rows, length), |value| ≤ 0.6·p, in place; what comes out stays below 7·p."""
-    _transform(rows, p, False, first, last)
+    length, table = rows.shape[-1], tables(p, rows.shape[-1])
+    kernel = native.load("ntt-forward", build_transform, width(), False)
+    kernel(
+        native.address(rows), first, len(rows) if last is None else last, length, quarter_of(length), *table.places[:2],
+        float(p), 1.0 / p,
+    )  # fmt: skip
 
 
 def backward(rows: np.ndarray, p: int, first: int = 0, last: int | None = None) -> None:
     """The way back from residues of at most p; the degrees of the factors stay in the result unless `scaled` took them out."""
-    _transform(rows, p, True, first, last)
-
-
-def _transform(rows: np.ndarray, p: int, back: bool, first: int, last: int | None) -> None:
-    length = rows.shape[-1]
-    table = tables(p, length)
-    half, quarter = centred(pow(2, -1, p), p), (1 << (length.bit_length() - 1)) // 4
-    kernel = native.load(f"ntt-{'backward' if back else 'forward'}", build_transform, width(), back)
-    s, t = (table.s_back, table.t_back) if back else (table.s, table.t)
-    last = len(rows) if last is None else last
-    more = (native.address(table.s),) if back else ()
+    length, table = rows.shape[-1], tables(p, rows.shape[-1])
+    kernel = native.load("ntt-backward", build_transform, width(), True)
     kernel(
-        native.address(rows), first, last, length, quarter, native.address(s), native.address(t), float(p), 1.0 / p, half, *more
+        native.address(rows), first, len(rows) if last is None else last, length, quarter_of(length), *table.places[2:],
+        float(p), 1.0 / p, constants(p, length)[3], table.places[0],
     )  # fmt: skip
 
 
@@ -399,24 +147,22 @@ def enter(values: np.ndarray, rows: np.ndarray, p: int, first: int = 0, last: in
 
     Plane i of int64 or uint64 counts 2^(64·i); the last is signed if its dtype is. A row holds at least `width()` integers.
     """
-    kernel = native.load("ntt-enter", build_enter, width(), values.dtype.kind == "u")
+    kernel, length = native.load("ntt-enter", build_enter, width()), rows.shape[-1]
     planes, count, n = values.shape
     kernel(
-        native.address(values), native.address(rows), first, count if last is None else last, n, rows.shape[-1],
-        planes, count * n, float(p), 1.0 / p, centred(1 << 32, p),
+        native.address(values), native.address(rows), first, count if last is None else last, n, length,
+        planes, count * n, int(values.dtype.kind == "u"), *constants(p, length)[:3],
     )  # fmt: skip
 
 
 def scaled(rows: np.ndarray, p: int, first: int = 0, last: int | None = None) -> None:
     """Divide rows of a spectrum by what the way back will multiply them with."""
     length = rows.shape[-1]
-    kernel = native.load("ntt-scale", build_scale, width())
+    kernel, own = native.load("ntt-scale", build_scale, width()), constants(p, length)
     for row in range(first, len(rows) if last is None else last):
-        for at, degree, _ in pieces(length):
-            start = (row * length + at) // width()
-            kernel(
-                native.address(rows), start, start + degree // width(), centred(pow(degree, -1, p), p), float(p), 1.0 / p
-            )  # fmt: skip
+        for number, (at, degree, _) in enumerate(pieces(length)):
+            start = row * length + at
+            kernel(native.address(rows), start, start + degree, own[4 + number], own[0], own[1])
 
 
 def mix(x: np.ndarray, k: np.ndarray, y: np.ndarray, p: int, first: int = 0, last: int | None = None) -> None:
@@ -430,4 +176,38 @@ def mix(x: np.ndarray, k: np.ndarray, y: np.ndarray, p: int, first: int = 0, las
     )  # fmt: skip
 
 
-__all__ = ["FACTORS", "backward", "enter", "forward", "leaf", "mix", "scaled", "tables"]
+def keys(at_once: bool) -> tuple[tuple, ...]:
+    """What `native.load` takes for the kernels that take long to make: of whole products, or of transforms one by one."""
+    if at_once:
+        return (("ntt-products", build_products, width()),)
+    return tuple((f"ntt-{name}", build_transform, width(), name == "backward") for name in ("forward", "backward"))
+
+
+@lru_cache(maxsize=64)
+def _constants(primes: tuple[int, ...], length: int) -> np.ndarray:
+    return np.array([constants(p, length) for p in primes])
+
+
+def products(
+    x: np.ndarray, k: np.ndarray, primes: tuple[int, ...], y: np.ndarray, spare: np.ndarray, first: int = 0,
+    last: int | None = None,
+) -> None:  # fmt: skip
+    """Products of rows of integers (planes, rows, n) and (planes, rows, t) modulo primes into y (primes, rows, length).
+
+    Args:
+        x, k: as for `enter`; the same array for squares.   spare: room for one row of y.
+        first, last: which of the primes·rows results, those of the first prime first.
+    """
+    planes, rows, n = x.shape
+    length = y.shape[-1]
+    made: list[Any] = [tables(p, length) for p in primes]
+    places = np.array([table.places for table in made], np.int64)
+    kernel, own = native.load("ntt-products", build_products, width()), _constants(primes, length)
+    kernel(
+        native.address(x), native.address(k), native.address(y), native.address(spare), first,
+        rows * len(primes) if last is None else last, rows, n, k.shape[-1], length, quarter_of(length), planes,
+        int(x.dtype.kind == "u"), int(x is k), native.address(own), native.address(places),
+    )  # fmt: skip
+
+
+__all__ = ["backward", "enter", "forward", "keys", "leaf", "mix", "products", "scaled", "tables", "width"]
