@@ -10,6 +10,7 @@ import random
 import re
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -95,8 +96,8 @@ def ordinary(given: dict[str, str]) -> list[str]:
         for name, pattern, which in cases:
             text = given[which]
             warm = {label: make(module, pattern) for label, module in peers.items()}
-            seconds, results = interleaved({label: lambda f=f: f(text) for label, f in warm.items()})
-            cold, _ = interleaved({label: lambda m=m: fresh(m, make, pattern)(text) for label, m in peers.items()})
+            seconds, results = interleaved({label: partial(f, text) for label, f in warm.items()})
+            cold, _ = interleaved({label: partial(fresh, m, make, pattern, text) for label, m in peers.items()})
             ratio = seconds["re"] / seconds["ours"]
             ratios.append(ratio)
             others.append(seconds.get("re2", math.nan) / seconds["ours"])
@@ -122,11 +123,11 @@ def ordinary(given: dict[str, str]) -> list[str]:
     return [*out, "## Words of a dozen letters", "", rows(("call", "ours", "re ÷ ours", "re2 ÷ ours"), lines), ""]
 
 
-def fresh(module: Any, make: Callable, pattern: str) -> Callable:
-    """A library's function with nothing remembered from before."""
+def fresh(module: Any, make: Callable, pattern: str, text: str) -> Any:
+    """A library's answer with nothing remembered from before."""
     if module is re:
         re.purge()
-    return make(module, pattern)
+    return make(module, pattern)(text)
 
 
 def pathological() -> list[str]:

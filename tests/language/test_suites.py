@@ -1,11 +1,14 @@
-"""The suites of the automaton kernels notice a tool that is wrong."""
+"""The suites of the automaton kernels notice a tool that is wrong; examples in docstrings run."""
 
+import doctest
 from types import SimpleNamespace
 
 import pytest
 
+from faltung import language
 from faltung.algebras import named
 from faltung.kernels.automaton import on_numba
+from faltung.language import tries
 from faltung.testing import automaton_kernels as suite
 
 
@@ -31,3 +34,10 @@ def test_weights_of_another_algebra_are_caught():
     tool = SimpleNamespace(weighed=lambda s, c, algebra, d: on_numba.weighed(s, c, named("min-plus"), d))
     with pytest.raises(AssertionError, match="weights over real"):
         suite.check_weighed(tool, 0, (named("real"),))
+
+
+@pytest.mark.parametrize("module", [language, language.language, tries], ids=lambda m: m.__name__)
+def test_examples_in_docstrings_run(module):
+    found = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
+    assert found.attempted > 0
+    assert found.failed == 0
