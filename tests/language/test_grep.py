@@ -54,7 +54,8 @@ CALLS = [
     "foo a.txt", "-n foo a.txt", "-c foo a.txt b.txt", "-o f.. a.txt", "-v foo a.txt", "-v -n foo a.txt", "-i ÄRGER a.txt",
     "-n ^$ a.txt", "-x baz a.txt", "-q foo a.txt", "zzz a.txt", "-o -n o* a.txt", "-v -c o a.txt b.txt", "-l o a.txt b.txt d/empty",
     "-n end$ a.txt", "-h foo a.txt d/c.txt", "-H foo a.txt", "-n \\bfoo\\b a.txt", "-o [a-zö]+ a.txt", "foo missing a.txt",
-    "-r foo d", "-r -l foo d", "-r -c foo d", "foo d", "-q foo missing a.txt", "-v . a.txt", "x d/empty", "-v x d/empty", "-i -o FÖ+ a.txt",
+    "-r foo d", "-r -l foo d", "-r -c foo d", "foo d", "-q foo missing a.txt", "-v . a.txt", "x d/empty", "-v x d/empty",
+    "-i -o FÖ+ a.txt",
 ]  # fmt: skip
 
 

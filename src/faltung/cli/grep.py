@@ -168,7 +168,7 @@ def _search(file: BinaryIO, name: str, wanted: Wanted) -> bool:
             binary = b"\0" in piece and not wanted.text
         view = View(piece.decode("utf-8", "surrogateescape"), False)
         at = 0  # `line` is the number of the line that starts there
-        for start, stop, match in _lines(view, wanted):
+        for start, stop, inside in _lines(view, wanted):
             taken += 1
             if wanted.quiet:
                 return True
@@ -183,7 +183,7 @@ def _search(file: BinaryIO, name: str, wanted: Wanted) -> bool:
             line += view.text.count("\n", at, start)
             at = start
             head = prefix + (f"{line}:".encode() if wanted.numbers else b"")
-            for part in _parts(view, start, stop, match, wanted):
+            for part in _parts(view, start, stop, inside, wanted):
                 out.write(head + part + b"\n")
         line += view.text.count("\n", at) + 1
     if wanted.count:
@@ -205,40 +205,41 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
         yield left
 
 
-def _lines(view: Any, wanted: Wanted) -> Iterator[tuple[int, int, Any]]:
-    """Start and stop of every line that is to be taken, with its first match."""
+def _lines(view: Any, wanted: Wanted) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """Start and stop of every line that is to be taken, with the matches in it."""
     text, at = view.text, 0
-    while at <= view.length:
-        match = wanted.matcher.found(view, at)
-        start = view.length + 1 if match is None else text.rfind("\n", 0, match.begin) + 1
-        while wanted.invert and at < start:  # the lines before it
-            stop = text.find("\n", at)
-            stop = view.length if stop < 0 else stop
-            yield at, stop, None
-            at = stop + 1
-        if match is None:
-            return
-        stop = text.find("\n", match.stop)
-        stop = view.length if stop < 0 else stop
-        if not wanted.invert:
-            yield start, stop, match
+    start, stop, inside = 0, -1, list[tuple[int, int]]()  # the line that is being collected
+    for begin, end in wanted.matcher.spans(view):
+        if begin <= stop:
+            inside.append((begin, end))
+            continue
+        if stop >= 0 and not wanted.invert:
+            yield start, stop, inside
+        start, stop = text.rfind("\n", 0, begin) + 1, text.find("\n", end)
+        stop, inside = view.length if stop < 0 else stop, [(begin, end)]
+        if wanted.invert:
+            yield from _between(text, at, start)
+        at = stop + 1
+    if wanted.invert:
+        yield from _between(text, at, view.length + 1)
+    elif stop >= 0:
+        yield start, stop, inside
+
+
+def _between(text: str, at: int, before: int) -> Iterator[tuple[int, int, list[tuple[int, int]]]]:
+    """The lines from one place to another."""
+    while at < before:
+        stop = text.find("\n", at)
+        stop = len(text) if stop < 0 else stop
+        yield at, stop, []
         at = stop + 1
 
 
-def _parts(view: Any, start: int, stop: int, match: Any, wanted: Wanted) -> Iterator[bytes]:
-    """What is printed of a line: the line, or with -o each match in it."""
-    while True:
-        head = b""
-        if wanted.weigh is not None and match is not None:
-            head = f"{wanted.weigh(match.group())}:".encode()
-        if not wanted.only:
-            yield head + view.text[start:stop].encode("utf-8", "surrogateescape")
-            return
-        if match is None:
-            return
-        if match.stop > match.begin:  # grep prints no empty matches
-            yield head + match.group().encode("utf-8", "surrogateescape")
-        onward = match.stop if match.stop > match.begin else match.stop + 1
-        match = wanted.matcher.found(view, onward) if onward <= stop else None
-        if match is None or match.begin > stop or match.stop > stop:
-            return
+def _parts(view: Any, start: int, stop: int, inside: list[tuple[int, int]], wanted: Wanted) -> Iterator[bytes]:
+    """What is printed of a line: the line, or with -o each match in it that is not empty."""
+    shown = inside if wanted.only else inside[:1] or [(start, start)]
+    for begin, end in shown:
+        head = f"{wanted.weigh(view.text[begin:end])}:" if wanted.weigh is not None and inside else ""
+        part = view.text[begin:end] if wanted.only else view.text[start:stop]
+        if end > begin or not wanted.only:
+            yield (head + part).encode("utf-8", "surrogateescape")

@@ -169,6 +169,13 @@ ALL: tuple[Kernel, ...] = (
         "automaton",
     ),
     Kernel(
+        "found",
+        "numba",
+        "all matches in a text: ends by a table, starts by another from there backward",
+        "Cox (2010), in automata that find leftmost-longest matches",
+        "automaton",
+    ),
+    Kernel(
         "weighed",
         "numba",
         "weights of words by sparse vector-matrix steps, any algebra of machine numbers",

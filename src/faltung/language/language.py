@@ -280,7 +280,7 @@ class Language:
     def accepts(self, word: Any) -> bool:
         """Whether the word belongs to the language."""
         if "ref" not in self.term.has:
-            return self._matcher.fullmatch(word) is not None
+            return self._matcher.accepts(word)
         return bool(self.weight(word, "boolean")) if self.pointwise else self._form("boolean")[1].accepts(word)  # type: ignore[union-attr]
 
     __contains__ = accepts

@@ -4,8 +4,9 @@ A text is read by the scanning kernel. `str` is read as Latin-1 or UTF-32 symbol
 takes one pass forward, which ends at the end of the leftmost-longest match, and one backward from there to its start.
 """
 
+import ctypes
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,20 +16,34 @@ from faltung.kernels import native
 from faltung.kernels.automaton import on_numba
 from faltung.kernels.automaton.contract import ACCEPT, SINK
 from faltung.language import charset, terms
-from faltung.language.residuals import Residuals, lowered, neighbour
+from faltung.language.residuals import Residuals, lowered
 from faltung.language.tables import BUDGET, Automaton
 from faltung.language.terms import Term
 
 PIECE = 1 << 26  # symbols that one call of the kernel reads at most, so that interrupts are heard
+SHORT = 48  # letters of a word that is read without a kernel
+LEARNED = 512  # letters that one state keeps for such words
+ROOM = 512  # matches that one call of the kernel finds at most
 
 
-@dataclass(frozen=True, repr=False)
+class _Kept(threading.local):
+    """Where kernels keep their state and matches between calls: one for each thread."""
+
+    def __init__(self) -> None:
+        self.at = (ctypes.c_int64 * 8)()
+        self.spans = (ctypes.c_int64 * (2 * ROOM))()
+
+
+_kept = _Kept()
+
+
 class Match:
     """A word of the language within a text: `text[begin:stop]`. Answers to the names that `re.Match` has."""
 
-    text: Any
-    begin: int
-    stop: int
+    __slots__ = ("begin", "stop", "text")
+
+    def __init__(self, text: Any, begin: int, stop: int) -> None:
+        self.text, self.begin, self.stop = text, begin, stop
 
     def start(self) -> int:
         """Where the word begins."""
@@ -54,26 +69,38 @@ class Match:
 class View:
     """A text as an array of symbols."""
 
-    __slots__ = ("address", "held", "length", "symbol", "symbols", "text")
+    __slots__ = ("_symbols", "address", "held", "length", "symbol", "text")
 
     def __init__(self, text: Any, binary: bool) -> None:
         self.text = text
+        self._symbols: np.ndarray | None = None
         self.held: bytes | memoryview
+        self.address: Any
         if isinstance(text, str):
             if binary:
                 raise ArgumentError.of("language", "bytes for a language of bytes", "str", "encode the text")
             self.held, self.symbol = _encoded(text)
+            self.length = len(text)
         else:
             if not binary:
                 raise ArgumentError.of("language", "a str", type(text).__name__, "decode it, or use a bytes pattern")
             self.held, self.symbol = _bytes(text), "uint8"
-        self.symbols = np.frombuffer(self.held, self.symbol) if len(self.held) else np.empty(0, self.symbol)
-        self.length = len(self.symbols)
-        self.address = native.address(self.symbols)
+            self.length = len(self.held)
+        # bytes are their own address to a kernel
+        self.address = self.held if isinstance(self.held, bytes) else native.address(self.symbols)
+
+    @property
+    def symbols(self) -> np.ndarray:
+        """The symbols as numbers."""
+        if self._symbols is None:
+            self._symbols = np.frombuffer(self.held, self.symbol) if self.length else np.empty(0, self.symbol)
+        return self._symbols
 
 
-def _bytes(text: Any) -> memoryview:
+def _bytes(text: Any) -> bytes | memoryview:
     """Whatever holds bytes, as it lies in memory."""
+    if type(text) is bytes:
+        return text
     try:
         held = memoryview(text)
     except TypeError:
@@ -103,8 +130,10 @@ class Matcher:
         self._simple, self._budget = simple, budget
         self._searching: tuple[Automaton, Automaton] | None = None
         table = self.forward.residuals.table
-        self.classes, self._classes_at, self.label = table, native.address(table), str(table.dtype)
-        self._scan = {s: on_numba.scan(s, self.label) for s in ("uint8", "uint32")}
+        self.classes, self._classes_at, label = table, native.address(table), str(table.dtype)
+        self._scan = {s: on_numba.scan(s, label) for s in ("uint8", "uint32")}
+        self._find = {s: on_numba.find(s, label) for s in ("uint8", "uint32")}
+        self._late = bool(self.forward.residuals.needs)
 
     @property
     def searching(self) -> tuple[Automaton, Automaton]:
@@ -113,7 +142,8 @@ class Matcher:
             residuals = self.forward.residuals.fresh()
             # the mirrored language has the same letters and places, so both number their classes alike
             backward = Residuals(terms.reverse(self._simple), self.size)
-            backward.table, backward.letters, backward.bits = residuals.table, residuals.letters, residuals.bits
+            for shared in ("table", "parts", "letters", "bits"):
+                setattr(backward, shared, getattr(residuals, shared))
             self._searching = (
                 Automaton(residuals, search=True, budget=self._budget),
                 Automaton(backward, budget=self._budget),
@@ -124,119 +154,143 @@ class Matcher:
 
     def fullmatch(self, text: Any) -> Match | None:
         """The whole text, if it is a word of the language."""
+        return Match(text, 0, len(text)) if self.accepts(text) else None
+
+    def accepts(self, text: Any) -> bool:
+        """Whether the whole text is a word of the language."""
+        if not self._late and type(text) is (bytes if self.binary else str) and len(text) <= SHORT:
+            return self._short(text)
         view = View(text, self.binary)
-        return Match(text, 0, view.length) if self._run(self.forward, view, 0, view.length, SINK)[1] else None
+        return self._run(self.forward, view, 0, SINK)[1]
+
+    def _short(self, word: Any) -> bool:
+        tables = self.forward.tables
+        n = tables.home
+        if n < 0:
+            tables, n = self.forward.begun(tables, 0)
+        rows = tables.rows
+        for c in word:
+            to = rows[n].get(c)
+            if to is None:
+                letter = int(self.classes[c if self.binary else ord(c)])
+                tables, n = self.forward.known(tables, n, letter)
+                rows = tables.rows
+                to = int(tables.table[n, letter + 1]) // tables.stride
+                if len(rows[n]) < LEARNED:
+                    rows[n][c] = to
+            n = to
+        return bool(tables.flags[n] & ACCEPT)
 
     def match(self, text: Any, start: int = 0) -> Match | None:
         """The longest word that begins at `start`."""
         view = View(text, self.binary)
-        last, _ = self._run(self.forward, view, start, view.length, SINK)
+        last, _ = self._run(self.forward, view, _place(start, view), SINK)
         return Match(text, start, last) if last >= 0 else None
 
     def search(self, text: Any, start: int = 0) -> Match | None:
         """The longest of the words that begin leftmost from `start` on."""
-        return self.found(View(text, self.binary), start)
+        view = View(text, self.binary)
+        for begin, stop in self.spans(view, _place(start, view), 1):
+            return Match(text, begin, stop)
+        return None
 
     def contains(self, text: Any) -> bool:
         """Whether some part of the text is a word; reads no further than the end of the first."""
-        view = View(text, self.binary)
-        return self._run(self.searching[0], view, 0, view.length, SINK | ACCEPT)[0] >= 0
+        return self._run(self.searching[0], View(text, self.binary), 0, SINK | ACCEPT)[0] >= 0
 
     def finditer(self, text: Any) -> Iterator[Match]:
         """All matches from left to right, none within another; an empty one may touch the one before."""
-        view = View(text, self.binary)
-        start = 0
-        while start <= view.length and (found := self.found(view, start)) is not None:
-            yield found
-            start = found.stop if found.stop > found.begin else found.stop + 1
+        for start, stop in self.spans(View(text, self.binary)):
+            yield Match(text, start, stop)
 
-    def found(self, view: View, start: int) -> Match | None:
-        """`search` in a text that is an array already."""
-        ends, starts = self.searching
-        stop, _ = self._run(ends, view, start, view.length, SINK)
-        if stop < 0:
-            return None
-        begin, _ = self._run(starts, view, stop, start, SINK, -1)
-        return Match(view.text, begin, stop)
+    # -- the loops between kernels and tables -------------------------------------------------------------------------------
 
-    # -- the loop between the kernel and the tables -----------------------------------------------------------------------
-
-    def _bits(self, automaton: Automaton, view: View, place: int) -> int:
-        """The bits of the symbol at a place, of the text's edge beyond it."""
+    def _beside(self, automaton: Automaton, view: View, place: int) -> int:
+        """The class of the symbol at a place, of the text's edge beyond it."""
         r = automaton.residuals
         if not r.needs or not 0 <= place < view.length:
-            return neighbour(r.bits, r.table, None, r.needs)
+            return automaton.tables.edge if r.needs else 0
         symbol = int(view.symbols[place])
-        if symbol == 10 and place == view.length - 1 and r.final >= 0:
-            return r.bits[r.final]
-        return neighbour(r.bits, r.table, symbol, r.needs)
+        return r.final if symbol == 10 and place == view.length - 1 and r.final >= 0 else int(r.table[symbol])
 
-    def _run(
-        self, automaton: Automaton, view: View, start: int, stop: int, until: int, step: int = 1
-    ) -> tuple[int, bool]:
-        """Read from start to stop, forward (step 1) or backward (−1).
+    def _special(self, automaton: Automaton, view: View) -> int:
+        """The number of the symbol that is a final newline; -2 if there is none or nobody asks."""
+        return view.length - 1 if automaton.residuals.final >= 0 and view.length and view.symbols[-1] == 10 else -2
+
+    def _run(self, automaton: Automaton, view: View, start: int, until: int) -> tuple[int, bool]:
+        """Read forward from a place.
 
         Returns:
-            (the last place at which a word may end or -1, whether the place `stop` was reached and is one).
+            (the last place at which a word may end or -1, whether the end of the text was reached and is one).
         """
-        if not 0 <= start <= view.length:
-            raise ArgumentError.of(
-                "language", f"a start within 0 to {view.length}", f"{start}", "choose a place in the text"
-            )
-        r = automaton.residuals
-        behind = start - 1 if step > 0 else start
-        tables, number = automaton.started(self._bits(automaton, view, behind) if r.needs else 0)
-        late, stride = tables.late, tables.stride
-        at = np.empty(3, np.int64)
-        last = start if tables.table[number, 0] & ACCEPT else -1
+        stop, scan, at = view.length, self._scan[view.symbol], _kept.at
+        tables = automaton.tables
+        number = tables.home
+        if tables.late or number < 0:
+            tables, number = automaton.begun(tables, self._beside(automaton, view, start - 1))
+        late, special, final = tables.late, self._special(automaton, view), automaton.residuals.final
+        last = start if tables.flags[number] & ACCEPT and not late else -1
         if last >= 0 and until & ACCEPT:
             return last, start == stop
-        at[0], at[1], at[2] = number * stride, start, -1
-        where, scan = native.address(at), self._scan[view.symbol]
-        special = view.length - 1 if r.final >= 0 and view.length and view.symbols[-1] == 10 else -1
-        i, flags = start, 0
-        while i != stop and not flags & until:
-            if (i if step > 0 else i - 1) != special:
-                bound = stop if abs(stop - i) <= PIECE else i + step * PIECE
-                bound = min(bound, special) if special >= 0 and step > 0 else bound
-                held, came = tables.table, i
-                # a backward scan reads the symbol before its place
-                address = view.address if step > 0 else view.address - view.symbols.itemsize
-                scan(address, self._classes_at, native.address(held), where, i, bound, step, until)
-                i = int(at[1])
-                if i != came:
-                    flags = int(held.flat[int(at[0])])
-                if i == bound or flags & until:
-                    continue
-            read = i if step > 0 else i - 1
-            letter = r.final if read == special else int(self.classes[view.symbols[read]])
-            tables, number = automaton.moved(tables, int(at[0]) // stride, letter)
-            i += step
-            at[0], at[1] = number * stride, i
-            flags = int(tables.table[number, 0])
-            if flags & ACCEPT:
-                at[2] = i
+        at[0], at[1], at[2] = number * tables.stride, start, -1
+        where, i = ctypes.addressof(at), start
+        while i != stop:
+            held = tables.held  # a larger one may take its place while the kernel reads
+            scan(view.address, self._classes_at, held[1], where, i, min(stop, i + PIECE), 1, until, special, final)
+            came, i, number = i, at[1], at[0] // tables.stride
+            if i != came and tables.flags[number] & until:
+                break
+            if i - came < PIECE and i != stop:
+                tables, number = automaton.known(tables, number, self._beside_or(final, special, view, i))
+                at[0] = number * tables.stride
         if at[2] >= 0:
-            last = int(at[2]) - step * late
-        return self._finish(automaton, tables, view, int(at[0]) // stride, i, stop, step, last, late)
-
-    def _finish(
-        self,
-        automaton: Automaton,
-        tables: Any,
-        view: View,
-        number: int,
-        i: int,
-        stop: int,
-        step: int,
-        last: int,
-        late: bool,
-    ) -> tuple[int, bool]:
-        if i != stop:
-            return last, False
-        if not late:
+            last = at[2] - late
+        if i != stop or not late:
             return last, last == stop
-        groups, _, before, _ = tables.states[number]
-        behind = self._bits(automaton, view, stop if step > 0 else stop - 1)
-        ends = any(tables.residuals.ends(g, before, behind) for g in groups)
+        tables, number = automaton.known(tables, number, tables.edge)
+        ends = bool(tables.flags[int(tables.table[number, tables.edge + 1]) // tables.stride] & ACCEPT)
         return (stop if ends else last), ends
+
+    def _beside_or(self, final: int, special: int, view: View, place: int) -> int:
+        return final if place == special else int(self.classes[view.symbols[place]])
+
+    def spans(self, view: View, start: int = 0, most: int = 0) -> Iterator[tuple[int, int]]:
+        """(start, stop) of the matches from a place on; `most` 0: all of them."""
+        ends, starts = self.searching
+        a, b = ends.tables, starts.tables
+        find, special, final = self._find[view.symbol], self._special(ends, view), ends.residuals.final
+        state: list[Any] = [0, 0, 0, 0, start, 0, 0]
+        while True:
+            at, spans = _kept.at, _kept.spans  # other searches of this thread may come between two matches
+            at[:7], room = state, most or ROOM
+            held = a.held, b.held
+            find(
+                view.address, self._classes_at, held[0][1], held[1][1], a.first_at, b.first_at,
+                ctypes.addressof(at), ctypes.addressof(spans), view.length, special, final, a.edge, a.late, room,
+            )  # fmt: skip
+            state = at[:7]
+            phase, place, count, asked = state[0], state[4], state[5], state[6]
+            if asked < 0:
+                found = spans[: 2 * count]
+                yield from zip(found[::2], found[1::2], strict=True)
+                if place > view.length or most:
+                    return
+                state[5] = 0
+            elif phase == on_numba.START_OF_END:
+                a, _ = ends.begun(a, asked)
+            elif phase == on_numba.START_OF_START:
+                b, _ = starts.begun(b, asked)
+            elif phase == on_numba.END:
+                a, number = ends.known(a, state[1] // a.stride, asked)
+                state[1] = number * a.stride
+            else:
+                b, number = starts.known(b, state[1] // b.stride, asked)
+                state[1] = number * b.stride
+
+
+def _place(start: int, view: View) -> int:
+    if not 0 <= start <= view.length:
+        raise ArgumentError.of(
+            "language", f"a start within 0 to {view.length}", f"{start}", "choose a place in the text"
+        )
+    return start

@@ -10,8 +10,6 @@ Source: Brzozowski, Derivatives of regular expressions (1964); Antimirov (1996).
 
 from typing import Any
 
-import numpy as np
-
 from faltung.errors import ArgumentError, MemoryBudgetError
 from faltung.language import charset, terms
 from faltung.language.terms import EDGE, FINAL, NEEDS, NEWLINE, Term
@@ -84,10 +82,15 @@ class Residuals:
             sum(bits & ~FINAL for bits, letters in kinds.items() if charset.contains(letters, letter)) & self.needs
             for letter in self.letters
         ]
+        self.final = self.edge = -1
         if self.needs & FINAL:  # one class more: a newline that is the text's last symbol
-            newline = int(self.table[10])
+            self.final = len(self.letters)
             self.letters.append(10)
-            self.bits.append(self.bits[newline] | FINAL)
+            self.bits.append(self.bits[int(self.table[10])] | FINAL)
+        if self.needs:  # and one for what lies beyond the text
+            self.edge = len(self.letters)
+            self.letters.append(-1)
+            self.bits.append(EDGE & self.needs)
         self._start()
 
     def _start(self) -> None:
@@ -102,11 +105,6 @@ class Residuals:
     def classes(self) -> int:
         """How many classes of letters there are."""
         return len(self.letters)
-
-    @property
-    def final(self) -> int:
-        """The class of a newline at the end, -1 where nobody asks."""
-        return self.classes - 1 if self.needs & FINAL else -1
 
     def fresh(self) -> "Residuals":
         """The same language with nothing known yet."""
@@ -249,8 +247,3 @@ class Residuals:
 def _less(loop: Term) -> Term:
     least, most = loop.data
     return terms.repeat(loop.parts[0], max(least - 1, 0), None if most is None else most - 1)
-
-
-def neighbour(bits: list[int], table: np.ndarray, symbol: int | None, needs: int) -> int:
-    """The bits of a symbol beside a place; of the text's edge where there is none."""
-    return EDGE & needs if symbol is None else bits[int(table[symbol])]

@@ -12,6 +12,7 @@ Two readings of one language:
 """
 
 import threading
+from typing import Any
 
 import numpy as np
 
@@ -37,10 +38,18 @@ class Tables:
         self.lock = threading.Lock()
         self.states: list[State] = []
         self.numbers: dict[State, int] = {}
+        self.rows: list[dict[Any, int]] = []  # the same moves by letter, for words too short for a kernel
+        self.flags: list[int] = []
         self.table = np.full((min(self.most, 16), self.stride), -1, np.int32)
-        self.at = native.address(self.table)
-        ascii_classes = residuals.table[:128]
-        self.share = np.bincount(ascii_classes, minlength=self.stride)  # how many ASCII letters a class holds
+        self.held = self.table, native.address(self.table)  # read by kernels, together
+        # where the first state's row starts, by the class of the symbol beside the place; beyond the text the last entry
+        self.edge = residuals.edge if self.late else residuals.classes
+        self.first = np.full(residuals.classes + 1, -1, np.int32)
+        self.home = -1  # the number of the first state, where it is the same everywhere
+        self.first_at = native.address(self.first)
+        self.share = np.bincount(
+            residuals.table[:128], minlength=residuals.classes
+        )  # how many ASCII letters a class holds
 
     def number(self, state: State) -> int:
         """The state's number, made if need be; -1 when the table is full. The lock is held."""
@@ -53,18 +62,27 @@ class Tables:
         if found == len(self.table):
             larger = np.full((min(self.most, 2 * found), self.stride), -1, np.int32)
             larger[:found] = self.table
-            self.table, self.at = larger, native.address(larger)
+            self.table = larger
+            self.held = larger, native.address(larger)
         groups, closed, _, accepted = state
         dead = not any(groups) and (closed or not self.search)
         accepts = accepted if self.late else any(self.residuals.ends(g, 0, 0) for g in groups)
         self.table[found, 0] = (ACCEPT if accepts else 0) | (SINK if dead else 0)
+        self.flags.append(int(self.table[found, 0]))
+        self.rows.append({})
         self.states.append(state)
         self.numbers[state] = found
         return found
 
-    def start(self, before: int) -> State:
-        """The state before the first symbol, after a symbol of these bits."""
-        return self.cut((self.residuals.first,), False, before, False)
+    def begin(self, letter: int) -> int:
+        """The number of the first state beside a class of symbols; -1 when the table is full."""
+        with self.lock:
+            before = self.residuals.bits[letter] if self.late else 0
+            found = self.number(self.cut((self.residuals.first,), False, before, False))
+            if found >= 0:
+                self.first[letter if self.late else slice(None)] = found * self.stride
+                self.home = found
+            return found
 
     def cut(self, groups: tuple[Set, ...], closed: bool, before: int, accepted: bool) -> State:
         """The state in its normal form: nothing that began after an accepting start, where that is known already."""
@@ -85,6 +103,8 @@ class Tables:
                     if self.search:
                         groups, closed = groups[: n + 1], True
                     break
+        if letter == self.residuals.edge:  # nothing comes behind the edge
+            return (), True, 0, accepted
         if not self.search:
             return (self.residuals.step(groups[0], letter, before),), False, behind, accepted
         seen: set[int] = set()
@@ -125,29 +145,26 @@ class Automaton:
     def residuals(self) -> Residuals:
         return self.tables.residuals
 
-    def moved(self, tables: Tables, number: int, letter: int) -> tuple[Tables, int]:
-        """One move that the kernel did not know; begins new tables when these are full."""
-        found = tables.move(number, letter)
-        if found >= 0:
-            return tables, found
-        groups, closed, before, accepted = tables.next(tables.states[number], letter)
+    def known(self, tables: Tables, number: int, letter: int) -> tuple[Tables, int]:
+        """Tables that know a state's move, and the state's number there; new ones where these are full."""
+        if tables.move(number, letter) >= 0:
+            return tables, number
+        groups, closed, before, accepted = tables.states[number]
         fresh = tables.residuals.fresh()
         carried = tuple(fresh.carried(tables.residuals, g) for g in groups)
         other = Tables(fresh, tables.search, self.budget)
         with other.lock:
-            found = other.number((carried, closed, before, accepted))
+            number = other.number((carried, closed, before, accepted))
+        other.move(number, letter)
         self.tables = other
         self.emptied += 1
-        return other, found
+        return other, number
 
-    def started(self, before: int) -> tuple[Tables, int]:
-        """Tables and the number of the state before the first symbol."""
-        tables = self.tables
-        with tables.lock:
-            found = tables.number(tables.start(before))
-        if found >= 0:
-            return tables, found
-        tables = self.tables = Tables(tables.residuals.fresh(), tables.search, self.budget)
-        self.emptied += 1
-        with tables.lock:
-            return tables, tables.number(tables.start(before))
+    def begun(self, tables: Tables, letter: int) -> tuple[Tables, int]:
+        """Tables that know the first state beside a class of symbols, and its number."""
+        found = tables.begin(letter)
+        if found < 0:
+            tables = self.tables = Tables(tables.residuals.fresh(), tables.search, self.budget)
+            self.emptied += 1
+            found = tables.begin(letter)
+        return tables, found

@@ -1,5 +1,6 @@
 """Cases for the automaton kernels: tables with unknown moves, all flags, both directions; weights of words over every algebra."""
 
+import itertools
 from itertools import pairwise
 from typing import Any
 
@@ -37,14 +38,71 @@ def check_scanned(tool: Any, seed: int = 0) -> int:
             for start in (0, states - 1):
                 at = np.array([start * (letters + 1), 0, -1], np.int64)
                 a, b = (0, 150) if step > 0 else (180, 30)
-                shift = 0 if step > 0 else x.itemsize  # a place lies before the symbol of its number
-                scan(x.ctypes.data - shift, classes.ctypes.data, table.ctypes.data, at.ctypes.data, a, b, step, until)
-                y = x if step > 0 else np.roll(x, 1)
-                wanted = contract.scan(y, classes, table.ravel(), start * (letters + 1), a, b, step, until)
+                special = (149, 40, -2)[cases % 3]
+                scan(*(v.ctypes.data for v in (x, classes, table, at)), a, b, step, until, special, letters - 1)
+                labels = classes[x].astype(np.int64)
+                if special >= 0:
+                    labels[special] = letters - 1
+                wanted = contract.scan(labels, table.ravel(), start * (letters + 1), a, b, step, until)
                 assert tuple(at.tolist()) == wanted, (
                     f"scan of {symbol} with {label}, step {step}: {at} instead of {wanted}"
                 )
                 cases += 1
+    return cases
+
+
+def check_found(tool: Any, seed: int = 0) -> int:
+    """All matches at once, with tables that are whole and tables that are filled as the kernel asks.
+
+    Raises:
+        AssertionError: with the case that differs.
+    """
+    cases = 0
+    for symbol, label, late, holes in itertools.product(("uint8", "uint32"), ("uint8", "int32"), (0, 1), (False, True)):
+        find = tool.find(symbol, label)
+        for states, letters in ((2, 2), (4, 3), (6, 5)):
+            random = np.random.default_rng(seed + cases)
+            classes = random.integers(0, letters, 256).astype(label)
+            x, n = random.integers(0, 256, 120).astype(symbol), 120
+            edge, stride = letters, letters + 2
+            tables, firsts = [], []
+            for backward in (0, 1):
+                table = (random.integers(0, states, (states, stride)) * stride).astype(np.int32)
+                table[:, 0] = random.choice([0, 0, ACCEPT, SINK, SINK | ACCEPT, LOOP, LOOP | ACCEPT], states)
+                if backward:  # every end has a start
+                    table[:, 0] |= ACCEPT
+                tables.append(table)
+                firsts.append((random.integers(0, states, letters + 1) * stride).astype(np.int32))
+            special = n - 1 if cases % 2 else -2
+            labels = classes[x].astype(np.int64)
+            if special >= 0:
+                labels[special] = letters - 1
+            wanted = contract.find(
+                labels, tables[0].ravel(), tables[1].ravel(), (firsts[0], firsts[1]), edge, bool(late)
+            )
+            have = [np.full_like(t, -1) if holes else t.copy() for t in (*tables, *firsts)]
+            for mine, whole in zip(have[:2], tables, strict=True):
+                mine[:, 0] = whole[:, 0]
+            at, spans, came = np.zeros(8, np.int64), np.empty(14, np.int64), list[tuple[int, int]]()
+            while True:
+                arrays = (x, classes, *have, at, spans)
+                find(*(a.ctypes.data for a in arrays), n, special, letters - 1, edge, late, 7)
+                phase, state, asked = int(at[0]), int(at[1]), int(at[6])
+                if asked >= 0:
+                    which = phase // 2
+                    if phase % 2:
+                        have[which].flat[state + 1 + asked] = tables[which].flat[state + 1 + asked]
+                    else:
+                        have[2 + which][asked] = firsts[which][asked]
+                    continue
+                came += [tuple(pair) for pair in spans[: 2 * int(at[5])].reshape(-1, 2).tolist()]
+                at[5] = 0
+                if at[4] > n:
+                    break
+            assert came == wanted, (
+                f"find in {symbol} with {label}, late {late}, holes {holes}: {came} instead of {wanted}"
+            )
+            cases += 1
     return cases
 
 

@@ -24,7 +24,7 @@ from faltung.kernels.passes import contract as passes_contract
 from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
-from faltung.testing.automaton_kernels import check_scanned, check_weighed
+from faltung.testing.automaton_kernels import check_found, check_scanned, check_weighed
 from faltung.testing.channel_kernels import (
     check_indirect,
     check_minimal,
@@ -349,6 +349,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "running": check_running,
     "envelope": check_envelope,
     "scanned": check_scanned,
+    "found": check_found,
     "weighed": check_weighed,
     "enlarged": check_enlarged,
     "wavefront": check_wavefront,
