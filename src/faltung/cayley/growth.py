@@ -54,7 +54,7 @@ class Growth:
     """Layer sizes of a graph from its start.
 
     Fields: layers, number of states at distance 0, 1, ...; last_layer, up to 1000 states of the last one, one a row; complete,
-    whether every state was met, so that the last layer's distance is the diameter; plan, how it was found.
+    whether the search ended because no state was left, not at max_layers; plan, how it was found.
     """
 
     layers: tuple[int, ...]
@@ -142,12 +142,12 @@ def growth(
     sizes: list[int] = []
     complete, begun = True, time.perf_counter()
     for layer in layers:
-        if len(sizes) > limits.max_layers:
-            complete = False
-            break
         sizes.append(layer.size)
         tell(len(sizes) - 1, layer.size, time.perf_counter() - begun)
         last = layer
+        if len(sizes) > limits.max_layers:
+            complete = sum(sizes) == most_states(g, Limits(limits.memory, limits.threads, FOREVER))
+            break
     return Growth(tuple(sizes), last.states(MOST), complete, plan, table)
 
 

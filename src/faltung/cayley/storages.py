@@ -66,8 +66,8 @@ class Storage(ABC):
 
 def most_states(g: Generators, limits: Limits) -> float:
     """A bound on how many states the search meets: words in the generators, arrangements of the start, residues."""
-    steps = min(limits.max_layers, 400)
-    words = sum(float(len(g)) ** k for k in range(steps + 1)) if len(g) > 1 else float(limits.max_layers + 1)
+    words = min(float(len(g)), 999.0) ** min(limits.max_layers, 99) * 2 if len(g) > 1 else float(limits.max_layers + 1)
+    words = min(words, 1e300)
     if g.modulus:
         return min(words, float(g.modulus) ** min(g.start.size, 60))
     counts = np.unique(g.start, return_counts=True)[1]
