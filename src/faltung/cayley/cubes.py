@@ -18,7 +18,9 @@ def cube(n: int, k: int) -> list[Row]:
     The cube of size 2 has one corner fixed, which leaves three faces to turn; that of size 3 has its centres fixed.
     """
     if n not in (2, 3) or k not in (1, 2):
-        raise ArgumentError.of("cube", "size 2 or 3 and metric 1 (quarter turns) or 2", f"cube({n}, {k})", "choose them")
+        raise ArgumentError.of(
+            "cube", "size 2 or 3 and metric 1 (quarter turns) or 2", f"cube({n}, {k})", "choose them"
+        )
     stickers = list(_stickers(n))
     number = {s: i for i, s in enumerate(stickers)}
     rows = []

@@ -241,7 +241,9 @@ def reversals(n: int, k: int) -> Iterable[Row]:
 @family(range(4, 8))
 def transposons(n: int) -> Iterable[Row]:
     """Exchanges of two blocks that touch."""
-    return [[*range(i), *range(j, k), *range(i, j), *range(k, n)] for i, j, k in itertools.combinations(range(n + 1), 3)]
+    return [
+        [*range(i), *range(j, k), *range(i, j), *range(k, n)] for i, j, k in itertools.combinations(range(n + 1), 3)
+    ]
 
 
 @family(range(4, 7))

@@ -5,7 +5,7 @@ of a convolution on the group. Its maxima are single irreducible representations
 """
 
 from collections.abc import Hashable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -63,7 +63,9 @@ def group_spectrum(weights: np.ndarray, G: Group | str) -> Energies:
     """
     w = np.atleast_2d(np.asarray(weights, np.float64))
     if w.ndim != 2 or w.shape[1] != order(G):
-        raise ArgumentError.of("group_spectrum", f"units of {order(G)} weights", f"shape {w.shape}", "one for each element")
+        raise ArgumentError.of(
+            "group_spectrum", f"units of {order(G)} weights", f"shape {w.shape}", "one for each element"
+        )
     names = real_names(G)
     found = [energies(group_fourier(unit, G), G) for unit in w]
     return Energies(names, np.array([[sum(e[name] for name in group) for group in names] for e in found]))
@@ -87,7 +89,7 @@ def feature_energy(u: np.ndarray, p: np.ndarray, G: Group) -> float:
         >>> round(feature_energy(wave, wave, cyclic(7)), 12)
         1.75
     """
-    y = convolve(*_pair(u, p, G), on=G)
+    y = convolve(*_pair(u, p, G), on=_on(G))
     return float(2 * np.sum((y - y.mean()) ** 2))
 
 
@@ -97,10 +99,10 @@ def feature_gradient(u: np.ndarray, p: np.ndarray, G: Group) -> tuple[np.ndarray
     Formula: `∂E/∂u(h) = 4 Σ_g c(g) p(h⁻¹ g)`, `∂E/∂p(h) = 4 Σ_g u(g h⁻¹) c(g)`, with c = u ∗ p − mean.
     """
     u, p = _pair(u, p, G)
-    y = convolve(u, p, on=G)
+    y = convolve(u, p, on=_on(G))
     c = y - y.mean()
     # Sums over c(g) p(h⁻¹ g) are c correlated with p; those over u(g h⁻¹) c(g) the convolution of u, read at inverses, with c.
-    return 4 * correlate(c, p, on=G), 4 * convolve(u[G.inverses], c, on=G)
+    return 4 * correlate(c, p, on=_on(G)), 4 * convolve(u[G.inverses], c, on=_on(G))
 
 
 def climb(
@@ -117,7 +119,8 @@ def climb(
     """
     z = np.concatenate(_pair(u, p, G))
     z /= np.linalg.norm(z)
-    n, history = G.order, [feature_energy(*np.split(z, 2), G)]
+    n = G.order
+    history = [feature_energy(z[:n], z[n:], G)]
     for _ in range(steps):
         z = z + rate / n * np.concatenate(feature_gradient(z[:n], z[n:], G))
         z /= np.linalg.norm(z)
@@ -127,10 +130,18 @@ def climb(
     return z[:n], z[n:], history
 
 
+def _on(G: Group) -> Any:
+    """The group as the door's `on`."""
+    return G
+
+
 def _pair(u: np.ndarray, p: np.ndarray, G: Group) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(u, np.float64), np.asarray(p, np.float64)
     if a.shape != (G.order,) or b.shape != (G.order,):
         raise ArgumentError.of(
-            "feature_energy", f"two arrays of {G.order} weights", f"shapes {a.shape} and {b.shape}", "one for each element"
+            "feature_energy",
+            f"two arrays of {G.order} weights",
+            f"shapes {a.shape} and {b.shape}",
+            "one for each element",
         )
     return a, b

@@ -64,7 +64,9 @@ def group_fourier(x: np.ndarray, G: Group | str) -> Transform:
     family, n = kind(G)
     a = _checked(x, G)
     if family == "symmetric":
-        return dict(young_fourier(a, n))
+        F: Transform = {}
+        F.update(young_fourier(a, n))
+        return F
     if family == "cyclic":
         return {k: v.reshape(1, 1) for k, v in enumerate(np.fft.fft(a))}
     if family == "dihedral":
@@ -86,7 +88,8 @@ def group_inverse(F: Transform, G: Group | str) -> np.ndarray:
         return _dihedral_inverse(F, n)
     group = _made(G)
     total = sum(
-        rho.shape[1] * np.einsum("gij,ij->g", rho.conj(), F[i], optimize=True) for i, rho in enumerate(irreducibles(group))
+        rho.shape[1] * np.einsum("gij,ij->g", rho.conj(), F[i], optimize=True)
+        for i, rho in enumerate(irreducibles(group))
     )
     return np.asarray(total) / group.order
 
@@ -111,16 +114,14 @@ def real_names(G: Group | str) -> tuple[tuple[Hashable, ...], ...]:
 
 def _dihedral(a: np.ndarray, n: int) -> Transform:
     X, Y = np.fft.fft(a[:n]), np.fft.fft(a[n:])  # rotations, reflections
-    if a.dtype.kind != "c":
-        (C, S), (D, T) = ((v.real, -v.imag) for v in (X, Y))
-    else:
-        (C, S), (D, T) = (((v + v[-np.arange(n)]) / 2, (v[-np.arange(n)] - v) / 2j) for v in (X, Y))
+    back = -np.arange(n)
+    (C, S), (D, T) = (((v + v[back]) / 2, (v[back] - v) / 2j) for v in (X, Y))  # sums with cosines and sines
     F: Transform = {"1": _one(C[0] + D[0]), "s": _one(C[0] - D[0])}
     if n % 2 == 0:
         F |= {"r": _one(C[n // 2] + D[n // 2]), "rs": _one(C[n // 2] - D[n // 2])}
     for j in range(1, (n + 1) // 2):
         F[j] = np.array([[C[j] + D[j], T[j] - S[j]], [S[j] + T[j], C[j] - D[j]]])
-    return F
+    return F if a.dtype.kind == "c" else {name: m.real for name, m in F.items()}
 
 
 def _dihedral_inverse(F: Transform, n: int) -> np.ndarray:

@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
+from math import gcd
 from typing import Any
 
 import numpy as np
 
+from faltung.cayley.order import group_order
 from faltung.errors import ArgumentError
 
 
@@ -61,6 +63,17 @@ class Generators:
             found.append(inverse)
         return tuple(found)
 
+    @cached_property
+    def order(self) -> int:
+        """How many elements permutations generate.
+
+        Raises:
+            ArgumentError: matrices, whose group is not counted without listing it.
+        """
+        if self.modulus:
+            raise ArgumentError.of(self.text, "permutations", "matrices", "grow the group: growth(...).order")
+        return group_order(self.rows.tolist())
+
     @property
     def closed(self) -> bool:
         """Whether every generator's inverse is one too, so that neighbours are neighbours of each other."""
@@ -112,7 +125,9 @@ class Generators:
         right = a.shape == (self.size,) if not self.modulus else a.ndim == 2 and a.shape[1] == self.size
         if not right or a.dtype.kind not in "iu" or a.size == 0 or a.min() < 0:
             wanted = f"{self.size} symbols" if not self.modulus else f"rows of {self.size} residues"
-            raise ArgumentError.of(self.text, f"a start of {wanted}, whole numbers from 0 on", repr(start), "correct it")
+            raise ArgumentError.of(
+                self.text, f"a start of {wanted}, whole numbers from 0 on", repr(start), "correct it"
+            )
         a = a.astype(np.int64) % self.modulus if self.modulus else a.astype(np.int64)
         return Generators(self.rows, self.modulus, a, f"{self.text} from {a.ravel().tolist()}")
 
@@ -128,13 +143,18 @@ def permutations(rows: Any, text: str = "permutations", closed_form: str = "") -
         False
     """
     a = np.atleast_2d(np.array(rows))
-    if a.ndim != 2 or a.size == 0 or a.dtype.kind not in "iu" or not (np.sort(a, axis=1) == np.arange(a.shape[1])).all():
+    if (
+        a.ndim != 2
+        or a.size == 0
+        or a.dtype.kind not in "iu"
+        or not (np.sort(a, axis=1) == np.arange(a.shape[1])).all()
+    ):
         raise ArgumentError.of(text, "rows that each hold 0 ... n − 1 once", repr(rows), "number the places from 0")
     return Generators(_distinct(a.astype(np.int64)), 0, text=text, closed_form=closed_form)
 
 
 def matrices(rows: Any, modulus: int, text: str = "matrices") -> Generators:
-    """Generators that multiply from the right, modulo m from 2 to 2³⁰.
+    """Generators that multiply from the right, modulo m; d·(m − 1)² must stay below 2⁶³.
 
     Raises:
         ArgumentError: matrices that are not square or not invertible modulo m, a modulus out of range.
@@ -147,14 +167,17 @@ def matrices(rows: Any, modulus: int, text: str = "matrices") -> Generators:
     a = a[None] if a.ndim == 2 else a
     if a.ndim != 3 or a.shape[1] != a.shape[2] or a.size == 0 or a.dtype.kind not in "iu":
         raise ArgumentError.of(text, "square matrices of whole numbers", f"shape {a.shape}", "give (generators, d, d)")
-    if not 2 <= modulus <= 1 << 30:
-        raise ArgumentError.of(text, "a modulus from 2 to 2^30", repr(modulus), "choose another")
-    from math import gcd
-
+    if modulus < 2 or a.shape[1] * (modulus - 1) ** 2 >= 1 << 63:
+        raise ArgumentError.of(
+            text, "a modulus m from 2 on with d·(m − 1)² below 2^63", repr(modulus), "choose another"
+        )
     for m in a:
         if gcd(_determinant(m.tolist()), modulus) != 1:
             raise ArgumentError.of(
-                text, f"matrices invertible modulo {modulus}", repr(m.tolist()), "its determinant shares a divisor with it"
+                text,
+                f"matrices invertible modulo {modulus}",
+                repr(m.tolist()),
+                "its determinant shares a divisor with it",
             )
     return Generators(_distinct(a.astype(np.int64) % modulus), modulus, text=text)
 

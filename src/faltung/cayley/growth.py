@@ -45,7 +45,9 @@ class GrowthPlan:
                 continue
             verdict = "chosen" if c.storage is self.storage else "slower"
             verdict = "too large" if verdict == "slower" and c.memory > self.limits.memory else verdict
-            lines.append(f"{c.storage.name:<14}{verdict:<11}{_bytes(c.memory):>11}{_time(c.seconds):>11}  {c.storage.summary}")
+            lines.append(
+                f"{c.storage.name:<14}{verdict:<11}{_bytes(c.memory):>11}{_time(c.seconds):>11}  {c.storage.summary}"
+            )
         return "\n".join(lines)
 
 
@@ -82,14 +84,19 @@ class Growth:
         g = self.plan.generators
         if self.table is None:
             raise ArgumentError.of(
-                "path", 'a search that keeps distances', f'storage="{self.plan.storage.name}"', 'search with storage="thirds"'
+                "path",
+                "a search that keeps distances",
+                f'storage="{self.plan.storage.name}"',
+                'search with storage="thirds"',
             )
         a = np.asarray(state, np.int64)
         if a.shape != (g.size,) or not np.array_equal(np.sort(a), np.arange(g.size)):
             raise ArgumentError.of("path", f"a permutation of {g.size} places", repr(state), "correct it")
         found = way(g, self.table, a)
         if not found and not np.array_equal(a, np.arange(g.size)):
-            raise ArgumentError.of("path", "a permutation that the search met", repr(state), "search without max_layers")
+            raise ArgumentError.of(
+                "path", "a permutation that the search met", repr(state), "search without max_layers"
+            )
         return found
 
 
@@ -108,7 +115,7 @@ def growth(
     Formula: `A₀ = {start}`, `A_{r+1} = (A_r · S) \\ (A_r ∪ A_{r−1})` where S = S⁻¹, else without all earlier layers.
 
     Args:
-        generators: from `cayley.generator_set("lrx(7)")`, `cayley.permutations(...)`, `cayley.matrices(...)`, or rows of permutations.
+        generators: from `cayley.generator_set("lrx(7)")`, `cayley.permutations`, `cayley.matrices`, or rows of permutations.
         start: a state, or a coloured word such as "00111", whose graph is that of cosets; the neutral element by default.
         max_layers: how many layers after the start at most; all by default.
         storage: "closed form", "bits", "thirds" or "sorted"; the fastest that fits `memory` by default.

@@ -1,6 +1,7 @@
 """Irreducible unitary representations of any small group, found in its regular one."""
 
 from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,7 +44,7 @@ def irreducibles(G: Group) -> tuple[np.ndarray, ...]:
         values, vectors = np.linalg.eigh(h[quotient])
         scale = np.abs(values).max() * 1e-9
         pieces = np.split(order, np.flatnonzero(np.diff(values) > scale) + 1)
-        gap = min((values[b[0]] - values[a[-1]] for a, b in zip(pieces, pieces[1:], strict=False)), default=np.inf)
+        gap = min((values[b[0]] - values[a[-1]] for a, b in pairwise(pieces)), default=np.inf)
         if best is None or gap > best[0]:
             best = gap, vectors, pieces
     assert best is not None

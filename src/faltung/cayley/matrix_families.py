@@ -1,6 +1,7 @@
 """Generating sets of matrices modulo m, by name: Heisenberg, unitriangular, special linear, affine."""
 
 from collections.abc import Callable, Iterable
+from math import gcd
 
 import numpy as np
 
@@ -72,8 +73,6 @@ def transvections(n: int, m: int) -> list[np.ndarray]:
 @matrix_family([(2, 5), (2, 7), (2, 11)])
 def affine(n: int, m: int) -> list[np.ndarray]:
     """Steps along each axis and a unit's multiplication of the first, x → a·x + b, modulo m, and inverses."""
-    from math import gcd
-
     unit = next((a for a in range(2, m) if gcd(a, m) == 1), 1)
     scale = np.eye(n, dtype=np.int64)
     scale[0, 0] = unit

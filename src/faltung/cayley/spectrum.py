@@ -53,7 +53,9 @@ def spectrum(G: Group | str, generators: Any) -> list[tuple[complex, int]]:
         weights[[_rank(r) for r in rows]] = 1
     else:
         if not isinstance(G, Group):
-            raise ArgumentError.of("spectrum", "the group itself for elements of it", repr(G), "make it by faltung.domains.group")
+            raise ArgumentError.of(
+                "spectrum", "the group itself for elements of it", repr(G), "make it by faltung.domains.group"
+            )
         numbers = [G.index(s) for s in generators]
         weights = np.zeros(order(G))
         np.add.at(weights, numbers, 1.0)

@@ -7,6 +7,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import permutations as all_permutations
 from typing import NamedTuple
 
@@ -17,7 +18,6 @@ from faltung.errors import MemoryBudgetError
 from faltung.kernels.cayley import on_numba as sets
 from faltung.kernels.ranks import on_numba as ranks
 from faltung.kernels.threads import spread
-
 
 MOST = 1000  # states of a layer that can be asked for
 
@@ -70,6 +70,8 @@ def most_states(g: Generators, limits: Limits) -> float:
     words = min(words, 1e300)
     if g.modulus:
         return min(words, float(g.modulus) ** min(g.start.size, 60))
+    if g.regular and g.size <= ranks.MOST:
+        return min(words, float(g.order))
     counts = np.unique(g.start, return_counts=True)[1]
     arrangements = math.factorial(g.size) // math.prod(math.factorial(int(c)) for c in counts)
     return min(words, float(min(arrangements, 10**300)))
@@ -102,7 +104,7 @@ class Formula(Storage):
             ]
         measure = _inversions if g.closed_form == "mahonian" else _moves
         for depth, size in enumerate(sizes):
-            yield Layer(size, lambda most, depth=depth, size=size: _listed(n, depth, min(most, size), measure))
+            yield Layer(size, partial(_listed, n, depth, size, measure))
 
 
 class Bits(Storage):
@@ -117,7 +119,8 @@ class Bits(Storage):
     def seconds(self, g: Generators, limits: Limits) -> float:
         states = most_states(g, limits)
         edge = 4e-9 if math.factorial(g.size) <= 1 << 23 else 9e-9
-        return 1e-4 + states * (5e-9 + edge * len(g)) / min(limits.threads, 4)
+        passes = 4e-9 * (math.factorial(g.size) // 64)  # over all words, once a layer; layers are some sixty at most
+        return 1e-4 + (60 * passes + states * (5e-9 + edge * len(g))) / min(limits.threads, 4)
 
     def memory(self, g: Generators, limits: Limits) -> int:
         return (2 + limits.threads) * (math.factorial(g.size) // 8 + 8) + (1 << 20)
@@ -130,7 +133,7 @@ class Bits(Storage):
         met[0] = last[0] = 1
         size = 1
         while size:
-            yield Layer(size, lambda most, last=last: _of_ranks(_first_members(last, most), n))
+            yield Layer(size, partial(_members, last, n))
             following[0][:] = 0  # only now: what was yielded before this layer could be asked for until here
             found = ranks.painted(last, n, g.rows, following)
             size = _news(found, met)
@@ -169,7 +172,7 @@ class Thirds(Storage):
         sizes = [1]
         fresh = np.zeros(1, np.uint64)
         while sizes[-1]:
-            yield Layer(sizes[-1], lambda most, fresh=fresh: _of_ranks(fresh[:most], n))
+            yield Layer(sizes[-1], partial(_of_ranks, fresh, n))
             if sum(sizes) == order:
                 return
             # The table cannot tell this layer from those three, six, ... before: look from whichever side has fewer.
@@ -203,7 +206,7 @@ class Sorted(Storage):
         last = sets.packed(g.start.reshape(1, -1), bits, self.key_bits)
         known = [last]
         while len(last):
-            yield Layer(len(last), lambda most, last=last: self._states(g, last[:most], bits))
+            yield Layer(len(last), partial(self._states, g, last, bits))
             following = self._following(g, last, known, bits, used, limits)
             known = [last, following] if g.closed else _with(known, following)
             last = following
@@ -233,7 +236,9 @@ class Sorted(Storage):
                 found.append(sets.fresh(near, known, used))
 
         spread(task, -(-len(last) // piece), limits.threads)
-        while len(found) > 1:  # the smallest first, so that no record is moved more often than the logarithm of the pieces
+        while (
+            len(found) > 1
+        ):  # the smallest first, so that no record is moved more often than the logarithm of the pieces
             found.sort(key=len, reverse=True)
             found.append(sets.united(found.pop(), found.pop()))
         return found[0]
@@ -247,8 +252,9 @@ class Sorted(Storage):
         words = -(-g.start.size // (64 // self._bits(g)))
         return words if words == 1 else 1 + words
 
-    def _states(self, g: Generators, records: np.ndarray, bits: int) -> np.ndarray:
-        return sets.unpacked(records, g.start.size, bits).reshape(-1, *g.start.shape)
+    @staticmethod
+    def _states(g: Generators, records: np.ndarray, bits: int, most: int) -> np.ndarray:
+        return sets.unpacked(records[:most], g.start.size, bits).reshape(-1, *g.start.shape)
 
 
 def way(g: Generators, table: np.ndarray, state: np.ndarray) -> list[int]:
@@ -303,15 +309,15 @@ def _news(found: np.ndarray, met: np.ndarray, piece: int = 1 << 15) -> int:
     return size
 
 
-def _first_members(bits: np.ndarray, most: int) -> np.ndarray:
+def _members(bits: np.ndarray, n: int, most: int) -> np.ndarray:
     words = np.flatnonzero(bits)[:most]
     inside = np.unpackbits(bits[words].view(np.uint8), bitorder="little").reshape(-1, 64)
     rows, places = np.nonzero(inside)
-    return (words[rows] * 64 + places)[:most].astype(np.uint64)
+    return _of_ranks((words[rows] * 64 + places).astype(np.uint64), n, most)
 
 
-def _of_ranks(numbers: np.ndarray, n: int) -> np.ndarray:
-    return sets.unpacked(ranks.unrank(numbers, n)[:, None], n, 4)
+def _of_ranks(numbers: np.ndarray, n: int, most: int) -> np.ndarray:
+    return sets.unpacked(ranks.unrank(numbers[:most], n)[:, None], n, 4)
 
 
 def _inversions(p: tuple[int, ...]) -> int:
@@ -329,13 +335,13 @@ def _moves(p: tuple[int, ...]) -> int:
     return len(p) - cycles
 
 
-def _listed(n: int, depth: int, most: int, measure: Callable[[tuple[int, ...]], int]) -> np.ndarray:
+def _listed(n: int, depth: int, size: int, measure: Callable[[tuple[int, ...]], int], most: int) -> np.ndarray:
     """The first permutations at a distance, from the end of the list where the farthest are."""
     found: list[tuple[int, ...]] = []
     for p in all_permutations(range(n - 1, -1, -1)):
         if measure(p) == depth:
             found.append(p)
-            if len(found) == most:
+            if len(found) == min(most, size):
                 break
     return np.array(found).reshape(-1, n)
 

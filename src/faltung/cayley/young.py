@@ -113,7 +113,7 @@ def young_inverse(F: dict[Partition, np.ndarray], n: int) -> np.ndarray:
     Cost: as the transform.
     Source: Young (1931); Clausen and Baum (1993).
     """
-    wrong = [shape for shape in partitions(n) if np.shape(F.get(shape)) != (dimension(shape),) * 2]
+    wrong = [shape for shape in partitions(n) if shape not in F or np.shape(F[shape]) != (dimension(shape),) * 2]
     if wrong:
         raise ArgumentError.of(
             "young_inverse", f"a square matrix for each partition of {n}", f"none, or another shape, for {wrong[0]}",
@@ -157,7 +157,7 @@ def _times(shape: Partition, i: int, block: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=16)
 def _cosets(n: int) -> np.ndarray:
-    """Lexicographic ranks in the order of cosets: the permutation c_j · q with c_j = s_j ⋯ s_{n−2} and q in S_{n−1}, by j, then q."""
+    """Lexicographic ranks in the order of cosets: of c_j · q with c_j = s_j ⋯ s_{n−2} and q in S_{n−1}, by j, then by q."""
     p = np.zeros((1, 1), np.int64)
     for k in range(2, n + 1):
         # c_j takes k − 1 to j and moves those from j on up by one.
@@ -176,5 +176,7 @@ def _checked(x: np.ndarray, n: int) -> np.ndarray:
         raise ArgumentError.of("young_fourier", f"from 1 to {MOST} points", repr(n), "choose n")
     a = np.asarray(x)
     if a.shape != (math.factorial(n),):
-        raise ArgumentError.of("young_fourier", f"{n}! = {math.factorial(n)} values", f"shape {a.shape}", "give one each")
+        raise ArgumentError.of(
+            "young_fourier", f"{n}! = {math.factorial(n)} values", f"shape {a.shape}", "give one each"
+        )
     return a.astype(np.complex128 if a.dtype.kind == "c" else np.float64)

@@ -12,7 +12,7 @@ from faltung.kernels import native
 from faltung.kernels.cayley.contract import ODD, packed, unpacked
 from faltung.kernels.native import address
 
-__all__ = ["fresh", "moved", "multiplied", "packed", "unpacked", "united"]
+__all__ = ["fresh", "moved", "multiplied", "packed", "united", "unpacked"]
 
 DIGIT = 11  # bits of a pass of the radix sort: its counters and the lines that it writes fit the first cache
 TILE = 512  # states that are moved together
@@ -62,7 +62,9 @@ def fresh(records: np.ndarray, known: list[np.ndarray], used_bits: int = 64) -> 
     done = spare if where[0] else records
     count = np.array([m], np.int64)
     for a in known or [records[:0]]:
-        native.load(f"fresh-{width}", build_fresh, width)(address(done), int(count[0]), address(a), len(a), address(count))
+        native.load(f"fresh-{width}", build_fresh, width)(
+            address(done), int(count[0]), address(a), len(a), address(count)
+        )
     return done[: int(count[0])].copy()
 
 

@@ -26,7 +26,9 @@ def shifts(generators: np.ndarray, bits: int = 4) -> tuple[np.ndarray, np.ndarra
     Returns:
         masks and left rotations of all steps, and where those of each generator begin.
     """
-    masks, turns, starts = [], [], [0]
+    masks: list[int] = []
+    turns: list[int] = []
+    starts = [0]
     for g in generators.tolist():
         by: dict[int, int] = {}
         for i, source in enumerate(g):
