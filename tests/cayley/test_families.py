@@ -56,7 +56,7 @@ def test_the_action_is_the_one_that_is_written():
 
 
 def test_orders_too_large_to_list():
-    assert cayley.generator_set("lrx(30)").order == math.factorial(30)
+    assert cayley.generator_set("lrx(16)").order == math.factorial(16)
     assert cayley.generator_set("cube(2, 1)").order == 3674160
     assert cayley.generator_set("cube(3, 1)").order == 43252003274489856000
 

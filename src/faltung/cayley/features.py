@@ -111,8 +111,8 @@ def climb(
     """Gradient ascent of the energy on the sphere ‖u‖² + ‖p‖² = 1.
 
     Args:
-        u, p: where to start.   steps: at most; it stops where the energy has stopped.   rate: of a step, relative to the gradient of
-            the largest maximum, |G|; larger steps than about 1 jump to and fro.
+        u, p: where to start.   steps: at most; it stops where the energy has stopped.   rate: of a step, relative to the
+            gradient of the largest maximum, |G|; larger steps than about 1 jump to and fro.
 
     Returns:
         u, p and the energy after each step.

@@ -65,7 +65,7 @@ def group_fourier(x: np.ndarray, G: Group | str) -> Transform:
     a = _checked(x, G)
     if family == "symmetric":
         F: Transform = {}
-        F.update(young_fourier(a, n))
+        F.update((shape, m) for shape, m in young_fourier(a, n).items())
         return F
     if family == "cyclic":
         return {k: v.reshape(1, 1) for k, v in enumerate(np.fft.fft(a))}
