@@ -121,6 +121,20 @@ ALL: tuple[Kernel, ...] = (
         "Yates (1937); Björklund et al. (2007)",
         "zeta",
     ),
+    Kernel(
+        "states",
+        "numba",
+        "sets of packed states: neighbours by masks and shifts, radix sort, what is new, unions",
+        "Knuth, The Art of Computer Programming 3 (1973)",
+        "cayley",
+    ),
+    Kernel(
+        "ranks",
+        "numba",
+        "permutations by their ranks: neighbours of sets of bits, layers of distances modulo 3",
+        "Lehmer (1960) for ranks",
+        "ranks",
+    ),
     Kernel("turned", "numba", "transpositions by squares that turn in registers", "Eklundh (1972)", "turn"),
     Kernel(
         "passes",

@@ -25,6 +25,7 @@ from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.automaton_kernels import check_found, check_scanned, check_weighed
+from faltung.testing.cayley_kernels import check_ranks, check_states
 from faltung.testing.channel_kernels import (
     check_indirect,
     check_minimal,
@@ -343,6 +344,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "turned": check_turned,
     "hadamard": check_hadamard,
     "zeta": check_zeta,
+    "states": check_states,
+    "ranks": check_ranks,
     "minimal": check_minimal,
     "passes": check_passes,
     "tiles": check_tiles,
