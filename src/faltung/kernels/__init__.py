@@ -133,6 +133,20 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "log-sums",
+        "numba",
+        "exponentials, logarithms of sums, and sums of exponentials around their own maximum with their shares",
+        "log-sum-exp; Cody and Waite (1980)",
+        "log_sums",
+    ),
+    Kernel(
+        "selected",
+        "numba",
+        "cotangents of an ordered correlation, each to the first term that attains its result",
+        "subgradient of a maximum, Danskin (1967)",
+        "selection",
+    ),
+    Kernel(
         "enlarged",
         "numba",
         "interpolation to another size added to a signal, and its transpose, row by row in the cache",

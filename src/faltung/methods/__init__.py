@@ -9,6 +9,7 @@ from faltung.methods.envelope import ENVELOPE
 from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
 from faltung.methods.limbs import LIMBS
+from faltung.methods.log_sums import LOG_SUMS
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -18,6 +19,7 @@ from faltung.methods.prefix import PREFIX
 from faltung.methods.running import RUNNING
 from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
+from faltung.methods.selection import SELECTION
 from faltung.methods.separable import SEPARABLE
 from faltung.methods.walsh import WALSH
 from faltung.methods.winograd import WINOGRAD
@@ -46,6 +48,8 @@ ALL: tuple[Method, ...] = (
     ZETA,
     TRANSPOSED,
     FILTER_GRADIENT,
+    SELECTION,
+    LOG_SUMS,
 )
 BY_NAME = {method.name: method for method in ALL}
 

@@ -41,6 +41,8 @@ class Direct(Method):
         unit = machine.seconds("rows.strided" if strided else "rows", problem.compute_dtype)
         if problem.over.ordered:
             unit *= 1.5
+        if problem.over.share:  # sums that are functions of the library, one a product
+            unit = machine.seconds("rows.smooth")
         lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
         visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
         work = problem.macs * unit + visits * machine.seconds("rows.visit")

@@ -41,6 +41,7 @@ from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data,
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.scatter_kernels import check_paired
+from faltung.testing.semiring_kernels import check_log_sums, check_selected
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -335,6 +336,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "gather": check_gather,
     "pointwise": check_pointwise,
     "paired": check_paired,
+    "selected": check_selected,
+    "log-sums": check_log_sums,
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,
