@@ -57,8 +57,10 @@ def test_infinity_and_nan_stay_where_they_are():
 @pytest.mark.parametrize("unknown", ["x", "k"])
 @pytest.mark.parametrize("spread", [1.0, 3000.0])
 def test_gradients_of_wide_signals(unknown, spread):
-    text = f'correlate "b c *s, o c *s -> b o *s" x=2x2x9x11:float64 k=3x2x3x2:float64 out=float64 pad=1:1,0:2 algebra=log unknown={unknown}'
-    problem, random = Problem.parse(text), np.random.default_rng(4)
+    text = (
+        'correlate "b c *s, o c *s -> b o *s" x=2x2x9x11:float64 k=3x2x3x2:float64 out=float64 pad=1:1,0:2 algebra=log'
+    )
+    problem, random = Problem.parse(f"{text} unknown={unknown}"), np.random.default_rng(4)
     x, k, y = (random.standard_normal(s) for s in (problem.x_shape, problem.k_shape, problem.out_shape))
     x *= spread
     x[random.random(x.shape) < 0.2] = -np.inf

@@ -25,7 +25,7 @@ class LogSums(Method):
     planned like any other, and dot products of rows.
 
     Error: that of the sum of products in float64, 8 roundings of |x| + |k| around it, and one into the dtype of the arithmetic.
-    Cost: one exponential a sample and tap, one logarithm a result, and the products; one exponential a term where sums are repeated.
+    Cost: one exponential a sample and tap, one logarithm a result, the products; one exponential a term where sums are repeated.
     """
 
     name = "log-sums"

@@ -180,7 +180,11 @@ def raised(x: np.ndarray, shift: np.ndarray, threads: int) -> np.ndarray:
     work = native.load(f"log-raised-{x.dtype}", build_raised, str(x.dtype))
     at, size = (address(x), address(out)), x.shape[1]
     for g in range(x.shape[0]):
-        spread(lambda a, b, g=g: work(*at, g * size + a, g * size + b, float(shift[g])), size, threads, GRAIN)
+
+        def task(first: int, last: int, g: int = g) -> None:
+            work(*at, g * size + first, g * size + last, float(shift[g]))
+
+        spread(task, size, threads, GRAIN)
     return out
 
 
