@@ -133,6 +133,13 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "united",
+        "numba",
+        "unions of shifted rows of bits, 64 positions a word",
+        "Baeza-Yates and Gonnet (1992)",
+        "bits",
+    ),
+    Kernel(
         "log-sums",
         "numba",
         "exponentials, logarithms of sums, and sums of exponentials around their own maximum with their shares",

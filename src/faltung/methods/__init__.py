@@ -2,6 +2,7 @@
 
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
+from faltung.methods.bits import BITS
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
@@ -50,6 +51,7 @@ ALL: tuple[Method, ...] = (
     FILTER_GRADIENT,
     SELECTION,
     LOG_SUMS,
+    BITS,
 )
 BY_NAME = {method.name: method for method in ALL}
 

@@ -1,10 +1,12 @@
-"""Cases for the kernels of semirings that are no rings: gradients by selection, logarithms of sums."""
+"""Cases for the kernels of semirings that are no rings: gradients by selection, logarithms of sums, bits."""
 
+import itertools
 from typing import Any
 
 import numpy as np
 
 from faltung import algebras
+from faltung.kernels.bits import contract as bits_contract
 from faltung.kernels.log_sums import contract as log_contract
 from faltung.kernels.selection import contract as selection_contract
 from faltung.kernels.selection.on_numba import STRIP
@@ -118,3 +120,24 @@ def _log_sums(random: np.random.Generator, tool: Any, content: str, dtype: str, 
         assert same.all(), (
             f"{what} of {content} values in {dtype}, {sizes}: {ours[~same][0]}, the contract {theirs[~same][0]}"
         )
+
+
+def check_united(tool: Any, seed: int = 0) -> int:
+    """Shifts of all sizes, filters without a tap, rows of one word and of many.
+
+    Raises:
+        AssertionError: with the case and the first word that differs.
+    """
+    cases = 0
+    for B, N, O, rows, words, taps in itertools.product((1, 2), (1, 3), (1, 2), (1, 7), (1, 2, 9, 40), (0, 1, 4, 11)):
+        random = np.random.default_rng(seed + cases)
+        counts = random.integers(0, taps + 1, B * O)
+        start = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        place, shift = random.integers(0, 30, start[-1]), random.integers(0, 64, start[-1]).astype(np.uint64)
+        base = random.integers(0, 50, rows).astype(np.int64)
+        x = random.integers(0, 2**64, (B, N, 82 + words), np.uint64)
+        given = x, base, start, place.astype(np.int64), shift, words, O
+        came, wanted = tool.united(*given, 1 + cases % 2), bits_contract.united(*given)
+        compare(came, wanted, 0.0, f"unions of {taps} rows of {words} words")
+        cases += 1
+    return cases
