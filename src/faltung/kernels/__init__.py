@@ -133,6 +133,13 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "semiring-product",
+        "numba",
+        "matrix products over any algebra, first choices, closures of small matrices",
+        "Goto and van de Geijn (2008); Kleene (1956)",
+        "semiring_product",
+    ),
+    Kernel(
         "united",
         "numba",
         "unions of shifted rows of bits, 64 positions a word",

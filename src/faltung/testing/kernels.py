@@ -40,6 +40,7 @@ from faltung.testing.hadamard_kernels import check_hadamard, check_zeta
 from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data, tiled
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
+from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.semiring_kernels import check_log_sums, check_selected, check_united
 from faltung.testing.triangular_kernels import check_wavefront
@@ -339,6 +340,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "selected": check_selected,
     "log-sums": check_log_sums,
     "united": check_united,
+    "semiring-product": check_semiring_product,
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,

@@ -8,7 +8,7 @@ def united(
 ) -> np.ndarray:
     """Rows of bits, each the union of rows of a signal that are shifted by whole words and bits.
 
-    Formula: `y[b, n, o, r] = or over taps i of (b, o) of the words from x[b, n, base[r] + place[i]] on, moved down by shift[i] bits`;
+    Formula: `y[b, n, o, r] = or over taps i of (b, o) of the words from x[b, n, base[r] + place[i]] on, moved by shift[i] bits`;
     bit j of word w is position 64·w + j of a row.
 
     Shapes: x (B, N, size) uint64, base (R,), place and shift (taps,), start (B·O + 1,): the taps of filter f are start[f] to

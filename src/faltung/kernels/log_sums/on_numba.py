@@ -249,7 +249,7 @@ def repaired(
         top, total = np.empty(STRIP), np.empty(STRIP)
         work(*at, address(top), address(total), address(sizes), first, last)
 
-    spread(task, B * N * O * R, threads, max(1, GRAIN // (L * T)))
+    spread(task, B * N * O * R, threads, max(1, GRAIN // (L * T + 1)))
     return y
 
 
