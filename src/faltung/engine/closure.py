@@ -20,8 +20,8 @@ def closure(a: Any, over: str | Algebra | None = None) -> Any:
     """The sum of all powers of a square matrix over an algebra: lengths of shortest paths, reachability, geometric series.
 
     Formula: `a* = 1 ⊕ a ⊕ a² ⊕ a³ ⊕ …`, 1 the identity: one on the diagonal, zero elsewhere. Over min-plus the entry (i, j)
-        is the length of the shortest path from i to j where a holds the lengths of edges and +∞ where there is none (−∞ where a circle
-        of negative length lies on the way); over max-min the widest bottleneck; over max-times the most probable path; over log
+        is the length of the shortest path from i to j where a holds the lengths of edges and +∞ where there is none (−∞ where
+        a circle of negative length lies on the way); over max-min the widest bottleneck; over max-times the most probable path; over log
         the logarithm of the sum over all paths; over boolean whether there is a path; over integer and count how many paths.
 
     Shapes: a (n, n); returns (n, n).
@@ -33,8 +33,8 @@ def closure(a: Any, over: str | Algebra | None = None) -> Any:
         The kind of array that came in; dtype as in `matmul`.
 
     Raises:
-        ArgumentError: a matrix that is not square, NaN, or powers that have no sum (over max-times a circle above 1, over log one of
-            total probability 1 or more, over the reals a spectral radius of 1 or more, over integers a circle).
+        ArgumentError: a matrix that is not square, NaN, or powers that have no sum (over max-times a circle above 1, over log one
+            of total probability 1 or more, over the reals a spectral radius of 1 or more, over integers a circle).
         DtypeError, ExactnessError: as in `matmul`.
 
     Error: exact algebras none; ordered ones the rounding of a path's sum, one for each edge; log and real: a few roundings
@@ -119,9 +119,8 @@ def _eliminated(a: np.ndarray, algebra: Algebra) -> np.ndarray:
         star = star.item() if a.dtype == object and isinstance(star, np.ndarray) else star  # a number of Python's again
         around = times(a[:, k], star, algebra)
         a = algebra.add(a, times(around[:, None], a[None, k].copy(), algebra)).astype(a.dtype)
-    one = algebra.one(a.dtype)
-    for k in range(a.shape[0]):
-        a[k, k] = algebra.add(a[k, k], one)
+    at = np.arange(a.shape[0])
+    a[at, at] = algebra.add(a[at, at], algebra.one(a.dtype))
     return a
 
 

@@ -19,7 +19,7 @@ FAR = 340.0
 
 
 def matmul(a: Tensor, b: Tensor, algebra: Algebra, compute: str) -> Tensor:
-    """The product of stacks of matrices, or vectors; differentiable over ordered algebras, log, and as torch has it over the reals."""
+    """The product of stacks of matrices, or vectors; differentiable over ordered algebras, log and the reals."""
     promoted = torch.promote_types(a.dtype, b.dtype)
     if algebra.name in ("real", "complex"):
         return torch.matmul(a.to(promoted), b.to(promoted))

@@ -84,7 +84,7 @@ class Bits(Method):
         packed = np.zeros((*x.shape[:-1], 8 * row), np.uint8)
         packed[..., : x.shape[-1]] = x
         bits = packed.view("<u8").reshape(s.B, s.N, -1)
-        y = united(bits, _rows(problem), *prepared, words, s.O, context.threads)
+        y = united(bits, _rows(problem), prepared.start, prepared.place, prepared.shift, words, s.O, context.threads)
         length = (g.m[-1] - 1) * g.stride[-1] + 1
         flat = np.unpackbits(y.view(np.uint8), axis=-1, count=length, bitorder="little").view(bool)
         return flat[..., :: g.stride[-1]].reshape(s.B, s.N, s.O, *g.m)

@@ -20,7 +20,8 @@ def product(a: np.ndarray, b: np.ndarray, algebra: Algebra) -> np.ndarray:
     """C[i, j] = ⊕ over k of a[i, k] ⊗ b[k, j], from the algebra's zero, in order of k. Shapes: a (m, K), b (K, n), C (m, n)."""
     c = np.full((a.shape[0], b.shape[1]), algebra.zero(a.dtype), a.dtype)
     for k in range(a.shape[1]):
-        c = algebra.add(c, times(a[:, k, None], b[None, k], algebra))
+        with np.errstate(invalid="ignore"):
+            c = algebra.add(c, times(a[:, k, None], b[None, k], algebra))
     return c
 
 
@@ -40,8 +41,8 @@ def kleene(a: np.ndarray, algebra: Algebra, star: np.ufunc) -> np.ndarray:
     """one ⊕ a ⊕ a² ⊕ …, one index after the other: a[i, j] ⊕= a[i, k] ⊗ a[k, k]* ⊗ a[k, j]."""
     a = a.copy()
     for k in range(a.shape[0]):
-        around = times(a[:, k, None], star(a[k, k]), algebra)
+        around = times(a[:, k, None], np.asarray(star(a[k, k])).astype(a.dtype)[()], algebra)
         a = algebra.add(a, times(around, a[None, k].copy(), algebra))
-    for k in range(a.shape[0]):
-        a[k, k] = algebra.add(a[k, k], algebra.one(a.dtype) if a.dtype != object else algebra.one(np.dtype(object)))
+    at = np.arange(a.shape[0])
+    a[at, at] = algebra.add(a[at, at], algebra.one(a.dtype))
     return a
