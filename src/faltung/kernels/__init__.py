@@ -140,6 +140,13 @@ ALL: tuple[Kernel, ...] = (
         "semiring_product",
     ),
     Kernel(
+        "monotone",
+        "numba",
+        "smallest sums of a signal and convex taps within a window, along one axis",
+        "Aggarwal, Klawe, Moran, Shor and Wilber (1987)",
+        "monotone",
+    ),
+    Kernel(
         "united",
         "numba",
         "unions of shifted rows of bits, 64 positions a word",

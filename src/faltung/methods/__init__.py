@@ -12,6 +12,7 @@ from faltung.methods.indirect import INDIRECT
 from faltung.methods.limbs import LIMBS
 from faltung.methods.log_sums import LOG_SUMS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.monotone import MONOTONE
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
 from faltung.methods.passes import PASSES, WINDOW
@@ -22,6 +23,7 @@ from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
 from faltung.methods.selection import SELECTION
 from faltung.methods.separable import SEPARABLE
+from faltung.methods.sum_passes import SUM_PASSES
 from faltung.methods.walsh import WALSH
 from faltung.methods.winograd import WINOGRAD
 from faltung.methods.zeta import ZETA
@@ -52,6 +54,8 @@ ALL: tuple[Method, ...] = (
     SELECTION,
     LOG_SUMS,
     BITS,
+    MONOTONE,
+    SUM_PASSES,
 )
 BY_NAME = {method.name: method for method in ALL}
 

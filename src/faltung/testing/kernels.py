@@ -42,7 +42,7 @@ from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.scatter_kernels import check_paired
-from faltung.testing.semiring_kernels import check_log_sums, check_selected, check_united
+from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -340,6 +340,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "selected": check_selected,
     "log-sums": check_log_sums,
     "united": check_united,
+    "monotone": check_monotone,
     "semiring-product": check_semiring_product,
     "planes": check_planes,
     "mix": check_mix,

@@ -8,6 +8,7 @@ import numpy as np
 from faltung import algebras
 from faltung.kernels.bits import contract as bits_contract
 from faltung.kernels.log_sums import contract as log_contract
+from faltung.kernels.monotone import contract as monotone_contract
 from faltung.kernels.selection import contract as selection_contract
 from faltung.kernels.selection.on_numba import STRIP
 from faltung.testing.kernel_cases import compare
@@ -140,4 +141,39 @@ def check_united(tool: Any, seed: int = 0) -> int:
         came, wanted = tool.united(*given, 1 + cases % 2), bits_contract.united(*given)
         compare(came, wanted, 0.0, f"unions of {taps} rows of {words} words")
         cases += 1
+    return cases
+
+
+def check_monotone(tool: Any, seed: int = 0) -> int:
+    """Convex taps of several shapes, windows that leave the signal on both sides, gaps, convex signals, NaN and infinity.
+
+    Raises:
+        AssertionError: with the case and the first value that differs.
+    """
+    cases = 0
+    for (L, n, J), t, lo, m in (
+        ((3, 40, 1), 79, 39, 40), ((1, 40, 5), 81, 40, 40), ((2, 60, 1), 7, 3, 60), ((2, 61, 3), 8, 7, 68), ((1, 33, 1), 33, 0, 1),
+        ((1, 1, 1), 2, 1, 2), ((2, 50, 3), 9, -5, 30), ((2, 50, 1), 12, 30, 90), ((1, 700, 1), 64, 32, 700),
+    ):  # fmt: skip
+        for content in ("normal", "gaps", "sparse", "convex", "spoilt", "empty"):
+            random, largest = np.random.default_rng(seed + cases), bool(cases % 2)
+            dtype, zero = ("float32", "float64")[cases // 2 % 2], -np.inf if largest else np.inf
+            # Whole numbers: sums are exact, and many are equal.
+            taps = np.cumsum(np.cumsum(random.integers(0, 2, t)) - t // 4).astype("float64")
+            x = random.integers(-20, 20, (L, n, J)).astype(dtype)
+            if content == "convex":
+                x = np.cumsum(np.sort(random.integers(-5, 6, (L, n, J)), axis=1), axis=1).astype(dtype)
+                x = -x if largest else x
+            elif content != "normal":
+                x[random.random(x.shape) < {"gaps": 0.5, "sparse": 0.95, "spoilt": 0.2, "empty": 1.0}[content]] = zero
+            if content == "spoilt":
+                for bad in (np.nan, np.inf, -np.inf):
+                    x[random.random(x.shape) < 0.03] = bad
+            taps = -taps if largest else taps
+            came = tool.monotone(x, taps, lo, m, largest, 1 + cases % 2)
+            wanted = monotone_contract.monotone(x, taps, lo, m, largest)
+            same = (came == wanted) | (np.isnan(came) & np.isnan(wanted))
+            what = f"convex taps, {content} values in {dtype}, {'largest' if largest else 'smallest'}, {(L, n, J), t, lo, m}"
+            assert same.all(), f"{what}: {came[~same][0]}, the contract {wanted[~same][0]}"
+            cases += 1
     return cases
