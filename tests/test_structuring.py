@@ -1,4 +1,4 @@
-"""Declared structure of filters over max-plus and min-plus: sums of rows, convex rows; recognised, right, and left alone elsewhere."""
+"""Declared structure of filters over max-plus and min-plus: sums of rows, convex rows; recognised, right, or left alone."""
 
 from dataclasses import replace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import faltung
-from faltung import Policy
+from faltung import Policy, Spec
 from faltung.errors import RefusedError
 from faltung.testing.conformance import check
 from faltung.testing.problems import draw
@@ -51,7 +51,9 @@ def test_long_convex_costs_are_the_direct_ones(exponent):
     assert np.allclose(
         came, faltung.convolve(x, k, mode="same", over="min-plus", policy=Policy(only="direct")), rtol=1e-14
     )
-    assert faltung.plan(x, k, mode="same", over="min-plus").prepare(k).method == "monotone"
+    long = np.abs(np.arange(-20_000, 20_001)) ** exponent
+    planned = faltung.plan(Spec((400_000,), "float64"), Spec(long.shape, "float64"), mode="same", over="min-plus")
+    assert planned.prepare(long).method == "monotone"
 
 
 def test_a_pyramid_is_a_sum_of_rows_and_an_exact_one():

@@ -13,7 +13,7 @@ from faltung.problem import Problem
 class Monotone(Envelope):
     """k[u] = Σ over axes of kₐ[uₐ], every kₐ convex over min-plus and concave over max-plus; one pass along every axis.
 
-    Formula: y[i] = min over u of x̃[i + u] + k[u], by monotone row minima; where a row of the signal is convex, too, by merging slopes.
+    Formula: y[i] = min over u of x̃[i + u] + k[u], by monotone row minima; by merging slopes where a row of x̃ is convex, too.
 
     A filter is taken if each tap lies within 8 unit roundoffs of max|k| beside such a sum, and each row as near to its convex
     hull. Winners are found by comparing sums of samples and taps, and are such sums.

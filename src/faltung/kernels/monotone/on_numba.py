@@ -80,7 +80,7 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
                 if value < inf and value > -inf:
                     place[total] = p
                     total += 1
-                elif not value == inf:
+                elif value != inf:  # NaN, too
                     spoilt += 1
                 if p > 1 and not (v[p] - v[p - 1] >= v[p - 1] - v[p - 2]):
                     convex = 0
