@@ -1,7 +1,9 @@
 """Operations around convolution: transforms, powers and stars, liftings, checks. One file each, one line here."""
 
 from faltung.engine import series as series
+from faltung.engine.closure import closure as closure
 from faltung.engine.lift import lift as lift
+from faltung.engine.matmul import matmul as matmul
 from faltung.engine.power import power as power
 from faltung.engine.sparse import convolve_sparse as convolve_sparse
 from faltung.engine.star import star as star

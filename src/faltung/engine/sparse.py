@@ -84,7 +84,7 @@ def _places(name: str, terms: Terms) -> tuple[np.ndarray, bool]:
     plain = all(isinstance(e, (int, np.integer)) for e in terms)
     rows: list[Any] = [(e,) if plain else e for e in terms]
     whole = all(
-        isinstance(e, tuple) and e and all(isinstance(v, (int, np.integer)) and abs(v) < 1 << 61 for v in e)
+        isinstance(e, tuple) and e and all(isinstance(v, (int, np.integer)) and abs(int(v)) < 1 << 61 for v in e)
         for e in rows
     )
     if not whole or len({len(e) for e in rows}) > 1:

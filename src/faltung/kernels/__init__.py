@@ -147,6 +147,41 @@ ALL: tuple[Kernel, ...] = (
         "running", "numba", "sums of neighbours along one axis, each from the one before", "McDonnell (1981)", "scan"
     ),
     Kernel(
+        "semiring-product",
+        "numba",
+        "matrix products over any algebra, first choices, closures of small matrices",
+        "Goto and van de Geijn (2008); Kleene (1956)",
+        "semiring_product",
+    ),
+    Kernel(
+        "monotone",
+        "numba",
+        "smallest sums of a signal and convex taps within a window, along one axis",
+        "Aggarwal, Klawe, Moran, Shor and Wilber (1987)",
+        "monotone",
+    ),
+    Kernel(
+        "united",
+        "numba",
+        "unions of shifted rows of bits, 64 positions a word",
+        "Baeza-Yates and Gonnet (1992)",
+        "bits",
+    ),
+    Kernel(
+        "log-sums",
+        "numba",
+        "exponentials, logarithms of sums, and sums of exponentials around their own maximum with their shares",
+        "log-sum-exp; Cody and Waite (1980)",
+        "log_sums",
+    ),
+    Kernel(
+        "selected",
+        "numba",
+        "cotangents of an ordered correlation, each to the first term that attains its result",
+        "subgradient of a maximum, Danskin (1967)",
+        "selection",
+    ),
+    Kernel(
         "enlarged",
         "numba",
         "interpolation to another size added to a signal, and its transpose, row by row in the cache",

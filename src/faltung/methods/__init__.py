@@ -3,6 +3,7 @@
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
 from faltung.methods.ancestors import ANCESTORS
+from faltung.methods.bits import BITS
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
 from faltung.methods.direct import DIRECT
@@ -11,7 +12,9 @@ from faltung.methods.fft import FFT_
 from faltung.methods.indirect import INDIRECT
 from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
+from faltung.methods.log_sums import LOG_SUMS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.monotone import MONOTONE
 from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -21,7 +24,9 @@ from faltung.methods.prefix import PREFIX
 from faltung.methods.running import RUNNING
 from faltung.methods.scatter import SCATTER
 from faltung.methods.segments import SEGMENTS
+from faltung.methods.selection import SELECTION
 from faltung.methods.separable import SEPARABLE
+from faltung.methods.sum_passes import SUM_PASSES
 from faltung.methods.walsh import WALSH
 from faltung.methods.winograd import WINOGRAD
 from faltung.methods.zeta import ZETA
@@ -52,6 +57,11 @@ ALL: tuple[Method, ...] = (
     ZETA,
     TRANSPOSED,
     FILTER_GRADIENT,
+    SELECTION,
+    LOG_SUMS,
+    BITS,
+    MONOTONE,
+    SUM_PASSES,
 )
 BY_NAME = {method.name: method for method in ALL}
 

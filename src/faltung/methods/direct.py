@@ -43,6 +43,8 @@ class Direct(Method):
             unit *= 1.5
         if problem.over.modulus:
             unit *= 18.0  # a division for each product, which vectors do not have
+        if problem.over.share:  # sums that are functions of the library, one a product
+            unit = machine.seconds("rows.smooth")
         lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
         visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
         work = problem.macs * unit + visits * machine.seconds("rows.visit")

@@ -81,6 +81,19 @@ class Envelope(Method):
         found = [parabolas(f, largest) for f in k[:, 0, 0]]
         return None if any(lines is None for lines in found) else [lines for lines in found if lines is not None]
 
+    def along(
+        self,
+        x: np.ndarray,
+        taps: np.ndarray,
+        shape: tuple[float, float],
+        lo: int,
+        outputs: int,
+        largest: bool,
+        threads: int,
+    ) -> np.ndarray:
+        """The pass along the middle axis."""
+        return kernel.envelope(x, taps, shape, lo, outputs, largest, threads)
+
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         g, over = problem.grid, problem.over
         x = operands["x"] if g.zero_padded else g.pad(operands["x"], over.zero(np.dtype(problem.compute_dtype)))
@@ -97,7 +110,7 @@ class Envelope(Method):
                     outputs = (g.m[a] - 1) * g.stride[a] + 1
                     lo = g.pads[a][0] if g.zero_padded else 0
                     flat = np.ascontiguousarray(y).reshape(math.prod(y.shape[: 1 + a]), y.shape[1 + a], -1)
-                    flat = kernel.envelope(flat, taps, parabola, lo, outputs, largest, context.threads)
+                    flat = self.along(flat, taps, parabola, lo, outputs, largest, context.threads)
                     y = flat.reshape(*y.shape[: 1 + a], outputs, *y.shape[2 + a :])
                     y = y[(slice(None),) * (1 + a) + (slice(None, None, g.stride[a]),)]
             signals.append(y)

@@ -43,7 +43,8 @@ class Method(ABC):
         delegates: leaves the arithmetic to its parts, so a policy that names methods means those.   on_torch: works on tensors.
         silent: does no arithmetic in NumPy, which would warn of NaN and overflow.   innermost: reads and returns arrays whose
         channels are innermost in memory, None where it takes either.   arithmetics: the kinds of values that it computes with,
-        see `Algebra.arithmetic`.   places: `grid`, `index` (finite sets of indices).
+        see `Algebra.arithmetic`.   places: `grid`, `index` (finite sets of indices).   part_methods: the only methods that may
+        solve its parts, all where empty.
     """
 
     name = ""
@@ -58,6 +59,7 @@ class Method(ABC):
     innermost: bool | None = False
     arithmetics: tuple[str, ...] = ("machine",)
     places: tuple[str, ...] = ("grid",)
+    part_methods: tuple[str, ...] = ()
 
     def refusal(self, problem: Problem) -> str | None:
         """Why the method does not serve the problem: its place and kind of values first, then what `refuses` says."""

@@ -88,9 +88,11 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
         return Candidate(method, refusal)
     try:
         # A policy that names methods means the one that does the arithmetic: an adjoint hands the wish on to its part.
+        only = policy.only if wraps else method.part_methods
+        without = policy.without if wraps or not only else ()
         inner = replace(
-            policy, only=policy.only if wraps else (), tolerance=tolerance or None, memory=budget, verify=False
-        )
+            policy, only=only, without=without, tolerance=tolerance or None, memory=budget, verify=False
+        )  # fmt: skip
         parts = tuple(planned_on(part, inner, on) for part in method.parts(problem))
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")

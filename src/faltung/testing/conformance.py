@@ -24,6 +24,7 @@ from faltung.testing.problems import on_host, operands
 SLACK = 24 << 10  # bytes of interpreter objects that a call may take beside its arrays
 # The filter that a structured method takes.
 NEEDS = {"running": "box", "window": "box", "separable": "rank one", "passes": "rank one", "envelope": "parabola"}
+NEEDS |= {"monotone": "parabola", "sum-passes": "parabola"}
 _HIGH = {"complex": "complex128", "boolean": "bool"} | dict.fromkeys(
     ("real", "max-plus", "min-plus", "max-times", "max-min", "min-max", "log"), "float64"
 )

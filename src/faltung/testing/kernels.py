@@ -43,7 +43,9 @@ from faltung.testing.kernel_cases import CACHES, TILED, compare, computed, data,
 from faltung.testing.number_kernels import check_modular, check_ntt
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
+from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.scatter_kernels import check_paired
+from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -338,6 +340,11 @@ CHECKS: dict[str, Callable[..., int]] = {
     "gather": check_gather,
     "pointwise": check_pointwise,
     "paired": check_paired,
+    "selected": check_selected,
+    "log-sums": check_log_sums,
+    "united": check_united,
+    "monotone": check_monotone,
+    "semiring-product": check_semiring_product,
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,

@@ -1,0 +1,75 @@
+"""Declared structure of filters over max-plus and min-plus: sums of rows, convex rows; recognised, right, or left alone."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import faltung
+from faltung import Policy, Spec
+from faltung.errors import RefusedError
+from faltung.testing.conformance import check
+from faltung.testing.problems import draw
+
+MERGE, PASSES = Policy(only="monotone"), Policy(only="sum-passes")
+
+
+@pytest.mark.parametrize("algebra", ["max-plus", "min-plus"])
+@pytest.mark.parametrize("method", ["monotone", "sum-passes"])
+def test_structured_methods_equal_the_definition(method, algebra):
+    for seed in range(400, 440):
+        problem = draw(seed, algebra=algebra, unknown="out", pattern="*s, *s -> *s", host="numpy", ndim=1 + seed % 3)
+        plain = replace(problem, stride=(1,) * problem.grid.ndim, dilation=(1,) * problem.grid.ndim)
+        assert check(plain, method, seed=seed) in ("right", "refuses")
+        assert check(plain, method, seed=seed, filters="normal") in ("right", "unfit", "refuses")
+
+
+def test_concave_sequences_merge_their_slopes():
+    random = np.random.default_rng(0)
+    a, b = (np.concatenate([[0.0], np.cumsum(np.sort(random.integers(-50, 50, n))[::-1])]) for n in (300, 170))
+    came = faltung.convolve(a, b, over="max-plus", policy=MERGE)
+    slopes = np.sort(np.concatenate([np.diff(a), np.diff(b)]))[::-1]
+    assert np.array_equal(came, np.concatenate([[a[0] + b[0]], a[0] + b[0] + np.cumsum(slopes)]))
+
+
+def test_evaluation_is_a_homomorphism():
+    """eval(a ∗ b)(t) = eval(a)(t) + eval(b)(t), eval(c)(t) = max of cᵢ + i·t."""
+    random, t = np.random.default_rng(1), np.linspace(-3, 3, 41)[:, None]
+    a, b = random.standard_normal(30), random.standard_normal(40)
+
+    def value(c):
+        return (c + np.arange(c.size) * t).max(1)
+
+    assert np.allclose(value(faltung.convolve(a, b, over="max-plus")), value(a) + value(b), rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 1.5, 4.0])
+def test_long_convex_costs_are_the_direct_ones(exponent):
+    random = np.random.default_rng(2)
+    x, k = random.standard_normal(3000) * 100, np.abs(np.arange(-700, 701)) ** exponent
+    came = faltung.convolve(x, k, mode="same", over="min-plus", policy=MERGE)
+    assert np.allclose(
+        came, faltung.convolve(x, k, mode="same", over="min-plus", policy=Policy(only="direct")), rtol=1e-14
+    )
+    long = np.abs(np.arange(-20_000, 20_001)) ** exponent
+    planned = faltung.plan(Spec((400_000,), "float64"), Spec(long.shape, "float64"), mode="same", over="min-plus")
+    assert planned.prepare(long).method == "monotone"
+
+
+def test_a_pyramid_is_a_sum_of_rows_and_an_exact_one():
+    x = np.random.default_rng(3).integers(0, 256, (70, 90)).astype("float32")
+    u = np.abs(np.arange(-7, 8))
+    k = (-3.0 * u[:, None] - u).astype("float32")
+    wanted = faltung.convolve(x, k, mode="same", over="max-plus", policy=Policy(only="definition"))
+    for policy in (PASSES, MERGE):
+        assert np.array_equal(faltung.convolve(x, k, mode="same", over="max-plus", policy=policy), wanted)
+
+
+def test_other_filters_are_left_to_other_methods():
+    x, k = np.zeros((30, 30)), np.random.default_rng(4).standard_normal((5, 5))
+    for policy in (PASSES, MERGE):
+        with pytest.raises(RefusedError, match="a filter for"):
+            faltung.convolve(x, k, over="max-plus", policy=policy)
+    bent = -np.add.outer(np.arange(5.0) ** 2, np.arange(5.0) ** 2)  # concave, but the smallest are wanted
+    with pytest.raises(RefusedError, match="a filter for"):
+        faltung.convolve(x, bent, over="min-plus", policy=MERGE)
