@@ -1,6 +1,7 @@
 """Operations around convolution: transforms, powers and stars, liftings, checks. One file each, one line here."""
 
 from faltung.engine import series as series
+from faltung.engine.best import best as best
 from faltung.engine.closure import closure as closure
 from faltung.engine.lift import lift as lift
 from faltung.engine.matmul import matmul as matmul
