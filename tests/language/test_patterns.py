@@ -95,6 +95,11 @@ def test_every_character_has_the_cases_that_re_gives_it():
         assert ours == theirs, c
 
 
+def test_no_capitals_are_overlooked():
+    cased = [c for c in range(charset.UNICODE) if chr(c).lower() != chr(c) or chr(c).upper() != chr(c)]
+    assert all(any(first <= c < last for first, last in charset.CASED) for c in cased)
+
+
 @pytest.mark.parametrize("letter", "wds")
 def test_classes_are_those_of_re(letter):
     for flags in (0, re.A):

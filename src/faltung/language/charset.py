@@ -13,7 +13,8 @@ import numpy as np
 Ranges = tuple[tuple[int, int], ...]
 
 UNICODE, BYTES = 0x110000, 0x100  # how many symbols the two alphabets have
-NONE: Ranges = ()
+# Where Unicode has scripts with capitals; a test looks whether one has come elsewhere.
+CASED = ((0, 0x3000), (0xA000, 0xB000), (0xF000, 0x12000), (0x16000, 0x17000), (0x1E000, 0x1F000))
 
 
 def ranges(pairs: Iterable[tuple[int, int]]) -> Ranges:
@@ -88,7 +89,7 @@ def nth(one: Ranges, index: int) -> int:
 
 @cache
 def _every() -> str:
-    return "".join(map(chr, range(UNICODE)))
+    return np.arange(UNICODE, dtype="<u4").tobytes().decode("utf-32-le", "surrogatepass")
 
 
 @cache
@@ -103,7 +104,7 @@ def _folds() -> tuple[dict[int, int], dict[int, Ranges]]:
     """Each cased character's lower case; for each lower-case character all that are equal to it when case is ignored."""
     lower: dict[int, int] = {}
     upper: dict[str, list[int]] = {}
-    for c in range(UNICODE):
+    for c in (c for first, last in CASED for c in range(first, last)):
         s = chr(c)
         low, up = s.lower(), s.upper()
         if low != s:

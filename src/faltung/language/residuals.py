@@ -98,6 +98,7 @@ class Residuals:
         self.tails: list[int] = [END]
         self.numbers: dict[tuple, int] = {}
         self.steps: dict[tuple[int, int, int], Set] = {}
+        self.ended: dict[tuple[int, int, int], bool] = {}
         self.kept: list[Any] = []  # heads are known by their id: they must not die
         self.first = frozenset(self.pushed(self.root, END))
 
@@ -194,7 +195,13 @@ class Residuals:
 
     def ends(self, residuals: Set, before: int, behind: int) -> bool:
         """Whether the empty word is in, between symbols of these bits."""
-        return any(r == END for first in residuals for r in self.opened(first, before, behind))
+        for r in residuals:
+            known = self.ended.get((r, before, behind))
+            if known is None:
+                known = self.ended[r, before, behind] = END in self.opened(r, before, behind)
+            if known:
+                return True
+        return False
 
     def opened(self, residual: int, before: int, behind: int) -> list[int]:
         """The lists that a list stands for and that begin with a letter, a set of residuals or an empty-bodied loop; or END."""
