@@ -26,3 +26,6 @@ from faltung.cayley.spectrum import spectrum as spectrum
 from faltung.cayley.young import young_convolve as young_convolve
 from faltung.cayley.young import young_fourier as young_fourier
 from faltung.cayley.young import young_inverse as young_inverse
+from faltung.cayley.walks import distances as distances
+from faltung.cayley.walks import mixing as mixing
+from faltung.cayley.walks import walks as walks
