@@ -33,7 +33,7 @@ def main() -> None:
     print("\nHidden units that climb alone end in one representation of S₄ each, at |G| / (2d):")
     G = symmetric(4)
     for seed in range(4):
-        u, p, history = cayley.climb(*np.random.default_rng(seed).normal(size=(2, 24)), G)
+        u, _, history = cayley.climb(*np.random.default_rng(seed).normal(size=(2, 24)), G)
         names, energy = cayley.group_spectrum(u, G)
         best = int(energy[0].argmax())
         (shape,) = names[best]
