@@ -86,3 +86,37 @@ def test_bad_input():
     ):
         with pytest.raises(ArgumentError):
             call()
+
+
+@pytest.mark.slow
+def test_a_trained_network_keeps_one_frequency_a_unit():
+    """Two layers, t², all of Z₂₃'s table, weight decay: units that have not died hold one pair of conjugate characters each."""
+    G, n, units = cyclic(23), 23, 128
+    task = group_arithmetic(G, 1.0, 0)
+    first, second = (np.eye(n)[e] for e in task.pairs.T)
+    wanted = np.eye(n)[task.labels] - 1 / n
+    random = np.random.default_rng(0)
+    weights = [random.normal(size=shape) * 0.2 for shape in ((units, n), (units, n), (n, units))]
+    means, squares = ([np.zeros_like(w) for w in weights] for _ in range(2))
+
+    def hidden():
+        h = weights[0] @ first.T + weights[1] @ second.T
+        return h, h**2 - (h**2).mean(axis=1, keepdims=True)
+
+    for step in range(1, 801):  # Adam
+        h, s = hidden()
+        error = ((weights[2] @ s).T - wanted) / n
+        error -= error.mean(axis=1, keepdims=True)
+        back = weights[2].T @ error.T
+        back = 2 * h * (back - back.mean(axis=1, keepdims=True))
+        for w, m, v, g in zip(weights, means, squares, (back @ first, back @ second, error.T @ s.T), strict=True):
+            g = g + 0.05 * w
+            m += 0.1 * (g - m)
+            v += 0.01 * (g * g - v)
+            w -= 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.99**step)) + 1e-8)
+    assert ((weights[2] @ hidden()[1]).argmax(axis=0) == task.labels).all()
+    for w in weights[:2]:
+        energy = group_spectrum(w, G).energy
+        alive = energy.sum(axis=1) > 1e-3 * energy.sum(axis=1).max()
+        assert alive.sum() >= 20
+        assert (energy.max(axis=1) / energy.sum(axis=1))[alive].min() >= 0.9

@@ -185,6 +185,9 @@ def test_paths_lead_where_they_should():
         assert np.array_equal(state, target)
         assert len(word) == _distance(g, target)
     assert found.path(range(7)) == []
+    short = cayley.growth(g, storage="thirds", max_layers=5)
+    with pytest.raises(ArgumentError, match="max_layers"):
+        short.path(range(6, -1, -1))
     with pytest.raises(ArgumentError, match="thirds"):
         cayley.growth(g).path(range(7))
 

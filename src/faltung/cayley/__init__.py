@@ -23,6 +23,9 @@ from faltung.cayley.matrix_families import matrix_family as matrix_family
 from faltung.cayley.partitions import character as character
 from faltung.cayley.partitions import partitions as partitions
 from faltung.cayley.spectrum import spectrum as spectrum
+from faltung.cayley.walks import distances as distances
+from faltung.cayley.walks import mixing as mixing
+from faltung.cayley.walks import walks as walks
 from faltung.cayley.young import young_convolve as young_convolve
 from faltung.cayley.young import young_fourier as young_fourier
 from faltung.cayley.young import young_inverse as young_inverse

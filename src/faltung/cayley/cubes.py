@@ -5,7 +5,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from faltung.cayley.families import Row, family, inverse
+from faltung.cayley.families import family
+from faltung.cayley.rows import Row, inverse
 from faltung.errors import ArgumentError
 
 Sticker = tuple[tuple[int, ...], tuple[int, ...]]  # where its cubie is, which way it looks

@@ -6,15 +6,12 @@ Permutations move places, `new[i] = old[g[i]]`. L rotates everything to the left
 import ast
 import itertools
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-import numpy as np
-
 from faltung.cayley.generators import Generators, permutations
+from faltung.cayley.rows import Row, cycle, identity, reversal, rotation, swap, with_inverses
 from faltung.errors import ArgumentError
-
-Row = list[int]
 
 
 class Family(NamedTuple):
@@ -72,45 +69,6 @@ def generator_set(text: str) -> Generators:
 def names() -> list[str]:
     """The names of all listed members of all families, a few sizes of each."""
     return [f"{name}({', '.join(map(str, p))})" for name, f in FAMILIES.items() for p in f.listed]
-
-
-def identity(n: int) -> Row:
-    return list(range(n))
-
-
-def swap(n: int, i: int, j: int) -> Row:
-    """The row that swaps two places."""
-    row = identity(n)
-    row[i], row[j] = row[j], row[i]
-    return row
-
-
-def cycle(n: int, *places: int) -> Row:
-    """The row in which each place takes what the next one had."""
-    row = identity(n)
-    for a, b in zip(places, (*places[1:], places[0]), strict=True):
-        row[a] = b
-    return row
-
-
-def reversal(n: int, i: int, j: int) -> Row:
-    """The row that reverses places i ... j − 1."""
-    return [*range(i), *range(j - 1, i - 1, -1), *range(j, n)]
-
-
-def inverse(row: Row) -> Row:
-    return [int(i) for i in np.argsort(row)]
-
-
-def with_inverses(rows: Iterable[Row]) -> Iterator[Row]:
-    for row in rows:
-        yield row
-        yield inverse(row)
-
-
-def rotation(n: int, k: int = 1) -> Row:
-    """The row that rotates everything k places to the left."""
-    return [(i + k) % n for i in range(n)]
 
 
 # -- rotations and one small change ------------------------------------------------------------------------------------------

@@ -58,8 +58,8 @@ def group_fourier(x: np.ndarray, G: Group | str) -> Transform:
     Source: Frobenius (1896), Schur (1905); Young (1931) for symmetric groups.
 
     Example:
-        >>> sorted(group_fourier(np.ones(6), "dihedral(3)"), key=str)
-        [1, '1', 's']
+        >>> {name: m.tolist() for name, m in group_fourier(np.ones(6), "dihedral(3)").items()}
+        {'1': [[6.0]], 's': [[0.0]], 1: [[0.0, 0.0], [0.0, 0.0]]}
     """
     family, n = kind(G)
     a = _checked(x, G)

@@ -136,7 +136,7 @@ def growth(
 
     Example:
         >>> growth([[1, 2, 3, 0], [3, 0, 1, 2], [1, 0, 2, 3]]).layers
-        (1, 3, 6, 7, 5, 2)
+        (1, 3, 5, 6, 5, 3, 1)
     """
     plan = plan_growth(generators, start, max_layers=max_layers, storage=storage, memory=memory, threads=threads)
     g, limits, tell = plan.generators, plan.limits, _teller(progress)

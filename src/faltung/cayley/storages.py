@@ -263,6 +263,8 @@ def way(g: Generators, table: np.ndarray, state: np.ndarray) -> list[int]:
     assert inverses is not None
     back: list[int] = []
     code = _code(table, state)
+    if code == 3:  # the search did not meet it
+        return back
     while not np.array_equal(state, np.arange(g.size)):
         for s in range(len(g)):
             near = g.apply(state, s)

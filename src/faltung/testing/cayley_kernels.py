@@ -30,7 +30,7 @@ def check_states(tool: Any, seed: int = 0) -> int:
         for p, q in ((a, b), (a, a), (a, a[:0]), (a[:0], b)):
             _same(tool.united(p, q), sets.united(p, q), f"{text}: union")
         cases += 7
-    for modulus, d, rows in ((2, 2, 2), (15, 3, 3), (7, 4, 4), (97, 3, 1), (1 << 30, 2, 2)):
+    for modulus, d, rows in ((2, 2, 2), (15, 3, 3), (7, 4, 4), (97, 3, 1), (1_073_741_789, 2, 2)):
         random = np.random.default_rng(seed + cases)
         bits = (modulus - 1).bit_length()
         x = sets.packed(random.integers(0, modulus, (40, rows * d)), bits)
