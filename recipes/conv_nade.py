@@ -124,7 +124,7 @@ def main(quick: bool) -> str:
     images, _, test, _ = digits(quick)
     images, test = (images > 0.5).float(), (test > 0.5).float()
     test = test[:30] if quick else test
-    steps, orders = (10, 1) if quick else (1500, 6)
+    steps, orders = (10, 1) if quick else (1000, 4)
     lines = []
     p = images.mean(0).clamp(0.01, 0.99).expand(test.shape)
     alone = nn.functional.binary_cross_entropy(p, test, reduction="none").flatten(1).sum(1).mean().item()
@@ -139,7 +139,7 @@ def main(quick: bool) -> str:
         lines.append([name, f"{count:,}", guess, f"{nats.mean():.2f}", f"{ensemble(nats).mean():.2f}"])
     helps = float(lines[2][3]) < float(lines[1][3])
 
-    size, many = (5, 10) if quick else (6, 2500)
+    size, many = (5, 10) if quick else (6, 2000)
     patterns, weights = bars(size)
     entropy = -(weights * weights.log()).sum().item()
     toy_lines, gaps = [], []

@@ -114,7 +114,7 @@ def main(quick: bool) -> str:
     for kind, (claim, in_k, in_d) in CLAIMED.items():
         over_k, over_d = [found[kind, k, fixed_d] for k in ks], [found[kind, fixed_k, d] for d in ds]
         slopes[kind] = slope(ks, over_k), slope(ds, over_d)
-        figures = [f"{value:.0f}" for value in (*over_k, *over_d)]
+        figures = [f"> {most}" if math.isnan(value) else f"{value:.0f}" for value in (*over_k, *over_d)]
         wanted = "at most 1 each" if in_k is None else f"{in_k} and {in_d}"
         lines.append([kind, *figures, f"{slopes[kind][0]:.2f}", f"{slopes[kind][1]:.2f}", claim, wanted])
     header = ["network", *(f"k={k}, d={fixed_d}" for k in ks), *(f"k={fixed_k}, d={d}" for d in ds)]
@@ -127,8 +127,9 @@ def main(quick: bool) -> str:
     return f"""# Samples needed with and without locality and weight sharing
 
 Samples on which the mean test accuracy of {SEEDS} networks reaches {GOAL:.0%}, noise σ={SIGMA}, {steps} steps of Adam on the whole
-training set, thresholds learnt from 0. With σ=1 no rule reaches that goal: the best one, which knows the pattern, has an accuracy
-of {best_possible(k, 1.0):.3f} for k={k} and {best_possible(last, 1.0):.3f} for k={last}; with σ={SIGMA} it has {possible}.
+training set, thresholds learnt from 0, at most {most} samples; slopes are over the sizes for which these sufficed. With σ=1 no
+rule reaches that goal: the best one, which knows the pattern, has an accuracy of {best_possible(k, 1.0):.3f} for k={k} and
+{best_possible(last, 1.0):.3f} for k={last}; with σ={SIGMA} it has {possible}.
 
 {table(header, lines)}
 
