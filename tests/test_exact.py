@@ -1,6 +1,7 @@
 """Exact products by transforms modulo primes and by splitting: ends of all ranges, any size, and what happens without the bound."""
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from fractions import Fraction
 
@@ -151,6 +152,16 @@ def test_squares_take_one_transform_less_and_are_right():
     kept = x.copy()
     assert np.array_equal(product.modular(x, x, 2**61 - 1), product.modular(x, kept, 2**61 - 1))
     assert np.array_equal(x, kept)
+
+
+def test_threads_do_not_meet():
+    """Working memory is each thread's own, tables of constants are shared and grow."""
+    random = np.random.default_rng(5)
+    cases = [(random.integers(0, p, (1, n)), p) for n in (500, 3000, 20_000) for p in (998244353, 2**61 - 1, 2**31 - 1)]
+    wanted = [product.modular(x, x[:, ::-1].copy(), p) for x, p in cases]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda case: product.modular(case[0], case[0][:, ::-1].copy(), case[1], 2), cases * 4))
+    assert all(np.array_equal(came, wanted[i % len(cases)]) for i, came in enumerate(found))
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 5000, 31_000])
