@@ -22,7 +22,8 @@ def closure(a: Any, over: str | Algebra | None = None) -> Any:
     Formula: `a* = 1 ⊕ a ⊕ a² ⊕ a³ ⊕ …`, 1 the identity: one on the diagonal, zero elsewhere. Over min-plus the entry (i, j)
         is the length of the shortest path from i to j where a holds the lengths of edges and +∞ where there is none (−∞ where
         a circle of negative length lies on the way); over max-min the widest bottleneck; over max-times the most probable path;
-        over log the logarithm of the sum over all paths; over boolean whether there is a path; over integer and count how many.
+        over log the logarithm of the sum over all paths; over boolean whether there is a path; over integer and count how many
+        paths.
 
     Shapes: a (n, n); returns (n, n).
 

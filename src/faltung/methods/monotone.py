@@ -36,9 +36,10 @@ class Monotone(Envelope):
         work = 0.0
         for (lines, n, m), t in zip(_sizes(problem), g.t, strict=True):
             levels = 2.0 + math.log2(m + 1)
-            work += s.B * s.N * lines * (n + m) * levels * (t > 1) * machine.seconds("monotone.value")
+            share = min(machine.threads, max(1, s.N * lines))  # a row is one thread's
+            work += s.B * s.N * lines * (n + m) * levels * (t > 1) * machine.seconds("monotone.value") / share
         pad = 0.0 if g.zero_padded else s.B * s.N * math.prod(g.padded) * bytes_of(problem, 1) * machine.seconds("copy")
-        return machine.seconds("call") * (1 + g.ndim) + 1e-4 + s.B * g.taps * 1e-8 + pad + work / machine.threads
+        return machine.seconds("call") * (1 + g.ndim) + 1e-4 + s.B * g.taps * 1e-8 + pad + work
 
     def error(self, problem: Problem) -> float:
         return sum(16.0 + math.log2(m + 1) for m in problem.grid.m) * ROUNDOFF[problem.compute_dtype]
