@@ -210,7 +210,7 @@ def test_the_draws_reach_everything():
         facts |= {name for name, pads in modes.items() if list(g.pads) == pads} or {"pads"}
         facts |= {"dtype pair"} if p.x_dtype != p.k_dtype else set()
         seen.update(facts)
-        accepted.update(name for name, method in methods.BY_NAME.items() if method.refuses(p) is None)
+        accepted.update(name for name, method in methods.BY_NAME.items() if method.refusal(p) is None)
     wanted = {f"{d}-D" for d in range(1, 6)} | {
         "real",
         "complex",
@@ -239,5 +239,9 @@ def test_the_draws_reach_everything():
     }
     wanted |= {"correlate", "bool", *INTEGERS, *COMPLEXES, *(t for t in REALS if t != "bfloat16" or not HOSTS)}
     assert not {fact for fact in wanted if seen[fact] < 20}
-    assert not {name for name in methods.BY_NAME if accepted[name] < (20 if not HOSTS else 0)}
+    for seed in range(60):  # an algebra with draws of its own
+        p = draw(seed, algebra="log", **HOSTS)
+        accepted.update(name for name, method in methods.BY_NAME.items() if method.refusal(p) is None)
+    on_grids = {name for name, method in methods.BY_NAME.items() if "grid" in method.places}
+    assert not {name for name in on_grids if accepted[name] < (20 if not HOSTS else 0)}
     assert CHUNK * CHUNKS >= 2000
