@@ -89,10 +89,7 @@ def _weigh(method: Method, problem: Problem, policy: Policy, on: Machine, tolera
     try:
         # A policy that names methods means the one that does the arithmetic: an adjoint hands the wish on to its part.
         only = policy.only if wraps else method.part_methods
-        without = policy.without if wraps or not only else ()
-        inner = replace(
-            policy, only=only, without=without, tolerance=tolerance or None, memory=budget, verify=False
-        )  # fmt: skip
+        inner = replace(policy, only=only, tolerance=tolerance or None, memory=budget, verify=False)
         parts = tuple(planned_on(part, inner, on) for part in method.parts(problem))
     except RefusedError as error:
         return Candidate(method, f"a part of it cannot be planned ({error})")
