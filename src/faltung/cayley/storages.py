@@ -214,11 +214,13 @@ class Sorted(Storage):
     def _following(
         self, g: Generators, last: np.ndarray, known: list[np.ndarray], bits: int, used: int, limits: Limits
     ) -> np.ndarray:
-        """The next layer, from pieces of the last that are as large as memory allows, each in a thread."""
+        """The next layer, from pieces of the last, each in a thread."""
         record = 8 * last.shape[1]
         held = sum(map(len, known)) * record
         room = max(limits.memory - held, 0) // 4  # neighbours, their sorted copy, what is new, unions
-        piece = max(1 << 10, min(-(-len(last) // limits.threads), room // (2 * record * len(g) * limits.threads)))
+        # Pieces small enough for their neighbours to be sorted within the caches, few enough for the known to be read over again.
+        small = max(1 << 14, len(last) // 64)
+        piece = max(1 << 10, min(small, room // (2 * record * len(g) * limits.threads)))
         found: list[np.ndarray] = []
 
         def task(first: int, end: int) -> None:
