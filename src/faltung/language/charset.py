@@ -170,10 +170,14 @@ def classes(sets: Iterable[Ranges], alphabet: int) -> tuple[np.ndarray, list[Ran
             a, b = np.searchsorted(cuts, (first, min(last + 1, alphabet)))
             for interval in range(a, b):
                 signature[interval].append(number)
-    known: dict[tuple[int, ...], int] = {}
+    widths = np.diff(cuts)
+    # the widest interval's class is 0: a table of zeros costs no memory where it is never written
+    known = {tuple(signature[int(widths.argmax())]): 0}
     label = np.array([known.setdefault(tuple(s), len(known)) for s in signature], np.int32)
     parts: list[list[tuple[int, int]]] = [[] for _ in known]
     for interval, part in enumerate(label.tolist()):
         parts[part].append((int(cuts[interval]), int(cuts[interval + 1]) - 1))
-    table = np.repeat(label.astype(np.uint8) if len(known) <= 256 else label, np.diff(cuts))
+    table = np.zeros(alphabet, np.uint8 if len(known) <= 256 else np.int32)
+    for interval in np.flatnonzero(label).tolist():
+        table[cuts[interval] : cuts[interval + 1]] = label[interval]
     return table, [ranges(p) for p in parts]

@@ -140,10 +140,7 @@ class Matcher:
         """The automata that find ends from the left and starts from the right."""
         if self._searching is None:
             residuals = self.forward.residuals.fresh()
-            # the mirrored language has the same letters and places, so both number their classes alike
-            backward = Residuals(terms.reverse(self._simple), self.size)
-            for shared in ("table", "parts", "letters", "bits"):
-                setattr(backward, shared, getattr(residuals, shared))
+            backward = Residuals(terms.reverse(self._simple), self.size, like=residuals)
             self._searching = (
                 Automaton(residuals, search=True, budget=self._budget),
                 Automaton(backward, budget=self._budget),

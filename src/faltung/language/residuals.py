@@ -10,6 +10,8 @@ Source: Brzozowski, Derivatives of regular expressions (1964); Antimirov (1996).
 
 from typing import Any
 
+import numpy as np
+
 from faltung.errors import ArgumentError, MemoryBudgetError
 from faltung.language import charset, terms
 from faltung.language.terms import EDGE, FINAL, NEEDS, NEWLINE, Term
@@ -58,14 +60,32 @@ class Residuals:
 
     Args:
         root: a term without weights.   size: how many symbols the alphabet has.
+        like: residuals of a term with the same letters and places, such as its mirror image, whose classes are taken over.
     """
 
-    def __init__(self, root: Term, size: int) -> None:
+    needs: int
+    table: np.ndarray
+    parts: list[charset.Ranges]
+    letters: list[int]
+    bits: list[int]
+    final: int
+    edge: int
+
+    def __init__(self, root: Term, size: int, like: "Residuals | None" = None) -> None:
         if root.depth > DEEPEST:
             raise MemoryBudgetError.of(
                 "language", f"an expression of at most {DEEPEST} levels", f"{root.depth}", "write it flatter"
             )
         self.root, self.size = root, size
+        if like is not None:
+            for shared in ("needs", "table", "parts", "letters", "bits", "final", "edge"):
+                setattr(self, shared, getattr(like, shared))
+        else:
+            self._classify()
+        self._start()
+
+    def _classify(self) -> None:
+        root, size = self.root, self.size
         bodies = [root, *(cell.body for cell in terms.cells(root))]
         nodes = [node for body in bodies for node in terms.postorder(body)]
         self.needs = 0
@@ -91,7 +111,6 @@ class Residuals:
             self.edge = len(self.letters)
             self.letters.append(-1)
             self.bits.append(EDGE & self.needs)
-        self._start()
 
     def _start(self) -> None:
         self.heads: list[Any] = [None]
