@@ -243,6 +243,8 @@ def test_the_draws_reach_everything():
         p = draw(seed, algebra="log", **HOSTS)
         accepted.update(name for name, method in methods.BY_NAME.items() if method.refusal(p) is None)
     # Methods that serve no machine numbers, and those for finite sets, are met by the draws of these.
-    drawn_for = {n for n, method in methods.BY_NAME.items() if "grid" in method.places and "machine" in method.arithmetics}
+    drawn_for = {
+        n for n, method in methods.BY_NAME.items() if "grid" in method.places and "machine" in method.arithmetics
+    }
     assert not {name for name in drawn_for if accepted[name] < (20 if not HOSTS else 0)}
     assert CHUNK * CHUNKS >= 2000
