@@ -181,11 +181,11 @@ def pathological() -> list[str]:
                 pattern, text = make(n)
                 f = whole(module, pattern)
                 best = math.inf
-                for _ in range(3):
+                for turn in range(3):  # states are made in the first
                     start = time.perf_counter()
                     f(text)
                     best = min(best, time.perf_counter() - start)
-                    if best > 0.1:
+                    if best > 0.1 and turn:
                         break
                 points.append((n, best))
             axis.loglog(*zip(*points, strict=True), marker=".", label={"ours": "faltung"}.get(label, label))
@@ -195,7 +195,7 @@ def pathological() -> list[str]:
         axis.set_title(name, fontsize=10)
         axis.set_xlabel("n")
         axis.grid(alpha=0.3)
-    axes[0].set_ylabel("seconds, without compiling")
+    axes[0].set_ylabel("seconds, warm")
     axes[0].legend(frameon=False)
     figure.tight_layout()
     figure.savefig(PICTURE, metadata={"Date": None})

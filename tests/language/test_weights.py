@@ -112,6 +112,22 @@ def test_derivatives_drop_a_letter(p, letter):
 
 
 @settings(max_examples=60)
+@given(p=languages(st.sampled_from(WEIGHTS["rational"])), letter=st.sampled_from("ab"))
+def test_derivatives_of_loops_over_fractions(p, letter):
+    """Over counts a loop with an empty body is ∞ either way; here its star is a number."""
+    try:
+        wanted = p.weights([letter + w for w in SHORT], "rational")
+    except ArgumentError:  # a star without a value
+        return
+    assert p.derivative(letter).weights(SHORT, "rational") == wanted
+
+
+def test_the_derivative_of_a_weighted_loop():
+    p = (Fraction(1, 2) * one | Fraction(1, 4) * A).star()
+    assert [p.derivative("a").weight("a" * n, "rational") for n in range(3)] == [1, Fraction(1, 2), Fraction(1, 4)]
+
+
+@settings(max_examples=60)
 @given(p=languages(lacks=True), letter=st.sampled_from("ab"))
 def test_derivatives_of_complements(p, letter):
     d = p.derivative(letter)
