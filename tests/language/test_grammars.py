@@ -235,3 +235,15 @@ def test_finite_languages_are_tries_and_back():
     assert t.scale(3).weight("pig") == 6
     with pytest.raises(ArgumentError, match="finite"):
         parse("a*").trie()
+
+
+def test_a_plan_is_used_like_a_compiled_pattern():
+    ready = language.compile("a+(b|c)")
+    assert ready.fullmatch("aab").span() == (0, 3)
+    assert ready.fullmatch("aabb") is None
+    assert ready.match("abx").group() == "ab"
+    assert ready.search("xxac").span() == (2, 4)
+    assert [m.group() for m in ready.finditer("ab aac b")] == ["ab", "aac"]
+    assert ready.derivative("a").accepts("c")
+    counted = language.compile("a*a*", over="count")
+    assert counted.weight("aaa") == counted("aaa") == 4

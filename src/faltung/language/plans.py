@@ -1,10 +1,11 @@
 """What a language was compiled to, for people to read: method, states, cost, and why other methods were refused."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from faltung.language.grammar import Grammar
-from faltung.language.matching import Matcher
+from faltung.language.matching import Match, Matcher
 from faltung.language.semirings import Semiring
 from faltung.language.weighing import Weigher
 
@@ -27,6 +28,32 @@ class Plan:
 
     def __call__(self, word: Any) -> Any:
         return self.language.weight(word, self.semiring)
+
+    def weight(self, word: Any) -> Any:
+        """The weight of a word over the plan's semiring."""
+        return self(word)
+
+    # A plan is used as what `re.compile` returns; whether and where there is a match is a matter of truth, over any semiring.
+
+    def match(self, text: Any) -> Match | None:
+        """The longest word of the language at the beginning of the text."""
+        return self.language.match(text)
+
+    def fullmatch(self, text: Any) -> Match | None:
+        """The text, where all of it is a word."""
+        return self.language.fullmatch(text)
+
+    def search(self, text: Any) -> Match | None:
+        """The leftmost word in the text, the longest of these."""
+        return self.language.search(text)
+
+    def finditer(self, text: Any) -> Iterator[Match]:
+        """One word after the other, none overlapping."""
+        return self.language.finditer(text)
+
+    def derivative(self, word: Any) -> Any:
+        """What may follow after a word: the language of the rest."""
+        return self.language.derivative(word)
 
     def __str__(self) -> str:
         lines = [
