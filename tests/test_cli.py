@@ -173,7 +173,7 @@ def test_explain_shows_the_plan_and_who_took_the_filter(capsys):
     assert capsys.readouterr().out == first
 
 
-@pytest.mark.parametrize("kind", ["methods", "algebras", "kernels", "filters"])
+@pytest.mark.parametrize("kind", ["methods", "algebras", "domains", "kernels", "filters"])
 def test_lists_name_all_that_there_is(kind, capsys):
     done("list", kind)
     shown = capsys.readouterr().out

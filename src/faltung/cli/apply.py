@@ -17,6 +17,10 @@ ARITHMETIC = (
     "real",
     "max-plus",
     "min-plus",
+    "max-times",
+    "max-min",
+    "min-max",
+    "log",
 )  # algebras that compute with floats, so that integer pictures become floats first
 
 

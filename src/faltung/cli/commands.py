@@ -189,14 +189,14 @@ def _problems(path: Path) -> list[Problem]:
 
 app.command()(grep)
 
-KINDS = ("methods", "algebras", "operators", "kernels", "filters")
+KINDS = ("methods", "algebras", "domains", "operators", "kernels", "filters")
 
 
 @app.command("list")
 def list_(
     kind: Annotated[str, typer.Argument(metavar="|".join(KINDS), help="What to list.")],
 ) -> None:
-    """List what there is: methods, algebras, operators, kernels or filters."""
+    """List what there is: methods, algebras, domains, operators, kernels or filters."""
     if kind not in KINDS:
         raise ArgumentError.of("list", f"one of {', '.join(KINDS)}", repr(kind), "choose one of these")
     room = import_module(f"faltung.{'nn' if kind == 'operators' else kind}")
