@@ -124,7 +124,8 @@ def main() -> None:
     begun = time.strftime("%Y-%m-%d")
     parts = [
         "# Growth of Cayley graphs",
-        f"Measured {begun}, {THREADS} threads, in turns after one to warm up: medians of three, from 10 points on one.",
+        f"Measured {begun}, {THREADS} threads, in turns after one to warm up: medians of three, from 10 points on one. "
+        "Other work ran beside it: compare the times of one set with each other only.",
         "",
     ]
     parts += [
