@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from faltung.domains.index import FiniteDomain, of_size
+from faltung.domains.index import FiniteDomain, Triples, of_size
 from faltung.errors import ArgumentError
 
 MOST = 1 << 13  # elements of which a multiplication table is written down
@@ -56,6 +56,11 @@ class Group(FiniteDomain):
 
     def product(self, u: np.ndarray, v: np.ndarray, size: int) -> np.ndarray:
         return self.table[u, v]
+
+    def triples(self, size: int) -> Triples:
+        each = np.arange(size, dtype=np.int32)
+        start = np.arange(size + 1, dtype=np.int64) * size
+        return Triples(np.tile(each, size), np.repeat(each, size), np.ascontiguousarray(self.table.T).ravel(), start)
 
     def inverse(self, size: int) -> np.ndarray:
         return self.inverses
