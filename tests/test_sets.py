@@ -111,6 +111,22 @@ def test_wide_integers_are_exact_by_transforms_too(data, name, dtype):
     assert y.tolist() == reference(domains.named(name), x.tolist(), k.tolist())
 
 
+def test_walsh_transforms_stay_within_their_bound():
+    """Constants, impulses, signs and rows of the transform: what gathers rounding noise in one place."""
+    random = np.random.default_rng(0)
+    forced = faltung.Policy(only=("walsh",))
+    for n in (16, 256, 4096):
+        row = faltung.fwht(np.eye(1, n, n // 3)[0])
+        signals = [np.full(n, 1 / 3), random.standard_normal(n), random.choice([-1.0, 1.0], n), np.eye(1, n, 3)[0], row]
+        for x in signals:
+            for k in (*signals, random.random(n)):
+                narrow = [a.astype("float32") for a in (x, k)]
+                came = convolve(*narrow, on="dyadic", policy=forced)
+                wanted = convolve(*(a.astype("float64") for a in narrow), on="dyadic", policy=forced)
+                bound = faltung.plan(*narrow, on="dyadic", policy=forced).error
+                assert np.abs(came - wanted).max() <= bound * np.abs(narrow[0]).max() * np.abs(narrow[1]).sum()
+
+
 def test_transforms_are_chosen_where_lists_are_long():
     spec = faltung.Spec((1 << 16,), "int64")
     assert faltung.plan(spec, spec, on="dyadic").method == "walsh"

@@ -95,6 +95,18 @@ def _steps() -> list[tuple[str, str, str]]:
     steps += [(f"winograd.transform.{t}", "winograd", _line(last, "4x56x56x32", "32x32x3x3", t, 1)) for t in REALS]
     steps += [(f"winograd.pack.{t}", "winograd", _line(last, "1x8x8x256", "256x256x3x3", t, 1)) for t in REALS]
     steps += [("definition", "definition", _line(plain, "256x256", "5x5", "float32"))]
+    sets = 'convolve "{}" x={}:{} k={}:{} out={} domain={}'
+    pairs, bits = "b *s, b *s -> b *s", "b c *s, o c *s -> b o *s"
+    for t in REALS:
+        steps.append((f"scatter.pair.{t}", "scatter", sets.format(pairs, "8x512", t, "8x512", t, t, "cyclic(512)")))
+        steps.append((f"walsh.level.{t}", "walsh", sets.format(pairs, "128x4096", t, "128x4096", t, t, "dyadic")))
+    steps += [
+        (
+            "walsh.product",
+            "walsh",
+            sets.format(bits, "16x16x1024", "float64", "16x16x1024", "float64", "float64", "dyadic"),
+        )
+    ]
     return steps
 
 
