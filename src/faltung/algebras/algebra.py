@@ -60,13 +60,6 @@ class Algebra:
     partials: Callable[[Any, Any], tuple[Any, Any]] | None = None
     share: Callable[[Any, Any], Any] | None = None
 
-    @staticmethod
-    def of(*, add: Any, mul: Any, zero: Any, one: Any, **more: Any) -> "Algebra":
-        """The algebra of two scalar functions; see `faltung.algebras.own`, which takes the same arguments."""
-        from faltung.algebras.own import own
-
-        return own(add, mul, zero, one, **more)
-
     @property
     def ring(self) -> bool:
         return "ring" in self.laws

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from faltung.errors import ArgumentError
-from faltung.gram.sums import _cloud, by_sorting
+from faltung.gram.sorting import by_sorting
+from faltung.gram.sums import _cloud
 
 
 @dataclass(frozen=True, eq=False)

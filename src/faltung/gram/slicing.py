@@ -11,7 +11,7 @@ import math
 import numpy as np
 import scipy.fft
 
-from faltung.gram.sums import by_sorting
+from faltung.gram.sorting import by_sorting
 
 POINTS = 10  # cells of the interpolation
 TOP = 8.5  # lengths of normal vectors beyond √d ± TOP are as good as impossible: exp(−TOP²) is below rounding

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from faltung.errors import ArgumentError, RefusedError
+from faltung.gram.slicing import by_slices
+from faltung.gram.sorting import by_sorting
 from faltung.kernels.threads import available, spread
 
 TILE = 1 << 18  # kernel values that are worked on together
@@ -112,8 +114,6 @@ def kernel_sum(
 
         sums, bound = by_grid(x, y, w, tolerance)
     else:
-        from faltung.gram.slicing import by_slices
-
         sums, bound = by_slices(x, y, w, radial.name, directions, np.random.default_rng(rng))
     return (sums, bound) if with_bound else sums
 
@@ -169,18 +169,6 @@ def by_tiles(x: np.ndarray, y: np.ndarray, w: np.ndarray, radial: Radial) -> tup
         return sums, total * EPS * (n + 4 + 4 * (d + 3) * reach**2)
     largest = 1.0 if radial.bounded else 2 * reach * (1.0 if radial.norm == "euclidean" else d**0.5)
     return sums, total * EPS * ((n + 4) * largest + (d + 4) * radial.slope * 2 * reach * d**0.5)
-
-
-def by_sorting(x: np.ndarray, y: np.ndarray, w: np.ndarray) -> tuple[np.ndarray, float]:
-    """`Σ w |x − y|` coordinate by coordinate: `y (2 W(y) − W) + M − 2 M(y)`, W and M the sums of w and w·x up to y."""
-    sums = np.zeros(len(y))
-    for j in range(x.shape[1]):
-        order = np.argsort(x[:, j], kind="stable")
-        count, moment = (np.concatenate(([0.0], np.cumsum(a[order]))) for a in (w, w * x[:, j]))
-        at = np.searchsorted(x[order, j], y[:, j], side="right")
-        sums += y[:, j] * (2 * count[at] - count[-1]) + moment[-1] - 2 * moment[at]
-    reach = float(max(np.abs(x).max(), np.abs(y).max()))
-    return sums, float(np.abs(w).sum()) * EPS * 6 * (len(x) + 4) * reach * x.shape[1]
 
 
 def _cloud(given: Any, who: str) -> np.ndarray:
