@@ -328,14 +328,13 @@ numbers of 4096ths. One code of the tree, `faltung.matmul` at every region, runs
 {table((f"{many} test images", "bits an image"), [(name, f"{value:.2f}") for name, value in sizes])}
 
 All prefixes of one image, over Python's integers: {1e3 * along:.0f} ms along the paths, {1e3 * anew:.0f} ms anew each time
-({anew / along:.1f} times as long). Coding took {1e3 * (middle - start) / many:.0f} ms an image, decoding
-{1e3 * (end - middle) / many:.0f} ms.
+({anew / along:.1f} times as long). Coding took {1e3 * (middle - start) / many:.0f} ms an image,
+decoding {1e3 * (end - middle) / many:.0f} ms.
 
 Claimed: prefix marginals in O(log D · size) instead of O(D · size), and 5 to 40 times the speed of neural codecs of a like rate.
 
 Here: that paths suffice is {"reproduced" if agree and path.computed == 64 * 6 else "not reproduced"}: {path.computed} regions
-instead of {64 * 63}; the speed against neural codecs was not looked at, and integers without limit are slower than the paper's
-floats. The code is {100 * (len(bits) / rates[:many].sum() - 1):.2f} % longer than the circuit's own information."""
+instead of {64 * 63}; the speed against neural codecs was not looked at. The code is {100 * (len(bits) / rates[:many].sum() - 1):.2f} % longer than the circuit's own information."""
 
 
 if __name__ == "__main__":

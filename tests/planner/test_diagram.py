@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -138,3 +139,12 @@ def test_contradictions_are_refused(old, new):
     first, second = diagram(Problem.parse(FULL))
     with pytest.raises(ArgumentError):
         problem_of(first.replace(old, new), second.replace(old, new, 1) if old not in first else second)
+
+
+@pytest.mark.parametrize("page", ["docs/planner.md", "src/faltung/planner/diagram.py"])
+def test_the_pages_show_diagrams_that_are_right(page):
+    lines = [line.strip() for line in (Path(__file__).parent.parent.parent / page).read_text().splitlines()]
+    drawn = [n for n, line in enumerate(lines) if line.startswith("x[") and "-> window" in line]
+    assert drawn
+    for n in drawn:
+        assert diagram(problem_of(lines[n], lines[n + 1])) == (lines[n], lines[n + 1])
