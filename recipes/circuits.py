@@ -1,4 +1,4 @@
-"""Lossless coding of digits by a sum-product circuit: one pass over five algebras, and prefix marginals along one path.
+"""Lossless coding of digits by a sum-product circuit: one pass over four algebras, and prefix marginals along one path.
 
     python recipes/circuits.py [--quick]
 
@@ -334,7 +334,8 @@ decoding {1e3 * (end - middle) / many:.0f} ms.
 Claimed: prefix marginals in O(log D · size) instead of O(D · size), and 5 to 40 times the speed of neural codecs of a like rate.
 
 Here: that paths suffice is {"reproduced" if agree and path.computed == 64 * 6 else "not reproduced"}: {path.computed} regions
-instead of {64 * 63}; the speed against neural codecs was not looked at. The code is {100 * (len(bits) / rates[:many].sum() - 1):.2f} % longer than the circuit's own information."""
+instead of {64 * 63}; the speed against neural codecs was not looked at. The code is
+{100 * (len(bits) / rates[:many].sum() - 1):.2f} % longer than the circuit's own information."""
 
 
 if __name__ == "__main__":

@@ -145,10 +145,7 @@ class HadamardPerceptron(Layer):
             )  # fmt: skip
         if max(self.stride) == 1:
             return input
-        flat = input.flatten(0, 1).unsqueeze(1)  # average pooling of torch refuses empty batches of some shapes
-        if not input.numel():
-            return input.new_zeros((*input.shape[:2], *self.kept))
-        return _POOL[self.ndim](flat, self.stride, self.stride).reshape(*input.shape[:2], *self.kept)
+        return _POOL[self.ndim](input, self.stride, self.stride)
 
     def _natural(self, values: Tensor) -> Tensor:
         """Scales or thresholds in natural order, whichever the layer keeps them in."""
