@@ -94,6 +94,15 @@ def test_tropical_starts_as_a_rectifier(degree):
     torch.testing.assert_close(nn.TropicalActivation(degree, dtype=torch.float64)(x), wanted)
 
 
+def test_tropical_keeps_infinities_and_nan_apart():
+    x = torch.tensor([-math.inf, math.inf, math.nan])
+    got = nn.TropicalActivation(2)(x)
+    assert got[0].item() == pytest.approx(math.sqrt(2) / 2)
+    assert got[1].item() == math.inf
+    assert got[2].isnan()
+    assert nn.TropicalActivation(2, rational=True)(x)[2].isnan()
+
+
 @pytest.mark.parametrize("degree", [1, 3, 6])
 def test_tropical_is_convex_of_at_most_so_many_straight_pieces(degree):
     torch.manual_seed(degree)

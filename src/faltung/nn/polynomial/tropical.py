@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterable
 from functools import reduce
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -67,7 +68,9 @@ class TropicalActivation(Activation):
     def evaluate(self, x: Tensor, at: Callable[[Tensor], Tensor]) -> Tensor:
         lines = range(self.degree + 1)
         if not self.rational:
-            return math.sqrt(2) / self.degree * _largest(k * x + at(self.intercept[:, k]) for k in lines)
+            first = at(self.intercept[:, 0]).expand_as(x)  # not 0 · x, which is NaN for infinite x
+            rest = (k * x + at(self.intercept[:, k]) for k in lines[1:])
+            return math.sqrt(2) / self.degree * _largest(chain((first,), rest))
         upper = _largest(at(self.slope[:, k]) * x + at(self.intercept[:, k]) for k in lines)
         return upper - _largest(at(self.lower_slope[:, k]) * x + at(self.lower_intercept[:, k]) for k in lines)
 
