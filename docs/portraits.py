@@ -16,6 +16,7 @@ A layer's `portrait` names an instance of realistic size and the views, one word
     matrix        the effective matrix of a linear layer
     rows          channels (rows) in time (columns), impulses before and after
     series        a series of two periods before and after
+    graph         what becomes of the numbers from −3 to 3
     plane         complex numbers before and after: colour for the angle, brightness for the modulus
     cloud         complex numbers as points, before and after
 
@@ -186,6 +187,11 @@ def _series(layer: Any, example: Example) -> Iterator[Panel]:
         yield Panel(values.numpy(), name, "curve")
 
 
+def _graph(layer: Any, example: Example) -> Iterator[Panel]:
+    y = layer(torch.linspace(-3, 3, example.inputs[0][0]))
+    yield Panel(y.numpy(), "results for numbers from -3 to 3", "curve")
+
+
 def _plane(layer: Any, example: Example) -> Iterator[Panel]:
     rows, columns = example.inputs[0][2:]
     z = torch.complex(
@@ -205,7 +211,7 @@ def _cloud(layer: Any, example: Example) -> Iterator[Panel]:
 VIEWS: dict[str, Callable[[Any, Example], Iterator[Panel]]] = {
     "kernels": _kernels, "taken": _taken, "bank": _bank, "impulses": _impulses, "inverse": _inverse, "field": _field,
     "photo": _photo, "gate": _gate, "omega": _omega, "maps": _maps, "coordinates": _coordinates, "matrix": _matrix,
-    "rows": _rows, "series": _series, "plane": _plane, "cloud": _cloud,
+    "rows": _rows, "series": _series, "graph": _graph, "plane": _plane, "cloud": _cloud,
 }  # fmt: skip
 
 

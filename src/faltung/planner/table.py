@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from faltung.planner.diagram import diagram
+
 
 def seconds(value: float) -> str:
     """A duration in its natural unit."""
@@ -24,6 +26,7 @@ def table(plan: Any) -> str:
     problem = plan.problem
     lines = [
         problem.text,
+        *diagram(problem),
         f"result  {'x'.join(map(str, problem.result_shape))} {problem.result_dtype}, computed in {problem.compute_dtype}",
     ]
     others = " ".join(word for word in plan.policy.text.split() if not word.startswith(("tolerance=", "threads=")))
