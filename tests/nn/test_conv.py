@@ -78,7 +78,8 @@ def test_the_way_there_and_back_keeps_what_a_layer_is():
     [
         "Conv(4, 1, 2, kernel_size=(3, 3, 3, 3), padding='same', padding_mode='symmetric')",
         "Conv(2, 4, 8, kernel_size=(3, 1), stride=(2, 1), groups=4, policy=Policy(tolerance=None, memory=None, "
-        "deterministic=True, only=('direct',), without=(), threads=None, calls=100), bias=False, dtype=torch.float64)",
+        "deterministic=True, only=('direct',), without=(), threads=None, calls=100, verify=False), bias=False, "
+        "dtype=torch.float64)",
         "ConvTranspose(4, 2, 3, kernel_size=(2, 2, 2, 2), stride=(2, 2, 2, 2), output_padding=(1, 0, 0, 0), "
         "padding_mode='circular')",
     ],

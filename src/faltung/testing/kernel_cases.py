@@ -2,9 +2,12 @@
 
 import numpy as np
 
-from faltung.algebras import Algebra
+from faltung.algebras import ALL, Algebra
 from faltung.domains import Boundary
 from faltung.methods.method import ROUNDOFF
+
+# What kernels in vectors are held against: max-min and min-max have the operations of max-plus and min-plus on vectors.
+TYPICAL = tuple(algebra for algebra in ALL if algebra.name not in ("max-min", "min-max"))
 
 
 def computed(algebra: Algebra) -> list[str]:
