@@ -244,7 +244,7 @@ WRONG = [
     (*CONVOLVE, "cat.png"),
     (*CONVOLVE, "brain.npy"),
     (*CONVOLVE, "gaussian:2", "--over", "max-plus"),
-    (*CONVOLVE, "box:3", "--over", "min-max"),
+    (*CONVOLVE, "box:3", "--over", "min-times"),
     (*CONVOLVE, "box:3", "--over", "boolean"),
     (*CONVOLVE, "box:3", "--over", "integer"),
     (*CONVOLVE, "box:3", "--over", "max-plus", "--scale", "2"),

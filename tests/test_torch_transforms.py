@@ -120,7 +120,9 @@ def scaled(x, k, scale=2.0, **options):
     return faltung.convolve(x * scale, k, mode="same", **options).tanh()
 
 
-@pytest.mark.parametrize("dynamic", [False, None, True])
+@pytest.mark.parametrize(
+    "dynamic", [pytest.param(False, marks=pytest.mark.slow), None, pytest.param(True, marks=pytest.mark.slow)]
+)
 def test_compiled_in_one_graph_forwards_and_backwards(dynamic):
     torch._dynamo.reset()
     policy = faltung.Policy(without="fft")
