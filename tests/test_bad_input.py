@@ -96,6 +96,7 @@ WRONG = {
     # values and dtypes
     "text": (lambda: convolve("abc", a(3)), DtypeError, "an array of numbers", "<U3"),
     "nothing": (lambda: convolve(None, a(3)), DtypeError, "an array of numbers", "NoneType"),
+    "a list for an algebra": (lambda: convolve(a(5), a(3), over=["real"]), ArgumentError, "one of real", "['real']"),
     "objects": (lambda: convolve(np.array([1, None]), a(3)), DtypeError, "an array of numbers", "object"),
     "ragged lists": (lambda: convolve([[1, 2], [3]], a(3, 3)), DtypeError, "an array of numbers", "list"),
     "dates": (lambda: convolve(np.zeros(3, "M8[s]"), a(3)), DtypeError, "a dtype among", "datetime64[s]"),

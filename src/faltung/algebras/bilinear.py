@@ -130,11 +130,15 @@ def given(table: Any, base: str | Algebra | None = None, name: str = "given") ->
     return Components(name, (len(values),), values, base=_base(base))
 
 
-@lru_cache(maxsize=64)
 def with_components(over: Any) -> Components | None:
     """The algebra of values with components that `over` names, or None where it names another kind."""
-    if isinstance(over, Components) or not isinstance(over, str):
+    if not isinstance(over, str):
         return over if isinstance(over, Components) else None
+    return _components_of(over)
+
+
+@lru_cache(maxsize=64)
+def _components_of(over: str) -> Components | None:
     if over in ("dual", "split", "quaternion", "octonion") or over.startswith("Cl("):
         return hypercomplex(over)
     found = re.fullmatch(r"(matrix|truncated)\((\d+)\)", over)

@@ -1,4 +1,4 @@
-"""The definition on finite sets of indices: sums over the triples u · v = w, and their gradients."""
+"""What methods on finite sets share: the definition by triples u · v = w with its gradients, and products of spectra."""
 
 from collections.abc import Iterator
 from typing import Any, cast
@@ -33,6 +33,13 @@ def result(problem: Problem, known: Known, high: str) -> np.ndarray:
                 np.add.at(total, at(v), np.einsum("bncp,bnop->bocp", known["x"][..., u], flow[..., w]))
         return total
     return _curved_gradient(problem, known, (*sizes, index.size))
+
+
+def mixed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Σ over channels of two spectra's products, place by place: a (B, N, C, n), b (B, O, C, n) to (B, N, O, n)."""
+    if a.shape[2] == 1:
+        return a[:, :, 0, None] * b[:, None, :, 0]
+    return np.ascontiguousarray(np.einsum("bncp,bocp->bnop", a, b))
 
 
 def at(indices: np.ndarray) -> Any:

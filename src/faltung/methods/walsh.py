@@ -9,6 +9,7 @@ import numpy as np
 from faltung.algebras import integer
 from faltung.kernels.hadamard import on_numba as kernel
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method
+from faltung.methods.on_sets import mixed
 from faltung.problem import Problem
 
 # Primes below 2³¹ whose product exceeds 2⁶⁴: residues modulo these determine every integer of 64 bits.
@@ -93,12 +94,12 @@ def _direct(problem: Problem) -> bool:
 def _product(problem: Problem, a: np.ndarray, b: np.ndarray, threads: int) -> np.ndarray:
     n, p = a.shape[-1], problem.over.modulus
     if not problem.over.exact:
-        y = _mixed(kernel.hadamard(a, threads=threads), kernel.hadamard(b, threads=threads))
+        y = mixed(kernel.hadamard(a, threads=threads), kernel.hadamard(b, threads=threads))
         return kernel.hadamard(y, scale=1.0 / n, threads=threads)
     if p:
         return _modulo(a, b, p, threads)
     if _direct(problem):
-        y = _mixed(kernel.hadamard(a, threads=threads), kernel.hadamard(b, threads=threads))
+        y = mixed(kernel.hadamard(a, threads=threads), kernel.hadamard(b, threads=threads))
         return kernel.hadamard(y, threads=threads) // y.dtype.type(n)
     rests = []
     for q in PRIMES:
@@ -115,13 +116,6 @@ def _modulo(a: np.ndarray, b: np.ndarray, p: int, threads: int) -> np.ndarray:
     for c in range(a.shape[2]):
         mixed = (mixed + left[:, :, None, c] * right[:, None, :, c]) % p
     return kernel.hadamard(mixed, threads=threads) % p * pow(n, -1, p) % p
-
-
-def _mixed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Σ over channels of the spectra's products, place by place."""
-    if a.shape[2] == 1:
-        return a[:, :, 0, None] * b[:, None, :, 0]
-    return np.ascontiguousarray(np.einsum("bncp,bocp->bnop", a, b))
 
 
 def _together(rests: list[np.ndarray], dtype: np.dtype) -> np.ndarray:

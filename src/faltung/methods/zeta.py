@@ -7,6 +7,7 @@ import numpy as np
 
 from faltung.kernels.zeta import on_numba as kernel
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method
+from faltung.methods.on_sets import mixed
 from faltung.problem import Problem
 
 _ORDER = {"or": "subset", "and": "superset", "subsets": "subset"}
@@ -70,8 +71,8 @@ class Zeta(Method):
         order, threads = _ORDER[problem.domain], context.threads
         x, k = np.ascontiguousarray(operands["x"]), np.ascontiguousarray(prepared)
         if problem.domain != "subsets":
-            mixed = _mixed(kernel.zeta(x, order=order, threads=threads), kernel.zeta(k, order=order, threads=threads))
-            return kernel.zeta(mixed, order=order, operation="sub", threads=threads)
+            product = mixed(kernel.zeta(x, order=order, threads=threads), kernel.zeta(k, order=order, threads=threads))
+            return kernel.zeta(product, order=order, operation="sub", threads=threads)
         n = x.shape[-1]
         elements = np.array([int(i).bit_count() for i in range(n)])
         ranks = self._ranks(problem)
@@ -82,17 +83,11 @@ class Zeta(Method):
         )
         y = np.zeros((*x.shape[:2], k.shape[1], n), dtype=x.dtype)
         for rank in range(ranks):
-            total = sum(_mixed(left[i], right[rank - i]) for i in range(rank + 1))
+            total = sum(mixed(left[i], right[rank - i]) for i in range(rank + 1))
             back = kernel.zeta(np.ascontiguousarray(total), operation="sub", threads=threads)
             at = elements == rank
             y[..., at] = back[..., at]
         return y
-
-
-def _mixed(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    if a.shape[2] == 1:
-        return a[:, :, 0, None] * b[:, None, :, 0]
-    return np.ascontiguousarray(np.einsum("bncp,bocp->bnop", a, b))
 
 
 ZETA = Zeta()
