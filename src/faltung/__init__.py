@@ -56,6 +56,7 @@ _ROOMS = (
     "nn",
     "planner",
     "special",
+    "synth",
     "testing",
     "tools",
     "winograd",

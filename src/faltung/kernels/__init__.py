@@ -210,6 +210,7 @@ ALL: tuple[Kernel, ...] = (
         "place",
     ),
     Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
+    Kernel("orbit", "numba", "a point moved by affine maps drawn one after another", "Barnsley (1988)", "orbit"),
     Kernel(
         "scanned",
         "numba",

@@ -41,6 +41,7 @@ from faltung.testing.gather_kernels import check_gather
 from faltung.testing.hadamard_kernels import check_hadamard, check_zeta
 from faltung.testing.kernel_cases import CACHES, TILED, TYPICAL, compare, computed, data, tiled
 from faltung.testing.number_kernels import check_modular, check_ntt
+from faltung.testing.orbit_kernels import check_orbit
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.product_kernels import check_semiring_product
@@ -367,6 +368,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "wavefront": check_wavefront,
     "placed": check_placed,
     "delayed": check_delayed,
+    "orbit": check_orbit,
     "rounded": check_rounded,
     "fourier": check_fourier,
     "ntt": check_ntt,

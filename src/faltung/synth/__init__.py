@@ -1,0 +1,22 @@
+"""Data made by convolution and iteration: endless labelled images without a download, and augmentations that are exact and repeat.
+
+system = synth.ifs.sample(3, rng=0)             a random fractal, contracting by construction
+image = synth.ifs.render(system.points(100_000, rng=0), 224)
+synth.FractalClasses(100, 1000, seed=0)[17]     (image, label), the same on every machine
+synth.plasma((480, 640), 0.5, generator=0)      clouds by zero-stuffing and two small convolutions a level
+synth.hybrid_augment(x, generator=0)            other images' high frequencies
+"""
+
+from faltung.synth import ifs as ifs
+from faltung.synth.classwise import ClasswiseConv as ClasswiseConv
+from faltung.synth.fractals import FractalClasses as FractalClasses
+from faltung.synth.fractals import MultiFractal as MultiFractal
+from faltung.synth.hybrid import hybrid_augment as hybrid_augment
+from faltung.synth.hybrid import split_bands as split_bands
+from faltung.synth.hybrid import swap_amplitude as swap_amplitude
+from faltung.synth.local import LocalAugment as LocalAugment
+from faltung.synth.local import brighten as brighten
+from faltung.synth.local import warp as warp
+from faltung.synth.plasma import plasma as plasma
+from faltung.synth.tiles import rotations as rotations
+from faltung.synth.tiles import scramble as scramble
