@@ -20,6 +20,7 @@ from faltung.nn.functional.shift import shift
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
 from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
+from faltung.nn.functional.vandermonde import moments, vandermonde
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
@@ -52,6 +53,7 @@ __all__ = [
     "inverse_kernel",
     "margins",
     "mixture",
+    "moments",
     "named",
     "newton_steps",
     "numbers",
@@ -66,4 +68,5 @@ __all__ = [
     "submanifold_conv",
     "translate_kernel",
     "unfold_period",
+    "vandermonde",
 ]

@@ -1,12 +1,54 @@
 """Filters as long as the signal: constructors of few parameters, and the layers that convolve with what they make."""
 
 from faltung.nn.base import Layer
+from faltung.nn.sequence.dense import DenseStateSpace
+from faltung.nn.sequence.diagonal import DiagonalStateSpace
+from faltung.nn.sequence.discretise import discretise
+from faltung.nn.sequence.hippo import low_rank, matrices, recall, remember
+from faltung.nn.sequence.low_rank import LowRankStateSpace
+from faltung.nn.sequence.moving_average import DampedMovingAverage, MovingAverage, MovingAverageConv1d
 from faltung.nn.sequence.sequence import DIRECTIONS, LOCAL, FilterConstructor, SequenceConv, State
+from faltung.nn.sequence.state_space import StateSpaceConv1d, state_space
+from faltung.nn.sequence.training import param_groups
 
-ALL: tuple[type[Layer], ...] = ()
+ALL: tuple[type[Layer], ...] = (
+    StateSpaceConv1d,
+    MovingAverageConv1d,
+)
+CONSTRUCTORS: tuple[type[FilterConstructor], ...] = (
+    DiagonalStateSpace,
+    LowRankStateSpace,
+    DenseStateSpace,
+    MovingAverage,
+    DampedMovingAverage,
+)
 MODULES = (
     FilterConstructor,
     SequenceConv,
+    *CONSTRUCTORS,
 )
 
-__all__ = ["ALL", "DIRECTIONS", "LOCAL", "MODULES", "FilterConstructor", "SequenceConv", "State"]
+__all__ = [
+    "ALL",
+    "CONSTRUCTORS",
+    "DIRECTIONS",
+    "LOCAL",
+    "MODULES",
+    "DampedMovingAverage",
+    "DenseStateSpace",
+    "DiagonalStateSpace",
+    "FilterConstructor",
+    "LowRankStateSpace",
+    "MovingAverage",
+    "MovingAverageConv1d",
+    "SequenceConv",
+    "State",
+    "StateSpaceConv1d",
+    "discretise",
+    "low_rank",
+    "matrices",
+    "param_groups",
+    "recall",
+    "remember",
+    "state_space",
+]
