@@ -41,9 +41,9 @@ def param_groups(model: nn.Module, at_most: float | None = None) -> list[dict[st
             rates |= {id(own[name]): rate for name, rate in made.learning_rates.items() if name in own}
     grouped = defaultdict(list)
     for p in model.parameters():
-        rate = rates.get(id(p))
-        grouped[rate if rate is None or at_most is None else min(rate, at_most)].append(p)
-    others = grouped.pop(None, [])
+        if id(p) in rates:
+            grouped[rates[id(p)] if at_most is None else min(rates[id(p)], at_most)].append(p)
+    others = [p for p in model.parameters() if id(p) not in rates]
     groups: list[dict[str, Any]] = [{"params": others}] if others else []
     return groups + [
         {"params": grouped[rate], "lr": rate, "weight_decay": 0.0} for rate in sorted(grouped, reverse=True)
