@@ -3,8 +3,8 @@
 from faltung.nn.base import Layer
 from faltung.nn.sequence.dense import DenseStateSpace
 from faltung.nn.sequence.diagonal import DiagonalStateSpace
-from faltung.nn.sequence.discretise import discretise
-from faltung.nn.sequence.hippo import low_rank, matrices, recall, remember
+from faltung.nn.sequence.discretisation import discretise
+from faltung.nn.sequence.hippo import correction, matrices, recall, remember
 from faltung.nn.sequence.low_rank import LowRankStateSpace
 from faltung.nn.sequence.moving_average import DampedMovingAverage, MovingAverage, MovingAverageConv1d
 from faltung.nn.sequence.sequence import DIRECTIONS, LOCAL, FilterConstructor, SequenceConv, State
@@ -44,8 +44,8 @@ __all__ = [
     "SequenceConv",
     "State",
     "StateSpaceConv1d",
+    "correction",
     "discretise",
-    "low_rank",
     "matrices",
     "param_groups",
     "recall",
