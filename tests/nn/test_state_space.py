@@ -13,7 +13,9 @@ from faltung.nn.sequence import (
     DenseStateSpace,
     DiagonalStateSpace,
     LowRankStateSpace,
+    SequenceBlock,
     SequenceConv,
+    StateSpaceConv,
     StateSpaceConv1d,
     correction,
     discretise,
@@ -373,3 +375,50 @@ def test_compiled_code(method):
     assert off(compiled(x), made(x)) < 1e-5
     for a, b in zip(*slopes, strict=True):
         assert off(a, b) < 1e-4
+
+
+# Around it
+
+
+def test_a_block_is_its_parts_and_a_stream():
+    torch.manual_seed(0)
+    made = SequenceBlock(StateSpaceConv1d(3, state=8, heads=2, dtype=F64), width=5).eval()
+    x = torch.randn(2, 3, 40, dtype=F64)
+    mixed = torch.einsum("oi,bit->bot", made.weight[..., 0], nn.functional.gelu(made.conv(x))) + made.bias[:, None]
+    wanted = mixed[:, :5] * mixed[:, 5:].sigmoid()
+    assert off(made(x), wanted) < 1e-12
+    state, pieces = made.initial_state(2), []
+    for piece in x.split(15, -1):
+        y, state = made.chunk(piece, state)
+        pieces.append(y)
+    assert off(torch.cat(pieces, -1), wanted) < 1e-11
+    y, _ = made.step(x[..., 0], made.initial_state(2))
+    assert off(y, wanted[..., 0]) < 1e-11
+    assert SequenceBlock(StateSpaceConv1d(3, state=8, heads=2))(x.float()).shape == x.shape
+    for wrong in ({"dropout": 1}, {"width": 0}):
+        with pytest.raises(ArgumentError, match=next(iter(wrong))):
+            SequenceBlock(StateSpaceConv1d(3), **wrong)
+    with pytest.raises(ArgumentError, match="SequenceConv"):
+        SequenceBlock(nn.Linear(2, 2))
+
+
+@torch.no_grad()
+def test_axes_one_after_the_other():
+    """An impulse gives the outer product of the axes' filters; each axis at its own rate; another image size, the same layer."""
+    torch.manual_seed(0)
+    made = StateSpaceConv(2, 3, state=8, direction="causal", skip=False, dtype=F64)
+    x = torch.zeros(1, 3, 6, 9, dtype=F64)
+    x[..., 0, 0] = 1
+    rows, columns = (axis.constructor for axis in made.axes)
+    wanted = rows.filters(6, 2.0)[:, 0, :, None] * columns.filters(9)[:, 0, None]
+    assert off(made(x, (2.0, 1.0))[0], wanted) < 1e-12
+    assert made(torch.zeros(1, 3, 4, 11, dtype=F64)).shape == (1, 3, 4, 11)
+    for options, word in (
+        ({"direction": ("causal",)}, "direction"),
+        ({"skip": 1}, "skip"),
+        ({"method": "no"}, "method"),
+    ):
+        with pytest.raises(ArgumentError, match=word):
+            StateSpaceConv(2, 3, **options)
+    with pytest.raises(ArgumentError, match="rate"):
+        made(x, (1.0, 1.0, 1.0))

@@ -1,6 +1,7 @@
 """Filters as long as the signal: constructors of few parameters, and the layers that convolve with what they make."""
 
 from faltung.nn.base import Layer
+from faltung.nn.sequence.block import SequenceBlock
 from faltung.nn.sequence.dense import DenseStateSpace
 from faltung.nn.sequence.diagonal import DiagonalStateSpace
 from faltung.nn.sequence.discretisation import discretise
@@ -9,10 +10,12 @@ from faltung.nn.sequence.low_rank import LowRankStateSpace
 from faltung.nn.sequence.moving_average import DampedMovingAverage, MovingAverage, MovingAverageConv1d
 from faltung.nn.sequence.sequence import DIRECTIONS, LOCAL, FilterConstructor, SequenceConv, State
 from faltung.nn.sequence.state_space import StateSpaceConv1d, state_space
+from faltung.nn.sequence.state_space_nd import StateSpaceConv
 from faltung.nn.sequence.training import param_groups
 
 ALL: tuple[type[Layer], ...] = (
     StateSpaceConv1d,
+    StateSpaceConv,
     MovingAverageConv1d,
 )
 CONSTRUCTORS: tuple[type[FilterConstructor], ...] = (
@@ -25,6 +28,7 @@ CONSTRUCTORS: tuple[type[FilterConstructor], ...] = (
 MODULES = (
     FilterConstructor,
     SequenceConv,
+    SequenceBlock,
     *CONSTRUCTORS,
 )
 
@@ -41,8 +45,10 @@ __all__ = [
     "LowRankStateSpace",
     "MovingAverage",
     "MovingAverageConv1d",
+    "SequenceBlock",
     "SequenceConv",
     "State",
+    "StateSpaceConv",
     "StateSpaceConv1d",
     "correction",
     "discretise",
