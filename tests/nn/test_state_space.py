@@ -356,6 +356,13 @@ def test_wrong_settings_get_a_sentence():
     for rate in (0, -1.0, True, "2", float("nan")):
         with pytest.raises(ArgumentError, match="rate"):
             made(torch.zeros(1, 2, 5, dtype=F64), rate)
+    for wrong in (made.initial_state(3), None):
+        with pytest.raises(ArgumentError, match="state of 1 signals"):
+            made.step(torch.zeros(1, 2, dtype=F64), wrong)
+        with pytest.raises(ArgumentError, match="state of 1 signals"):
+            made.chunk(torch.zeros(1, 2, 5, dtype=F64), wrong)
+    empty, _ = made.chunk(torch.zeros(1, 2, 0, dtype=F64), made.initial_state(1))
+    assert empty.shape == (1, 2, 0)
     with pytest.raises(ArgumentError, match="FilterConstructor"):
         SequenceConv(nn.Linear(2, 2))
     with pytest.raises(ArgumentError, match="even number of heads"):

@@ -11,6 +11,7 @@ with x zero beyond its ends, k the first half of the constructor's heads and k' 
 of channel c.
 """
 
+from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -36,6 +37,9 @@ class State(NamedTuple):
     Args:
         memory: of the past, of the constructor's making.   fixed: coefficients, computed once for a stream.
         rate: of the stream, see `FilterConstructor.filters`.
+
+    To train on a stream piece by piece, start each piece afresh with what is remembered, so that no derivative reaches back beyond:
+    `layer.initial_state(batch)._replace(memory=state.memory.detach())`.
     """
 
     memory: Tensor
@@ -253,15 +257,27 @@ class SequenceConv(Layer):
     def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """One sample (batch, channels) in, its results (batch, channels · heads) and the next state out."""
         self.expect(input, self.channels, 0)
+        self._expect_batch(input, state)
         y, memory = self.constructor.step(input, state.memory, state.fixed)
         y = y.flatten(1).to(input.dtype)
         return self._skipped(y, input), state._replace(memory=memory)
 
     def chunk(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """The next samples of a stream (batch, channels, n): their results (batch, channels · heads, n) and the next state."""
+        self.expect(input, self.channels, 1)
+        self._expect_batch(input, state)
+        if not input.shape[-1]:
+            return input.new_zeros(input.shape[0], self.channels * self.heads, 0), state
         past = self.constructor.response(state.memory, input.shape[-1], state.fixed, state.rate).flatten(1, 2)
         memory = self.constructor.advance(state.memory, input, state.fixed, state.rate)
         return self(input, state.rate) + past.to(input.dtype), state._replace(memory=memory)
+
+    def _expect_batch(self, input: Tensor, state: State) -> None:
+        if not isinstance(state, State) or len(state.memory) != len(input):
+            came = f"one of {len(state.memory)}" if isinstance(state, State) else repr(state)
+            raise ArgumentError.of(
+                type(self).__name__, f"a state of {len(input)} signals", came, "start with initial_state(batch)"
+            )
 
     def _skipped(self, y: Tensor, input: Tensor) -> Tensor:
         return y if self.skip is None else y + self.skip.to(y.dtype) * input.repeat_interleave(self.heads, 1)
@@ -275,6 +291,6 @@ def heads_of(heads: Any, direction: Any) -> int:
 
 def checked_rate(rate: Any) -> float:
     """The rate as a number above 0; ArgumentError otherwise."""
-    if isinstance(rate, bool) or not isinstance(rate, (int, float)) or not 0 < rate < float("inf"):
+    if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < float("inf"):
         raise ArgumentError.of("rate", "a number above 0", repr(rate), "2 for a signal at half the sampling rate")
     return float(rate)
