@@ -246,8 +246,10 @@ class SequenceConv(Layer):
         Raises:
             ArgumentError: the layer looks ahead, or its filters neither end nor follow a recurrence.
         """
-        if self.direction != "causal" or (self.constructor.recurrent and self.length is not None):
-            came = f"a {self.direction} one" if self.direction != "causal" else "a recurrence cut off by `length`"
+        ends = None if self.constructor.recurrent else self.constructor.longest
+        cut = self.length is not None and (ends is None or self.length < ends)
+        if self.direction != "causal" or cut:
+            came = f"a {self.direction} one" if self.direction != "causal" else "filters cut off by `length`"
             raise ArgumentError.of(
                 f"{type(self).__name__}.initial_state", "a causal layer", came, "call it with the whole signal"
             )
