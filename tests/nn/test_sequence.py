@@ -1,4 +1,4 @@
-"""What all layers with long filters share, on filters that are learnt tap by tap: conventions, ends, streams of the last samples."""
+"""What layers with long filters share, on filters that are learnt tap by tap: conventions, ends, streams of the last samples."""
 
 import pytest
 import torch
