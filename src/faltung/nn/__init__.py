@@ -19,6 +19,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     large,
     polynomial,
     positions,
+    sequence,
     triangular,
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
@@ -36,6 +37,7 @@ FAMILIES = (
     triangular,
     attention,
     polynomial,
+    sequence,
     frequency,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
