@@ -18,6 +18,7 @@ from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.separable import separable_conv
 from faltung.nn.functional.shift import shift
+from faltung.nn.functional.shrink import smooth, squash
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
 from faltung.nn.functional.spectrum import from_spectrum, real_spectrum, wide
 from faltung.nn.functional.submanifold import submanifold_conv
@@ -69,6 +70,8 @@ __all__ = [
     "rotate_kernel",
     "separable_conv",
     "shift",
+    "smooth",
+    "squash",
     "submanifold_conv",
     "translate_kernel",
     "unfold_period",
