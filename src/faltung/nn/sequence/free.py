@@ -1,4 +1,4 @@
-"""FreeFilter and LongConv1d: every tap of a filter as long as the signal is a parameter, kept in check by shrinking or smoothing."""
+"""FreeFilter and LongConv1d: every tap of a filter as long as the signal is a parameter, shrunk or smoothed."""
 
 import math
 from collections.abc import Iterable
@@ -22,8 +22,8 @@ class FreeFilter(FilterConstructor):
     """Filters whose taps are parameters: smoothed, then squashed, then dropped at random while training.
 
     Formula: `k = dropout(squash(smooth(weight, window), threshold))`, see `faltung.nn.functional`. `random` taps are normal with
-    standard deviation 0.002; those of `double_exp` 0.02 · exp(−(j / length) · (channels / 2)^(c / channels)) for tap j of channel c.
-    At another rate r, tap l is r times the weight at place l · r, on a straight line between its neighbours.
+    standard deviation 0.002; those of `double_exp` 0.02 · exp(−(j / length) · (channels / 2)^(c / channels)) for tap j of
+    channel c. At another rate r, tap l is r times the weight at place l · r, on a straight line between its neighbours.
 
     Shapes: weight (channels, heads, length).
 
@@ -128,8 +128,8 @@ class LongConv1d(SequenceConv):
     """Every channel is filtered over all of its time with filters whose taps are all learnt.
 
     Formula, Shapes: see `faltung.nn.SequenceConv` and `faltung.nn.FreeFilter`. The anticausal filter's tap l meets the sample l
-    steps ahead (the first implementation's meets the one l + 1 steps ahead). Inputs longer than `length` are filtered with as many
-    taps as there are.
+    steps ahead (the first implementation's meets the one l + 1 steps ahead). Inputs longer than `length` are filtered with as
+    many taps as there are.
 
     Args:
         channels, length, heads, squash, smooth, smooth_domain, dropout, init, device, dtype: see `FreeFilter`.

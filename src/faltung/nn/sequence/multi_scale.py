@@ -22,12 +22,14 @@ SOURCE = "Li et al., What makes convolutional models great on long sequence mode
 class MultiScale(FilterConstructor):
     """Filters of O(log length) parameters: short pieces, stretched to twice the length each, and scaled down.
 
-    Formula: piece i of `piece` numbers is stretched by 2^e_i, linearly or by repeating, and weighted m_c^(s − 1 − i), s the number of
-    pieces. `cat`: e = 0, 0, 1, 2, ... and pieces follow each other; `sum`: e = 0, 1, 2, ... and pieces are added, all from tap 0.
-    Everything is divided by the filter's 2-norm at its first values. With `power`, tap t is multiplied by (1 + t)^(−a), a learnt.
-    Both have `piece` · 2^(s − 1 + stretch) taps. At another rate r, tap l is r times the filter at place l · r.
+    Formula: piece i of `piece` numbers is stretched by 2^e_i, linearly or by repeating, and weighted m_c^(s − 1 − i), s the
+    number of pieces. `cat`: e = 0, 0, 1, 2, ... and pieces follow each other; `sum`: e = 0, 1, 2, ... and pieces are added,
+    all from tap 0. Everything is divided by the filter's 2-norm at its first values. With `power`, tap t is multiplied by (1 + t)^(−a),
+    a learnt. Both have `piece` · 2^(s − 1 + stretch) taps. At another rate r, tap l is r times the filter at place (l + ½) · r,
+    in the same measure in which tap l stands at l + ½.
 
-    Shapes: weight (channels, heads, s, piece); norm (channels, heads), no parameter but stored with them; power a (channels, heads).
+    Shapes: weight (channels, heads, s, piece); norm (channels, heads), no parameter but stored with them; power a (channels,
+    heads).
 
     Args:
         channels, max_length: at least 1. Pieces are as many as max_length needs.   heads: filters for each channel. Default 1.
@@ -44,8 +46,8 @@ class MultiScale(FilterConstructor):
 
     Cost: channels · heads · piece · s parameters, and two products a tap.
 
-    Source: Li et al., What makes convolutional models great on long sequence modeling? (2023). There the norm is taken at the first
-    call and never again, so that it depends on what was called; here it is taken when numbers are drawn.
+    Source: Li et al., What makes convolutional models great on long sequence modeling? (2023). There the norm is taken at the
+    first call and never again, so that it depends on what was called; here it is taken when numbers are drawn.
 
     Example:
         >>> made = MultiScale(2, 4096, piece=32)
@@ -74,7 +76,11 @@ class MultiScale(FilterConstructor):
         self.settle(channels, heads)
         self.max_length, self.piece = functional.numbers("max_length, piece", (max_length, piece), 2, 1)
         (self.stretch,) = functional.numbers("stretch", stretch, 1, 0)
-        for word, given, known in (("mode", mode, MODES), ("interpolation", interpolation, INTERPOLATIONS), ("init", init, INITS)):
+        for word, given, known in (
+            ("mode", mode, MODES),
+            ("interpolation", interpolation, INTERPOLATIONS),
+            ("init", init, INITS),
+        ):
             if given not in known:
                 raise ArgumentError.of(word, f"one of {', '.join(known)}", repr(given), "choose one of these")
         self.mode, self.interpolation, self.init = mode, interpolation, init
@@ -106,8 +112,8 @@ class MultiScale(FilterConstructor):
             for scale in range(self.scales):
                 order = torch.randperm(count).to(waves.device)
                 self.weight[:, :, scale] = waves[order].reshape(self.channels, self.heads, self.piece)
-        if self.power is not None:
-            nn.init.uniform_(self.power, *self.bounds)
+        if self.bounds is not None:
+            nn.init.uniform_(self.power, self.bounds[0], self.bounds[1])
         self.norm.fill_(1)
         self.norm.copy_(self.filters(self.longest or 1).norm(dim=-1))
 
@@ -122,13 +128,17 @@ class MultiScale(FilterConstructor):
     def weights(self) -> Tensor:
         """What every piece is multiplied with, (channels, 1, scales, 1)."""
         like = {"dtype": self.weight.dtype, "device": self.weight.device}
-        m = torch.linspace(*self.decay, self.channels, **like)
+        m = torch.linspace(self.decay[0], self.decay[1], self.channels, **like)
         return (m[:, None] ** torch.arange(self.scales - 1, -1, -1, **like))[:, None, :, None]
+
+    def reach(self, rate: float) -> int:
+        """The taps whose middles lie within the filter."""
+        return max(1, math.ceil((self.longest or 1) / rate - 0.5))
 
     def filters(self, length: int, rate: float = 1.0) -> Tensor:
         pieces = self.weight * self.weights()
         like = {"dtype": pieces.dtype, "device": pieces.device}
-        reach = min(length, self.reach(rate) or length)
+        reach = min(length, self.reach(rate))
         # The middle of tap l is at (l + ½) · rate, measured in taps of rate 1.
         middles = (torch.arange(reach, **like) + 0.5) * rate
         taps = pieces.new_zeros(self.channels, self.heads, reach) if self.mode == "sum" else None
@@ -157,14 +167,21 @@ class MultiScale(FilterConstructor):
 
     def definition_filters(self, length: int, rate: float = 1.0) -> Tensor:
         """Tap by tap; at rate 1 pieces are stretched by torch's own interpolation."""
-        m = [self.decay[0] + (self.decay[1] - self.decay[0]) * c / max(self.channels - 1, 1) for c in range(self.channels)]
+        m = [
+            self.decay[0] + (self.decay[1] - self.decay[0]) * c / max(self.channels - 1, 1)
+            for c in range(self.channels)
+        ]
         total = self.longest or 0
-        taps = self.weight.new_zeros(self.channels, self.heads, max(self.reach(rate) or 0, length))
+        taps = self.weight.new_zeros(self.channels, self.heads, max(self.reach(rate), length))
         for c in range(self.channels):
             for i, (first, factor) in enumerate(self.spans):
                 piece = self.weight[c, :, i] * m[c] ** (self.scales - 1 - i)
                 if rate == 1:
-                    how = {"mode": "linear", "align_corners": False} if self.interpolation == "linear" else {"mode": "nearest"}
+                    how = (
+                        {"mode": "linear", "align_corners": False}
+                        if self.interpolation == "linear"
+                        else {"mode": "nearest"}
+                    )
                     wide = nn.functional.interpolate(piece[None], scale_factor=factor, **how)[0]
                     taps[c, :, first : first + wide.shape[-1]] += wide
                     continue
@@ -191,8 +208,8 @@ class MultiScale(FilterConstructor):
 class SGConv1d(SequenceConv):
     """Every channel is filtered over all of its time with filters of O(log length) parameters: stretched pieces that fade.
 
-    Formula, Shapes: see `faltung.nn.SequenceConv` and `faltung.nn.MultiScale`. Inputs longer than `max_length` are filtered with as
-    many taps as there are.
+    Formula, Shapes: see `faltung.nn.SequenceConv` and `faltung.nn.MultiScale`. Inputs longer than `max_length` are filtered
+    with as many taps as there are.
 
     Args:
         channels, max_length, piece, heads, mode, decay, interpolation, init, power, stretch, device, dtype: see `MultiScale`.
