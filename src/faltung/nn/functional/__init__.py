@@ -23,6 +23,7 @@ from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
 from faltung.nn.functional.spectrum import from_spectrum, real_spectrum, wide
 from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
+from faltung.nn.functional.vandermonde import moments, vandermonde
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
@@ -58,6 +59,7 @@ __all__ = [
     "inverse_kernel",
     "margins",
     "mixture",
+    "moments",
     "named",
     "newton_steps",
     "numbers",
@@ -75,5 +77,6 @@ __all__ = [
     "submanifold_conv",
     "translate_kernel",
     "unfold_period",
+    "vandermonde",
     "wide",
 ]

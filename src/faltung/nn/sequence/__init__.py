@@ -1,23 +1,77 @@
 """Filters as long as the signal: constructors of few parameters, and the layers that convolve with what they make."""
 
 from faltung.nn.base import Layer
-from faltung.nn.sequence import butterfly, free, hyena, implicit, multi_scale
+from faltung.nn.sequence.butterfly import ButterflyConv1d, LearnedButterfly
+from faltung.nn.sequence.dense import DenseStateSpace
+from faltung.nn.sequence.diagonal import DiagonalStateSpace
+from faltung.nn.sequence.discretise import discretise
+from faltung.nn.sequence.free import FreeFilter, LongConv1d
+from faltung.nn.sequence.hippo import low_rank, matrices, recall, remember
+from faltung.nn.sequence.hyena import Hyena
+from faltung.nn.sequence.implicit import ImplicitConv1d, ImplicitFilter
+from faltung.nn.sequence.low_rank import LowRankStateSpace
+from faltung.nn.sequence.moving_average import DampedMovingAverage, MovingAverage, MovingAverageConv1d
+from faltung.nn.sequence.multi_scale import MultiScale, SGConv1d
 from faltung.nn.sequence.sequence import DIRECTIONS, LOCAL, FilterConstructor, SequenceConv, State
+from faltung.nn.sequence.state_space import StateSpaceConv1d, state_space
+from faltung.nn.sequence.training import param_groups
 
 ALL: tuple[type[Layer], ...] = (
-    free.LongConv1d,
-    multi_scale.SGConv1d,
-    implicit.ImplicitConv1d,
-    hyena.Hyena,
-    butterfly.LearnedButterfly,
-    butterfly.ButterflyConv1d,
+    StateSpaceConv1d,
+    MovingAverageConv1d,
+    LongConv1d,
+    SGConv1d,
+    ImplicitConv1d,
+    Hyena,
+    LearnedButterfly,
+    ButterflyConv1d,
+)
+CONSTRUCTORS: tuple[type[FilterConstructor], ...] = (
+    DiagonalStateSpace,
+    LowRankStateSpace,
+    DenseStateSpace,
+    MovingAverage,
+    DampedMovingAverage,
+    FreeFilter,
+    MultiScale,
+    ImplicitFilter,
 )
 MODULES = (
     FilterConstructor,
     SequenceConv,
-    free.FreeFilter,
-    multi_scale.MultiScale,
-    implicit.ImplicitFilter,
+    *CONSTRUCTORS,
 )
 
-__all__ = ["ALL", "DIRECTIONS", "LOCAL", "MODULES", "FilterConstructor", "SequenceConv", "State"]
+__all__ = [
+    "ALL",
+    "CONSTRUCTORS",
+    "DIRECTIONS",
+    "LOCAL",
+    "MODULES",
+    "ButterflyConv1d",
+    "DampedMovingAverage",
+    "DenseStateSpace",
+    "DiagonalStateSpace",
+    "FilterConstructor",
+    "FreeFilter",
+    "Hyena",
+    "ImplicitConv1d",
+    "ImplicitFilter",
+    "LearnedButterfly",
+    "LongConv1d",
+    "LowRankStateSpace",
+    "MovingAverage",
+    "MovingAverageConv1d",
+    "MultiScale",
+    "SGConv1d",
+    "SequenceConv",
+    "State",
+    "StateSpaceConv1d",
+    "discretise",
+    "low_rank",
+    "matrices",
+    "param_groups",
+    "recall",
+    "remember",
+    "state_space",
+]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +46,7 @@ class FreeFilter(FilterConstructor):
         torch.Size([4, 2, 100])
     """
 
+    learning_rates: ClassVar[dict[str, float]] = {"weight": 1e-3}
     source = SOURCE
 
     def __init__(

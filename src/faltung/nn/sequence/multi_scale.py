@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -55,6 +55,7 @@ class MultiScale(FilterConstructor):
         (8, 4096, 256)
     """
 
+    learning_rates: ClassVar[dict[str, float]] = {"weight": 1e-3}
     source = SOURCE
 
     def __init__(

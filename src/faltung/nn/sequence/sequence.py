@@ -53,6 +53,8 @@ class FilterConstructor(nn.Module):
     """
 
     recurrent: ClassVar[bool] = False
+    learning_rates: ClassVar[dict[str, float]] = {}
+    """Parameters that describe dynamics, each with its learning rate, see `faltung.nn.sequence.param_groups`."""
     source: ClassVar[str] = ""
 
     channels: int
