@@ -24,9 +24,9 @@ class MultiScale(FilterConstructor):
 
     Formula: piece i of `piece` numbers is stretched by 2^e_i, linearly or by repeating, and weighted m_c^(s − 1 − i), s the
     number of pieces. `cat`: e = 0, 0, 1, 2, ... and pieces follow each other; `sum`: e = 0, 1, 2, ... and pieces are added,
-    all from tap 0. Everything is divided by the filter's 2-norm at its first values. With `power`, tap t is multiplied by (1 + t)^(−a),
-    a learnt. Both have `piece` · 2^(s − 1 + stretch) taps. At another rate r, tap l is r times the filter at place (l + ½) · r,
-    in the same measure in which tap l stands at l + ½.
+    all from tap 0. Everything is divided by the filter's 2-norm at its first values. With `power`, tap t is multiplied by
+    (1 + t)^(−a), a learnt. Both have `piece` · 2^(s − 1 + stretch) taps. At another rate r, tap l is r times the filter at place
+    (l + ½) · r, in the same measure in which tap l stands at l + ½.
 
     Shapes: weight (channels, heads, s, piece); norm (channels, heads), no parameter but stored with them; power a (channels,
     heads).
