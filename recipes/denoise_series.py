@@ -98,10 +98,10 @@ def main(quick: bool) -> str:
         lines.append([name, 2 * TAPS - 1, "", f"{gains[0]:.1f}", f"{gains[1]:.1f}"])
     text = f"""# A sentence under noise
 
-The embedded sound, {len(clean)} samples at {data.SOUND_RATE} a second, with white noise of half its size and a hum at {HUM:g} Hz with
-overtones. One filter a direction, of at most {TAPS} taps, learns from pieces of {PIECE} samples of the first half for {seconds:g} seconds of
-processor time; by how many decibels the error shrinks in that half, and in the second one, which it never saw. The Wiener filters
-are the best of 2·{TAPS} − 1 taps for the half they are made from.
+The embedded sound, {len(clean)} samples at {data.SOUND_RATE} a second, with white noise of half its size and a hum at {HUM:g} Hz
+with overtones. One filter a direction, of at most {TAPS} taps, learns from pieces of {PIECE} samples of the first half for
+{seconds:g} seconds of processor time; by how many decibels the error shrinks in that half, and in the second one, which it
+never saw. The Wiener filters are the best of 2·{TAPS} − 1 taps for the half they are made from.
 
 {table(("filter", "parameters", "steps", "first half, dB", "second half, dB"), lines)}
 
@@ -109,13 +109,13 @@ Claimed: squashing or smoothing free taps lets them generalise; structured filte
     if quick:
         return text
     free = found["free taps"]
-    helped = [name for name in ("free taps, squash 0.001", "free taps, smooth over 7") if found[name] > free + 0.1]
+    helped = ", ".join(name for name in makers if name.startswith("free") and found[name] > free + 0.1) or "none"
     structured = [name for name in makers if not name.startswith("free")]
     best = max(structured, key=found.__getitem__)
     return f"""{text}
 
-Here, on the half that was not seen, {" and ".join(helped) if helped else "neither squash nor smoothing"} improve{"s" if len(helped) == 1 else ""}
-on plain free taps ({free:.1f} dB) by more than a tenth of a decibel. Of the structured filters {best} comes best, {found[best]:.1f} dB;
+Here, on the half that was not seen, plain free taps gain {free:.1f} dB; a tenth of a decibel or more above them: {helped}.
+Of the structured filters {best} comes best, {found[best]:.1f} dB;
 the best filter for that half itself would reach {found["Wiener filter of the second half"]:.1f} dB, that of the first half reaches
 {found["Wiener filter of the first half"]:.1f} dB there."""
 

@@ -86,10 +86,10 @@ def main(quick: bool) -> str:
     header = ("filters", "copy", "parameters", "steps", "recall", "parameters", "steps")
     text = f"""# Memory over long times
 
-Copy: {COPIED} of {TOKENS} tokens, a pause of {PAUSE} steps, then the tokens again, in order. Recall: {PAIRS} pairs of one of {KEYS} keys and
-its value among {TOKENS}, then a key whose value is to be said. Share of right tokens in fresh sequences; a guess is right in
-{1 / TOKENS:.3f} of them. Two blocks of {WIDTH} channels, each with one long filter a channel and a GELU, or with two in a Hyena operator
-of order 2; {seconds:g} seconds of processor time for each model and task, on as many batches of 32 as that allows.
+Copy: {COPIED} of {TOKENS} tokens, a pause of {PAUSE} steps, then the tokens again, in order. Recall: {PAIRS} pairs of one of {KEYS}
+keys and its value among {TOKENS}, then a key whose value is to be said. Share of right tokens in fresh sequences; a guess is right
+in {1 / TOKENS:.3f} of them. Two blocks of {WIDTH} channels, each with one long filter a channel and a GELU, or with two in a Hyena
+operator of order 2; {seconds:g} seconds of processor time for each model and task, on as many batches of 32 as that allows.
 
 {table(header, lines)}
 

@@ -70,25 +70,23 @@ def constructors(channels: int, length: int) -> dict[str, Callable[[], nn.Module
 
 
 class LongBlock(nn.Module):
-    """A residual block for signals (batch, channels, time): norm, long filters, an activation and a gated pointwise layer.
+    """A residual block for signals (batch, channels, time): norm, then long filters, an activation and gates on their results.
 
-    With `gated` the filters stand in a Hyena operator of order 2, whose gates take the place of the activation.
+    With `gated` the filters stand in a Hyena operator of order 2, where the signal itself gates between them.
     """
 
     def __init__(self, channels: int, length: int, make: Callable[[], nn.Module], gated: bool = False) -> None:
         super().__init__()
         from faltung import nn as ours
 
-        self.gated, self.norm = gated, nn.GroupNorm(1, channels)
+        self.norm = nn.GroupNorm(1, channels)
         if gated:
-            self.long: nn.Module = ours.Hyena(channels, length, constructor=lambda channels, length: make())
+            self.mix: nn.Module = ours.Hyena(channels, length, constructor=lambda channels, length: make())
         else:
-            self.long = ours.SequenceConv(make())
-            self.mix = ours.Conv1d(channels, 2 * channels, 1)
+            self.mix = ours.SequenceBlock(ours.SequenceConv(make()))
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.long(self.norm(x))
-        return x + (y if self.gated else nn.functional.glu(self.mix(nn.functional.gelu(y)), 1))
+        return x + self.mix(self.norm(x))
 
 
 def train_for(seconds: float, model: nn.Module, loss: Callable[[], Tensor], rate: float = 3e-3) -> int:

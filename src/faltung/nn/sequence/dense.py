@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.sequence.diagonal import drawn_steps, put_dynamics
-from faltung.nn.sequence.discretise import checked, discretise
+from faltung.nn.sequence.discretisation import checked, discretise
 from faltung.nn.sequence.hippo import NAMES, matrices
 from faltung.nn.sequence.sequence import FilterConstructor
 

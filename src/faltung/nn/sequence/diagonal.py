@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.functional.vandermonde import Planes
-from faltung.nn.sequence.discretise import checked, discrete_modes
+from faltung.nn.sequence.discretisation import checked, discrete_modes
 from faltung.nn.sequence.hippo import normal_pairs
 from faltung.nn.sequence.modes import Modes
 

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faltung.errors import ArgumentError
 from faltung.nn.functional.convolution import numbers
-from faltung.nn.sequence.discretise import discretise
+from faltung.nn.sequence.discretisation import discretise
 
 NAMES = ("legs", "legt", "lmu", "lagt", "fourier")
 
@@ -71,7 +71,7 @@ def matrices(name: str, state: int) -> tuple[Tensor, Tensor]:
     raise ArgumentError.of("matrices", f"one of {', '.join(NAMES)}", repr(name), "choose one of these")
 
 
-def low_rank(name: str, state: int) -> Tensor:
+def correction(name: str, state: int) -> Tensor:
     """The vectors P (rank, state) with which `A + Σ_r P_r P_rᵀ` is normal: rank 1 for legs, lagt and fourier, 2 for legt.
 
     Raises:
@@ -90,7 +90,7 @@ def low_rank(name: str, state: int) -> Tensor:
     if name == "fourier":
         return matrices(name, state)[1][None]
     has = ", ".join(word for word in NAMES if word != "lmu")
-    raise ArgumentError.of("low_rank", f"one of {has}", repr(name), "take a dense matrix for lmu")
+    raise ArgumentError.of("correction", f"one of {has}", repr(name), "take a dense matrix for lmu")
 
 
 def normal_pairs(name: str, state: int) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def normal_pairs(name: str, state: int) -> tuple[Tensor, Tensor]:
     """
     if state % 2:
         raise ArgumentError.of("normal_pairs", "an even number of states", str(state), "add one")
-    A, P = matrices(name, state)[0], low_rank(name, state)
+    A, P = matrices(name, state)[0], correction(name, state)
     normal = A + P.T @ P
     skew = ((normal - normal.T) / 2).numpy()
     block, basis = scipy.linalg.schur(skew, output="real")

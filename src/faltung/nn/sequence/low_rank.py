@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.sequence.dense import Matrices
 from faltung.nn.sequence.diagonal import drawn_steps, put_dynamics
-from faltung.nn.sequence.hippo import low_rank, matrices, normal_pairs
+from faltung.nn.sequence.hippo import correction, matrices, normal_pairs
 
 INITS = ("legs", "legt", "lagt", "fourier")
 LEAST_DECAY = 1e-4
@@ -73,7 +73,7 @@ class LowRankStateSpace(Matrices):
         self.init, self.fixed_dynamics = init, fixed_dynamics
         factory = {"device": device, "dtype": dtype}
         values, turn = normal_pairs(init, self.state)
-        P, B = (turn @ v.to(turn.dtype) for v in (low_rank(init, self.state).T, matrices(init, self.state)[1]))
+        P, B = (turn @ v.to(turn.dtype) for v in (correction(init, self.state).T, matrices(init, self.state)[1]))
         put_dynamics(self, "log_dt", drawn_steps(dt, self.channels), factory)
         put_dynamics(self, "log_decay", (-values.real).clamp_min(LEAST_DECAY).log(), factory)
         put_dynamics(self, "frequency", values.imag, factory)

@@ -115,7 +115,6 @@ class StateSpaceConv1d(SequenceConv):
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "state": 6, "heads": 2}, ((2, 2, 20),))
         yield Example({"channels": 2, "state": 3, "init": "s4d-real", "policy": LOCAL}, ((2, 2, 17),))
-        yield Example({"channels": 2, "state": 4, "disc": "bilinear", "direction": "bidirectional"}, ((2, 2, 9),))
         yield Example({"channels": 2, "state": 4, "method": "dplr", "skip": False}, ((2, 2, 12),))
         yield Example(
             {"channels": 2, "state": 4, "method": "dense", "init": "fourier", "fixed_dynamics": True}, ((2, 2, 9),)

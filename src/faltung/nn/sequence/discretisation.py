@@ -48,14 +48,14 @@ def discretise(A: Tensor, B: Tensor, dt: Tensor | float, disc: str | float = "bi
     """
     alpha = checked(disc)
     dt = torch.as_tensor(dt, dtype=A.real.dtype, device=A.device)[..., None, None]
-    N = A.shape[-1]
+    N, all_of = A.shape[-1], torch.broadcast_shapes(A.shape[:-2], B.shape[:-1], dt.shape[:-2])
+    scaled, pushed = (dt * A).expand(*all_of, N, N), (dt * B[..., None]).expand(*all_of, N, 1)
     if alpha is None:
-        joined = torch.cat([dt * A, dt * B[..., None]], -1)
+        joined = torch.cat([scaled, pushed], -1)
         whole = torch.linalg.matrix_exp(torch.nn.functional.pad(joined, (0, 0, 0, 1)))
         return whole[..., :N, :N], whole[..., :N, N]
     eye = torch.eye(N, dtype=A.dtype, device=A.device)
-    right = torch.cat([eye + (1 - alpha) * dt * A, dt * B[..., None]], -1)
-    both = torch.linalg.solve(eye - alpha * dt * A, right)
+    both = torch.linalg.solve(eye - alpha * scaled, torch.cat([eye + (1 - alpha) * scaled, pushed], -1))
     return both[..., :N], both[..., N]
 
 
