@@ -14,6 +14,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     complex,
     conditional,
     fields,
+    frequency,
     functional,
     large,
     polynomial,
@@ -37,6 +38,7 @@ FAMILIES = (
     attention,
     polynomial,
     sequence,
+    frequency,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 

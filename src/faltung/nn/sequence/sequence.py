@@ -11,6 +11,7 @@ with x zero beyond its ends, k the first half of the constructor's heads and k' 
 of channel c.
 """
 
+import math
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
 
@@ -63,7 +64,7 @@ class FilterConstructor(nn.Module):
     channels: int
     heads: int
     longest: int | None = None
-    """Taps beyond this one are zero. None where filters go on."""
+    """Taps beyond this one are zero, at rate 1. None where filters go on."""
 
     def settle(self, channels: Any, heads: Any) -> None:
         """Check the sizes and keep them."""
@@ -87,14 +88,17 @@ class FilterConstructor(nn.Module):
         """How many numbers are learnt, by formula."""
         raise ArgumentError.of(type(self).__name__, "parameter_count()", "none", "give the formula")
 
+    def reach(self, rate: float) -> int | None:
+        """How many taps a filter has at that rate; None where it goes on."""
+        return None if self.longest is None else max(1, math.ceil(self.longest / rate))
+
     def initial_memory(self, batch: int) -> Tensor:
-        """The memory of a past of zeros; here the last samples themselves, (batch, channels, longest − 1)."""
-        one = next(self.parameters())
-        return one.new_zeros(batch, self.channels, self._finite() - 1)
+        """The memory of a past of zeros, of a recurrence. Without one it is the last samples, as many as filters reach back."""
+        raise ArgumentError.of(type(self).__name__, "initial_memory()", "none", "say what a recurrence remembers")
 
     def fixed(self, rate: float) -> tuple[Tensor, ...]:
         """What every step at that rate needs; here the filters."""
-        return (self.filters(self._finite(), rate),)
+        return (self.filters(self._finite(rate), rate),)
 
     def step(self, input: Tensor, memory: Tensor, fixed: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """One sample (batch, channels) further: the results (batch, channels, heads) and the memory after it."""
@@ -112,13 +116,14 @@ class FilterConstructor(nn.Module):
         past = torch.cat([memory, input.to(memory.dtype)], -1)
         return past[..., past.shape[-1] - memory.shape[-1] :]
 
-    def _finite(self) -> int:
-        if self.longest is None:
+    def _finite(self, rate: float) -> int:
+        reach = self.reach(rate)
+        if reach is None:
             raise ArgumentError.of(
                 type(self).__name__, "filters that end, or a recurrence", "filters that go on",
                 "give the constructor a largest length",
             )  # fmt: skip
-        return self.longest
+        return reach
 
 
 class SequenceConv(Layer):
@@ -210,9 +215,9 @@ class SequenceConv(Layer):
     def parameter_count(self) -> int:
         return self.constructor.parameter_count() + (0 if self.skip is None else self.channels * self.heads)
 
-    def taps(self, samples: int) -> int:
+    def taps(self, samples: int, rate: float = 1.0) -> int:
         """How many taps the filters of an input of that many samples have."""
-        return max(1, min(n for n in (samples, self.length, self.constructor.longest) if n is not None))
+        return max(1, min(n for n in (samples, self.length, self.constructor.reach(rate)) if n is not None))
 
     def weight(self, filters: Tensor) -> tuple[Tensor, tuple[int, int]]:
         """The weight (out, 1, taps) of the correlation that the layer is with these filters and its skip, and its margins."""
@@ -232,12 +237,14 @@ class SequenceConv(Layer):
     def forward(self, input: Tensor, rate: float = 1.0) -> Tensor:
         """The result for a whole signal; rate: see `FilterConstructor.filters`."""
         self.expect(input, self.channels, 1)
-        weight, margins = self.weight(self.constructor.filters(self.taps(input.shape[-1]), checked_rate(rate)))
+        rate = checked_rate(rate)
+        weight, margins = self.weight(self.constructor.filters(self.taps(input.shape[-1], rate), rate))
         return functional.conv(input, weight, padding=(margins,), groups=self.channels, policy=self.policy)
 
     def definition(self, *inputs: Any) -> Tensor:
         x = inputs[0]
-        weight, margins = self.weight(self.constructor.definition_filters(self.taps(x.shape[-1]), *inputs[1:]))
+        taps = self.taps(x.shape[-1], *inputs[1:])
+        weight, margins = self.weight(self.constructor.definition_filters(taps, *inputs[1:]))
         return conv_by_taps(x, weight, None, (1,), (margins,), (1,), self.channels)
 
     def initial_state(self, batch: int, rate: float = 1.0) -> State:
@@ -246,7 +253,8 @@ class SequenceConv(Layer):
         Raises:
             ArgumentError: the layer looks ahead, or its filters neither end nor follow a recurrence.
         """
-        ends = None if self.constructor.recurrent else self.constructor.longest
+        rate = checked_rate(rate)
+        ends = None if self.constructor.recurrent else self.constructor.reach(rate)
         cut = self.length is not None and (ends is None or self.length < ends)
         if self.direction != "causal" or cut:
             came = f"a {self.direction} one" if self.direction != "causal" else "filters cut off by `length`"
@@ -254,7 +262,10 @@ class SequenceConv(Layer):
                 f"{type(self).__name__}.initial_state", "a causal layer", came, "call it with the whole signal"
             )
         made = self.constructor
-        return State(made.initial_memory(batch), made.fixed(checked_rate(rate)), rate)
+        fixed = made.fixed(rate)
+        if made.recurrent:
+            return State(made.initial_memory(batch), fixed, rate)
+        return State(fixed[0].new_zeros(batch, made.channels, fixed[0].shape[-1] - 1), fixed, rate)
 
     def step(self, input: Tensor, state: State) -> tuple[Tensor, State]:
         """One sample (batch, channels) in, its results (batch, channels · heads) and the next state out."""
