@@ -17,12 +17,16 @@ STEPS = {"dt": (0.005, 0.05)}
 PANELS: dict[str, Callable[[], FilterConstructor]] = {
     "S4D-Lin": lambda: sequence.DiagonalStateSpace(3, 32, **STEPS),
     "S4D-Inv": lambda: sequence.DiagonalStateSpace(3, 32, init="s4d-inv", **STEPS),
+    "S4D-LegS": lambda: sequence.DiagonalStateSpace(3, 32, init="s4d-legs", **STEPS),
     "S4D-Real": lambda: sequence.DiagonalStateSpace(3, 32, init="s4d-real", **STEPS),
     "S4, LegS": lambda: sequence.LowRankStateSpace(3, 32, **STEPS),
     "S4, LegT": lambda: sequence.LowRankStateSpace(3, 32, init="legt", **STEPS),
     "LSSL, LegS": lambda: sequence.DenseStateSpace(3, 32, **STEPS),
     "moving averages": lambda: sequence.MovingAverage(3, times=(10, 100)),
     "damped averages": lambda: sequence.DampedMovingAverage(3),
+    "free taps": lambda: sequence.FreeFilter(3, TAPS).eval(),
+    "pieces of SGConv": lambda: sequence.MultiScale(3, TAPS, piece=16),
+    "a network of sines": lambda: sequence.ImplicitFilter(3, TAPS),
 }
 
 
