@@ -1,4 +1,4 @@
-"""What all recipes share: a fixed seed, two threads, a clock, a table that is printed and kept.
+"""What all recipes share: a fixed seed, two threads, a clock, a table that is printed and kept, layers to compare.
 
 A recipe is a script with `main(quick)`. It trains or measures something of a paper at toy scale, prints what came beside what the
 paper claims, and writes the page `recipes/results/<name>.md`. `--quick` runs the same code for seconds and writes nothing: that
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -51,3 +52,63 @@ def digits(quick: bool = False) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
     order = order[:400] if quick else order
     cut = len(order) * 4 // 5
     return images[order[:cut]], labels[order[:cut]], images[order[cut:]], labels[order[cut:]]
+
+
+def constructors(channels: int, length: int) -> dict[str, Callable[[], nn.Module]]:
+    """Makers of filters for signals of that length, by name: one of each kind that `faltung.nn.sequence` has."""
+    from faltung import nn as ours
+
+    return {
+        "free taps": lambda: ours.FreeFilter(channels, length, dropout=0.1),
+        "SGConv pieces": lambda: ours.MultiScale(channels, length, piece=16),
+        "implicit": lambda: ours.ImplicitFilter(channels, length),
+        "S4D": lambda: ours.DiagonalStateSpace(channels, 32, dt=(1 / length, 0.1)),
+        "S4": lambda: ours.LowRankStateSpace(channels, 32, dt=(1 / length, 0.1)),
+        "LSSL": lambda: ours.DenseStateSpace(channels, 16, method="krylov", dt=(1 / length, 0.1)),
+        "moving averages": lambda: ours.MovingAverage(channels, times=(2.0, float(max(length, 2)))),
+    }
+
+
+class LongBlock(nn.Module):
+    """A residual block for signals (batch, channels, time): norm, then long filters, an activation and gates on their results.
+
+    With `gated` the filters stand in a Hyena operator of order 2, where the signal itself gates between them.
+    """
+
+    def __init__(self, channels: int, length: int, make: Callable[[], nn.Module], gated: bool = False) -> None:
+        super().__init__()
+        from faltung import nn as ours
+
+        self.norm = nn.GroupNorm(1, channels)
+        if gated:
+            self.mix: nn.Module = ours.Hyena(channels, length, constructor=lambda channels, length: make())
+        else:
+            self.mix = ours.SequenceBlock(ours.SequenceConv(make()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.mix(self.norm(x))
+
+
+def train_for(seconds: float, model: nn.Module, loss: Callable[[], Tensor], rate: float = 3e-3) -> int:
+    """Train with AdamW for so many seconds of processor time, the first step not counted; returns the number of steps.
+
+    A constructor's own learning rates hold for its parameters. The rate rises over the first tenth and falls to 0 at the end.
+    """
+    from faltung.nn.sequence import param_groups
+
+    optimizer = torch.optim.AdamW(param_groups(model), lr=rate, weight_decay=0.01)
+    full = [group["lr"] for group in optimizer.param_groups]
+    steps, start = 0, 0.0
+    while True:
+        part = 0.0 if not steps else (time.process_time() - start) / seconds
+        if part >= 1:
+            return steps
+        for group, most in zip(optimizer.param_groups, full, strict=True):
+            group["lr"] = most * min(10 * part + 0.01, 1.0, 1.1 * (1 - part))
+        optimizer.zero_grad()
+        loss().backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        steps += 1
+        if steps == 1:  # what is compiled first is not the model's
+            start = time.process_time()

@@ -10,6 +10,7 @@ from faltung.nn.branches.patches import PatchMerge, PatchStem
 from faltung.nn.branches.period import PeriodFoldConv
 from faltung.nn.branches.random_filters import RandomFilterConv
 from faltung.nn.branches.reparam import DilatedReparam
+from faltung.nn.branches.residual_blocks import ConvFirstBlock, MBConvBlock
 from faltung.nn.branches.weighted import WeightedConv
 
 ALL: tuple[type[Layer], ...] = (
@@ -24,4 +25,6 @@ ALL: tuple[type[Layer], ...] = (
     RandomFilterConv,
     PeriodFoldConv,
     MultiColumnDilated,
+    ConvFirstBlock,
+    MBConvBlock,
 )

@@ -3,6 +3,7 @@
 from faltung.nn.functional.channel_mix import channel_mix, named
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
+from faltung.nn.functional.cosine import dct, idct
 from faltung.nn.functional.deform import deform_conv
 from faltung.nn.functional.delayed import delayed
 from faltung.nn.functional.local import conv_local, conv_local_transpose
@@ -17,9 +18,12 @@ from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.separable import separable_conv
 from faltung.nn.functional.shift import shift
+from faltung.nn.functional.shrink import smooth, squash
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
+from faltung.nn.functional.spectrum import from_spectrum, real_spectrum, wide
 from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
+from faltung.nn.functional.vandermonde import moments, vandermonde
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
@@ -43,27 +47,36 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_mixed",
     "conv_transpose_per_sample",
+    "dct",
     "deform_conv",
     "delayed",
     "dominant_periods",
     "fastest",
     "fill_planes",
     "fold_period",
+    "from_spectrum",
+    "idct",
     "inverse_kernel",
     "margins",
     "mixture",
+    "moments",
     "named",
     "newton_steps",
     "numbers",
     "pixel_shuffle",
     "pixel_unshuffle",
     "placed",
+    "real_spectrum",
     "redilate",
     "resample",
     "rotate_kernel",
     "separable_conv",
     "shift",
+    "smooth",
+    "squash",
     "submanifold_conv",
     "translate_kernel",
     "unfold_period",
+    "vandermonde",
+    "wide",
 ]

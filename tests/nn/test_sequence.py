@@ -1,0 +1,78 @@
+"""What layers with long filters share, on filters that are learnt tap by tap: conventions, ends, streams of the last samples."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import pad
+
+from faltung.errors import ArgumentError
+from faltung.nn.sequence import DIRECTIONS, FilterConstructor, SequenceConv
+
+F64 = torch.float64
+
+
+class Taps(FilterConstructor):
+    """Every tap a parameter."""
+
+    def __init__(self, channels: int, heads: int, longest: int) -> None:
+        super().__init__()
+        self.settle(channels, heads)
+        self.longest = longest
+        self.taps = nn.Parameter(torch.randn(channels, heads, longest, dtype=F64))
+
+    def filters(self, length: int, rate: float = 1.0) -> Tensor:
+        return pad(self.taps, (0, max(0, length - self.taps.shape[-1])))[..., :length]
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("samples", [1, 4, 30])
+@torch.no_grad()
+def test_an_impulse_gives_the_filters(direction, samples):
+    """At every place, whatever the signal's length: what lies beyond its ends is lost."""
+    torch.manual_seed(0)
+    made = SequenceConv(Taps(2, 2, 9), direction)
+    taps = pad(made.constructor.taps, (0, 30))
+    skip = made.skip.reshape(2, -1)
+    for place in range(samples):
+        x = torch.zeros(1, 2, samples, dtype=F64)
+        x[..., place] = 1
+        y = made(x).reshape(2, -1, samples)
+        wanted = torch.zeros_like(y)
+        wanted[..., place] += skip
+        back, ahead = taps.split(1, 1) if direction == "bidirectional" else (taps, taps)
+        for t in range(samples):
+            if direction != "anticausal" and t >= place:
+                wanted[..., t] += back[..., t - place]
+            if direction != "causal" and t <= place:
+                wanted[..., t] += ahead[..., place - t]
+        assert torch.allclose(y, wanted, atol=1e-13)
+
+
+@torch.no_grad()
+def test_filters_that_end_run_as_streams():
+    torch.manual_seed(0)
+    made, x = SequenceConv(Taps(3, 2, 7)), torch.randn(2, 3, 40, dtype=F64)
+    by_one, at_once, steps, pieces = made.initial_state(2), made.initial_state(2), [], []
+    for now in x.unbind(-1):
+        y, by_one = made.step(now, by_one)
+        steps.append(y)
+    for piece in x.split([1, 2, 20, 3, 14], -1):
+        y, at_once = made.chunk(piece, at_once)
+        pieces.append(y)
+    assert torch.allclose(torch.stack(steps, -1), made(x), atol=1e-12)
+    assert torch.allclose(torch.cat(pieces, -1), made(x), atol=1e-12)
+    assert torch.equal(by_one.memory, x[..., -6:])
+
+
+def test_length_cuts_filters_off():
+    made, x = SequenceConv(Taps(1, 1, 9), skip=False, length=4), torch.zeros(1, 1, 12, dtype=F64)
+    x[..., 0] = 1
+    y = made(x).flatten()
+    assert (y[:4] != 0).all()
+    assert (y[4:] == 0).all()
+    with pytest.raises(ArgumentError, match="cut off"):
+        made.initial_state(1)
+    assert SequenceConv(Taps(1, 1, 9), length=9).initial_state(1).memory.shape == (1, 1, 8)
+    made.constructor.longest = None
+    with pytest.raises(ArgumentError, match="filters that end"):
+        SequenceConv(made.constructor).initial_state(1)
