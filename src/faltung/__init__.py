@@ -26,7 +26,7 @@ _TORCH = {
     "conv_per_pixel": "faltung.nn.functional",
     "deform_conv": "faltung.nn.functional",
 }
-_ENGINE = ("best", "closure", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "verify", "zeta")
+_ENGINE = ("best", "closure", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "stream", "verify", "zeta")
 _HOME = (
     {
         "convolve": "faltung.door",

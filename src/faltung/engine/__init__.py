@@ -8,6 +8,7 @@ from faltung.engine.matmul import matmul as matmul
 from faltung.engine.power import power as power
 from faltung.engine.sparse import convolve_sparse as convolve_sparse
 from faltung.engine.star import star as star
+from faltung.engine.stream import stream as stream
 from faltung.engine.verify import verify as verify
 from faltung.engine.walsh import fwht as fwht
 from faltung.engine.walsh import zeta as zeta

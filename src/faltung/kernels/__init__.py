@@ -211,6 +211,13 @@ ALL: tuple[Kernel, ...] = (
     ),
     Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
     Kernel(
+        "delay-line",
+        "numba",
+        "sums of products of spectra along a line of past blocks",
+        "Kulp (1988); Wefers (2015)",
+        "delay_line",
+    ),
+    Kernel(
         "scanned",
         "numba",
         "a table of transitions run over symbols, until a state is unknown or wanted",
