@@ -26,7 +26,9 @@ _TORCH = {
     "conv_per_pixel": "faltung.nn.functional",
     "deform_conv": "faltung.nn.functional",
 }
-_ENGINE = ("best", "closure", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "stream", "verify", "zeta")
+_ENGINE = (
+    "best", "closure", "convolve_slabs", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "stream", "verify", "zeta",
+)  # fmt: skip
 _HOME = (
     {
         "convolve": "faltung.door",

@@ -6,6 +6,7 @@ from faltung.engine.closure import closure as closure
 from faltung.engine.lift import lift as lift
 from faltung.engine.matmul import matmul as matmul
 from faltung.engine.power import power as power
+from faltung.engine.slabs import convolve_slabs as convolve_slabs
 from faltung.engine.sparse import convolve_sparse as convolve_sparse
 from faltung.engine.star import star as star
 from faltung.engine.stream import stream as stream

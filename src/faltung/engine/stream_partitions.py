@@ -1,9 +1,9 @@
 """Partitions of a filter for streaming, and what one filter keeps while a signal passes by.
 
 A part of several pieces of `block` taps, from tap `first` on, is applied to whole blocks of as many samples: a transform of the
-last two blocks, a sum of products along the line of past spectra, one transform back (overlap-save). Small blocks are soon complete and
-answer at once, large ones are cheap; a filter may begin with small ones and go on with larger ones, because its later taps have
-time. What must answer within a block is a *head* that the planner's own methods compute.
+last two blocks, a sum of products along the line of past spectra, one transform back (overlap-save). Small blocks are soon
+complete and answer at once, large ones are cheap; a filter may begin with small ones and go on with larger ones, because its
+later taps have time. What must answer within a block is a *head* that the planner's own methods compute.
 """
 
 import itertools

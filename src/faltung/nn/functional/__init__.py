@@ -1,6 +1,7 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
 from faltung.nn.functional.channel_mix import channel_mix, named
+from faltung.nn.functional.chunked import chunked_conv
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.deform import deform_conv
@@ -33,6 +34,7 @@ __all__ = [
     "causal_conv",
     "causal_solve",
     "channel_mix",
+    "chunked_conv",
     "conv",
     "conv_complex",
     "conv_local",
