@@ -1,9 +1,7 @@
 """Chunked causal convolution: chunks with a carried state are the whole sequence, gradients included."""
 
 import pytest
-
-torch = pytest.importorskip("torch")
-
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

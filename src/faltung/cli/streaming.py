@@ -121,6 +121,8 @@ def _array(source: Path, target: Path, request: Request, console: Any) -> list[s
     with media.reading(source):
         x = npy.Rows(source)
     k, pattern = filter_for(Media(np.empty((1,) * len(x.shape), x.dtype), "array"), request)
+    if x.dtype == np.float32 and k.dtype == np.float64:
+        k = k.astype(np.float32)
     options = request.options("array")
     slabs = convolve_slabs(x, k, pattern, flip=not request.correlate, **options)
     with contextlib.ExitStack() as open_:

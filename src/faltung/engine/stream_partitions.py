@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from faltung.kernels.delay_line.on_numba import delay_line, strip
+from faltung.kernels.delay_line.strips import bins_of, from_strips, into_strips, real_of, strips_of
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.native import lanes
 from faltung.methods.method import ROUNDOFF, Machine
@@ -113,9 +114,9 @@ def _transforms(sizes: Sizes, part: Part, on: Machine) -> float:
 
 
 def _products(sizes: Sizes, part: Part, on: Machine) -> float:
-    real = _real(sizes.dtype)
-    vectors = sizes.B * sizes.N * sizes.C * sizes.O * part.pieces * _bins(part.block, sizes.dtype) / lanes(real)
-    return vectors * on.seconds("lanes.product", real)
+    real = real_of(sizes.dtype)
+    vectors = sizes.B * sizes.N * sizes.C * sizes.O * part.pieces * bins_of(part.block, sizes.dtype) / lanes(real)
+    return vectors * on.seconds("line.product", real)
 
 
 def error(sizes: Sizes, scheme: Scheme, policy: Policy) -> float:
@@ -134,14 +135,6 @@ def head_plan(sizes: Sizes, taps: int, samples: int, policy: Policy) -> Plan:
     x = Spec((sizes.B, sizes.N, sizes.C, samples + taps - 1), sizes.dtype)
     k = Spec((sizes.B, sizes.O, sizes.C, taps), sizes.k_dtype)
     return plan_problem(problem_of(True, x, k, CANONICAL, "valid", over=sizes.over), policy)
-
-
-def _real(dtype: str) -> str:
-    return {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
-
-
-def _bins(block: int, dtype: str) -> int:
-    return 2 * block if dtype.startswith("complex") else block + 1
 
 
 class Strip:
@@ -179,26 +172,15 @@ class _Line:
 
     def __init__(self, part: Part, k: np.ndarray, sizes: Sizes, machine: Machine) -> None:
         self.part, self.sizes, self.machine, self.done = part, sizes, machine, 0
-        real, b, P = _real(sizes.dtype), part.block, part.pieces
-        self.bins, W = _bins(b, sizes.dtype), strip(real)
-        self.strips = -(-self.bins // W)
+        real, b, P = real_of(sizes.dtype), part.block, part.pieces
+        self.bins, self.strips, W = bins_of(b, sizes.dtype), strips_of(b, sizes.dtype), strip(real)
         taps = np.zeros((sizes.B, sizes.O, sizes.C, P, b), sizes.dtype)
         mine = k[..., part.first : part.first + P * b]
         taps.reshape(*taps.shape[:3], P * b)[..., : mine.shape[-1]] = mine
         self.h = np.zeros((sizes.B, sizes.O, sizes.C, self.strips, P, 2, W), real)
-        self._planes(fourier.spectrum(taps, (2 * b,), machine.threads), self.h)
+        into_strips(fourier.spectrum(taps, (2 * b,), machine.threads), self.h)
         self.x = np.zeros((sizes.B, sizes.N, sizes.C, self.strips, 2 * P, 2, W), real)
         self.used = P - 1  # spectra that lie in the line
-
-    def _planes(self, spectra: np.ndarray, into: np.ndarray) -> None:
-        """Spectra (..., blocks, bins) into strips (..., strips, blocks, 2, W)."""
-        W = into.shape[-1]
-        full = self.bins // W
-        for plane, values in enumerate((spectra.real, spectra.imag)):
-            first = values[..., : full * W].reshape(*values.shape[:-1], full, W)
-            into[..., :full, :, plane, :] = first.swapaxes(-3, -2)
-            if full < self.strips:
-                into[..., full, :, plane, : self.bins - full * W] = values[..., full * W :]
 
     def run(self, past: Strip, seen: int, acc: Strip) -> None:
         """Apply all blocks that are complete; their results are added from tap `first` on."""
@@ -219,15 +201,12 @@ class _Line:
             )  # fmt: skip
             room[..., : P - 1, :, :] = self.x[..., self.used - P + 1 : self.used, :, :].copy()
             self.x, self.used = room, P - 1
-        self._planes(fourier.spectrum(windows, (2 * b,), threads), self.x[..., self.used : self.used + many, :, :])
+        into_strips(fourier.spectrum(windows, (2 * b,), threads), self.x[..., self.used : self.used + many, :, :])
         pieces = s.B * s.N * s.O * self.strips
         together = awake(many * _products(s, self.part, self.machine), pieces, self.machine)
         y = delay_line(self.x, self.h, self.used, many, together)
         self.used, self.done = self.used + many, self.done + many
-        spectra = np.empty((*y.shape[:3], many, self.bins), np.result_type(y.dtype, np.complex64))
-        for plane, values in enumerate((spectra.real, spectra.imag)):
-            joined = y[..., plane, :].swapaxes(-3, -2).reshape(*y.shape[:3], many, -1)
-            values[...] = joined[..., : self.bins]
+        spectra = from_strips(y, self.bins)
         back = fourier.signal(spectra, (2 * b,), not s.dtype.startswith("complex"), threads)[..., b:]
         at = start + b + self.part.first
         acc.extend(at + many * b)

@@ -253,6 +253,13 @@ ALL: tuple[Kernel, ...] = (
         "fourier",
     ),
     Kernel(
+        "monarch",
+        "numpy",
+        "transforms as products with small matrices, spectra in the order of their digits",
+        "Dao et al. (2022)",
+        "monarch",
+    ),
+    Kernel(
         "ntt",
         "numba",
         "transforms of residues modulo primes below 2^49, of 4, 5, 6 or 7 quarters of a power of two",

@@ -33,10 +33,11 @@ def build(dtype: str, width: int) -> tuple[Callable, str]:
             for j in range(count):
                 rr0, rr1, ii0, ii1 = none, none, none, none
                 ri0, ri1, ir0, ir1 = none, none, none, none
+                least, most = max(0, start + j - S + 1), min(P, start + j + 1)
                 for c in range(C):
-                    at = (((bn * C + c) * G + g) * S + start + j) * 2 * W
-                    to = (((bn // N * O + o) * C + c) * G + g) * P * 2 * W
-                    for _ in range(P):
+                    at = (((bn * C + c) * G + g) * S + start + j - least) * 2 * W
+                    to = ((((bn // N * O + o) * C + c) * G + g) * P + least) * 2 * W
+                    for _ in range(least, most):
                         a, b = load(x, at), load(x, at + width)
                         p, q = load(h, to), load(h, to + width)
                         u, w = load(x, at + W), load(x, at + W + width)
@@ -67,11 +68,13 @@ def strip(dtype: str) -> int:
     return VECTORS * lanes(dtype)
 
 
-def delay_line(x: np.ndarray, h: np.ndarray, start: int, count: int, threads: int) -> np.ndarray:
-    """The contract's result for contiguous arrays of one floating dtype in strips; start ≥ P − 1."""
+def delay_line(
+    x: np.ndarray, h: np.ndarray, start: int, count: int, threads: int, out: np.ndarray | None = None
+) -> np.ndarray:
+    """The contract's result for contiguous arrays of one floating dtype in strips, written into `out` where that is given."""
     B, N, C, G, S, _, W = x.shape
     O, P = h.shape[1], h.shape[4]
-    y = np.empty((B, N, O, G, count, 2, W), x.dtype)
+    y = np.empty((B, N, O, G, count, 2, W), x.dtype) if out is None else out
     work, zero = native.load(*key(str(x.dtype))), np.zeros(1, x.dtype)
     at = address(x), address(h), address(y), address(zero), N, C, O, G, S, P, start, count
 
