@@ -27,7 +27,8 @@ _TORCH = {
     "deform_conv": "faltung.nn.functional",
 }
 _ENGINE = (
-    "best", "closure", "convolve_slabs", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "stream", "verify", "zeta",
+    "best", "closure", "convolve_slabs", "convolve_sparse", "fft_conv", "fwht",
+    "lift", "matmul", "power", "star", "stream", "verify", "zeta",
 )  # fmt: skip
 _HOME = (
     {
@@ -55,6 +56,7 @@ _ROOMS = (
     "kernels",
     "language",
     "methods",
+    "monarch",
     "nn",
     "planner",
     "special",

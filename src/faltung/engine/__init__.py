@@ -3,6 +3,7 @@
 from faltung.engine import series as series
 from faltung.engine.best import best as best
 from faltung.engine.closure import closure as closure
+from faltung.engine.fft_conv import fft_conv as fft_conv
 from faltung.engine.lift import lift as lift
 from faltung.engine.matmul import matmul as matmul
 from faltung.engine.power import power as power

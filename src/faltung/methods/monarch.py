@@ -46,7 +46,13 @@ class Monarch(Spectral):
         item = np.dtype(dtype).itemsize / 8
         transforms = rows * (s.C + s.O) * _stages(factors, *_rates(problem, machine))
         products = rows * s.C * s.O * N * machine.seconds("fft.product") * item
-        taps = s.B * s.C * s.O * N * (math.log2(N) * machine.seconds("fft.cache", dtype) + 16 * item * machine.seconds("copy"))
+        taps = (
+            s.B
+            * s.C
+            * s.O
+            * N
+            * (math.log2(N) * machine.seconds("fft.cache", dtype) + 16 * item * machine.seconds("copy"))
+        )
         # The matrix products share threads; what lies between them does not.
         return machine.seconds("call.fft") * (1 + 2 * len(factors)) + transforms + products + taps
 

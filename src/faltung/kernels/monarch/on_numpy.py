@@ -1,8 +1,8 @@
 """Fourier transforms as products with small matrices (Monarch decomposition), by the matrix product of the array library.
 
 With N = N₁·n, i = i₁·n + i₂ and k = k₁ + N₁·k₂ the transform is a product with the N₁-point matrix along i₁, a twiddle factor
-exp(−2πi k₁ i₂ / N), and n-point transforms along i₂, which are split in the same way. Nothing is ever transposed: the spectrum stays
-with its digits in the order k₁, k₂, ..., and the way back takes it so.
+exp(−2πi k₁ i₂ / N), and n-point transforms along i₂, which are split in the same way. Nothing is ever transposed: the spectrum
+stays with its digits in the order k₁, k₂, ..., and the way back takes it so.
 
 All functions take arrays of NumPy and tensors of torch; tables come along as arrays of the same kind.
 """
@@ -27,13 +27,15 @@ class Tables(NamedTuple):
 def tables(factors: tuple[int, ...], dtype: str, scaled: bool = False) -> Tables:
     """Tables of the forward transform, each stage divided by its N_i where `scaled`: then values in between stay of order one."""
     matrices, twiddles, left = [], [], int(np.prod(factors))
-    for factor in factors:
+    for stage, factor in enumerate(factors):
         left //= factor
         at = np.outer(np.arange(factor), np.arange(factor)) % factor
         matrix = np.exp(-2j * np.pi * at / factor)
         matrices.append((matrix / factor if scaled else matrix).astype(dtype))
         spread = np.outer(np.arange(factor), np.arange(left))
-        twiddles.append(np.exp(-2j * np.pi * spread / (factor * left)).astype(dtype) if left > 1 else None)
+        twiddles.append(
+            np.exp(-2j * np.pi * spread / (factor * left)).astype(dtype) if stage < len(factors) - 1 else None
+        )
     return Tables(factors, tuple(matrices), tuple(twiddles))
 
 
@@ -107,9 +109,7 @@ def permuted(spectrum: np.ndarray, factors: tuple[int, ...], keep: tuple[np.ndar
 
 
 def _extended(x: Any, length: int) -> Any:
-    if isinstance(x, np.ndarray):
-        out = np.zeros((*x.shape[:-1], length), x.dtype)
-    else:
-        out = x.new_zeros((*x.shape[:-1], length))
+    shape = (*x.shape[:-1], length)
+    out = np.zeros(shape, x.dtype) if isinstance(x, np.ndarray) else x.new_zeros(shape)
     out[..., : x.shape[-1]] = x
     return out
