@@ -4,8 +4,7 @@
     python benchmarks/long.py --quick    the shorter lengths
 
 Every row: median seconds of calls in turns within one process, results compared first. The peer is what people write: pad, rfft,
-product, irfft, cut. Memory is what autograd keeps for the backward pass, and the peak of one call in a process of its own is left to
-benchmarks/memory.py. Writes benchmarks/results/long.md.
+product, irfft, cut. Memory is what autograd keeps for the backward pass. Writes benchmarks/results/long.md.
 """
 
 import sys
@@ -96,8 +95,10 @@ def main() -> None:
 
         calls = {"ours": lambda x=x, k=k: F.gated_conv(x, k), "torch": direct}
         lines.append(line((f"{B} × {C} × {n:,}, {taps} taps", "forward, conv1d"), calls, None, method))
-    head = f"# Long convolutions\n\n{timing.cpu()}, {THREADS} threads, float32; batch × channels × length, a filter as long as the\n"
-    head += "signal for each channel, causal. Kept: what autograd holds between forward and backward, ours / torch.\n\n"
+    head = f"# Long convolutions\n\n{timing.cpu()}, {THREADS} threads, float32; batch × channels × length, a filter as long as\n"
+    head += (
+        "the signal for each channel, causal. Kept: what autograd holds between forward and backward, ours / torch.\n\n"
+    )
     table = rows(("signal", "", "ours", "torch", "torch / ours", "kept", "method"), lines)
     timing.write("long-quick" if QUICK else "long", head + table)
 

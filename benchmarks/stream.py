@@ -70,10 +70,8 @@ def main() -> None:
             latency = "whole sound" if label not in of else f"{1000 * of[label].latency / RATE:.1f} ms"
             each = f"{1e9 * seconds[label] / len(x):.0f} ns"
             lines.append((dtype, label, latency, span(seconds[label]), each, f"{seconds[label] / base:.2f}"))
-    head = f"# A stream against the whole\n\n{timing.cpu()}, {THREADS} threads; {3 * RATE:,} taps at {RATE} samples a second. Each\n"
-    head += (
-        "chunk is one block. Latency is how long a sample waits for its block, the time to compute it not counted.\n\n"
-    )
+    head = f"# A stream against the whole\n\n{timing.cpu()}, {THREADS} threads; {3 * RATE:,} taps at {RATE} samples a second.\n"
+    head += "Each chunk is one block. Latency is how long a sample waits for its block, the time to compute it not counted.\n\n"
     table = rows(("dtype", "", "latency", "time", "a sample", "times faltung.convolve"), lines)
     timing.write("stream-quick" if QUICK else "stream", head + table)
 

@@ -50,9 +50,9 @@ def test_gradients_of_gradients():
 def test_channels_in_groups_are_all_channels():
     torch.manual_seed(1)
     x, k, a, b = (
-        drawn(3, 40, 30_000, dtype=torch.float32),
-        drawn(40, 300, dtype=torch.float32),
-        *(drawn(3, 40, 30_000, dtype=torch.float32) for _ in range(2)),
+        drawn(3, 14, 30_000, dtype=torch.float32),
+        drawn(14, 300, dtype=torch.float32),
+        *(drawn(3, 14, 30_000, dtype=torch.float32) for _ in range(2)),
     )
     from faltung.engine.fft_conv import groups
 
@@ -113,11 +113,11 @@ def test_a_partial_filter_serves_longer_signals_and_costs_less():
 
 def test_gradients_of_sparse_spectra():
     torch.manual_seed(4)
-    x, k, a = drawn(2, 2, 9), drawn(2, 5), drawn(2, 2, 9)
-    mask = np.abs(np.fft.fftfreq(15)) < 0.3
+    x, k, a = drawn(2, 1, 5), drawn(1, 3), drawn(2, 1, 5)
+    mask = np.abs(np.fft.fftfreq(6)) < 0.3
 
     def run(x, k, a):
-        return faltung.fft_conv(x, k, a, a, spectrum_mask=mask, factors=(5, 3))
+        return faltung.fft_conv(x, k, a, a, spectrum_mask=mask, factors=(3, 2))
 
     assert torch.autograd.gradcheck(run, (x, k, a))
     assert torch.autograd.gradgradcheck(run, (x, k, a))

@@ -66,7 +66,7 @@ class _Gated(torch.autograd.Function):
                 asked = [
                     p.requires_grad_() for p, needed in zip(pieces, needs, strict=True) if needed and p is not None
                 ]
-                y = _composed(pieces[0], pieces[1], pieces[2], pieces[3], ctx.way)  # type: ignore[arg-type]
+                y = _composed(pieces[0], pieces[1], pieces[2], pieces[3], ctx.way)
             found = iter(torch.autograd.grad(y, asked, cotangent[:, part]))
             for number, gradient in enumerate(gradients):
                 if gradient is not None:
