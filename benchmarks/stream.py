@@ -18,6 +18,7 @@ import torch
 from scipy import signal
 
 import faltung
+from faltung.engine.stream import Stream
 from timing import interleaved, rows, span
 
 QUICK = "--quick" in sys.argv
@@ -25,7 +26,7 @@ RATE = 16_000
 torch.set_num_threads(THREADS)
 
 
-def streamed(stream: faltung.engine.stream.Stream, x: np.ndarray, chunk: int) -> np.ndarray:
+def streamed(stream: Stream, x: np.ndarray, chunk: int) -> np.ndarray:
     parts = [stream.push(x[a : a + chunk]) for a in range(0, len(x), chunk)]
     return np.concatenate([*parts, stream.flush()])
 
@@ -40,7 +41,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     lines = []
     for dtype in ("float32",) if QUICK else ("float32", "float64"):
-        x = random.standard_normal((5 if QUICK else 30) * RATE).astype(dtype)
+        x = random.standard_normal((5 if QUICK else 20) * RATE).astype(dtype)
         k = (random.standard_normal(3 * RATE) * np.exp(-np.arange(3 * RATE) / RATE)).astype(dtype)
         tx, tk = torch.from_numpy(x), torch.from_numpy(k)
         calls = {

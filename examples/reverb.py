@@ -1,4 +1,4 @@
-"""A voice in a large hall, as it is spoken: three seconds of echo have 48,000 taps, and each block of the voice is answered at once.
+"""A voice in a large hall, as it is spoken: three seconds of echo have 48,000 taps, and each block is answered at once.
 
 The stream cuts the echo into parts; small ones answer soon, large ones are cheap. What comes out is the convolution of the whole.
 """

@@ -375,8 +375,7 @@ class Stream:
                 "push", f"chunks like the first one, {self._bound}", f"{facts}", "flush, or make a new stream"
             )
         s = self._sizes
-        names = (*(a for role in "BNC" for a in layout.roles[role]), layout.star)
-        values = arrays.to_numpy(chunk, s.dtype).transpose(layout.places(layout.x, names, len(layout.x)))
+        values = arrays.to_numpy(chunk, s.dtype).transpose(self._way_in)
         return values.reshape(s.B, s.N, s.C, chunk.shape[at])
 
     def _bind(self, facts: tuple, chunk: Any, at: int) -> None:
@@ -385,18 +384,19 @@ class Stream:
         if 0 in shape:
             raise ArgumentError.of("push", "at least one signal", f"shape {tuple(chunk.shape)}", "check the chunk")
         self._sizes, self._stated, self._bound = self._sizes_for(problem), problem, facts
+        layout, of = self._layout, self._layout.letter_sizes(problem.x_shape, problem.k_shape)
+        there, back = ((*(a for role in roles for a in layout.roles[role]), layout.star) for roles in ("BNC", "BNO"))
+        self._way_in = layout.places(layout.x, there, len(layout.x))
+        self._way_out, self._lead = [back.index(a) for a in layout.y], [of[a] for a in back[:-1]]
         running = Running(self._filter(self._k), self._sizes, self._scheme, self._machine, self._policy)
         self._filters = [running]
 
     def _leave(self, pieces: Iterable[np.ndarray]) -> Any:
         """Canonical results in the caller's axes, kind of array and dtype."""
-        layout, s, problem = self._layout, self._sizes, self._stated
-        given = list(pieces)
-        dtype = given[0].dtype if given else np.dtype(s.dtype)
-        y = np.concatenate(given, axis=-1) if given else np.empty((s.B, s.N, s.O, 0), dtype)
-        of = layout.letter_sizes(problem.x_shape, problem.k_shape)
-        names = (*(a for role in "BNO" for a in layout.roles[role]), layout.star)
-        y = y.reshape(*(of[a] for a in names[:-1]), y.shape[-1])
-        y = np.ascontiguousarray(y.transpose([names.index(a) for a in layout.y]))
+        s, problem, given = self._sizes, self._stated, list(pieces)
+        if len(given) != 1:
+            given = [np.concatenate(given, axis=-1) if given else np.empty((s.B, s.N, s.O, 0), s.dtype)]
+        y = given[0]
+        y = np.ascontiguousarray(y.reshape(*self._lead, y.shape[-1]).transpose(self._way_out))
         out = arrays.from_numpy(y, problem.out_dtype, problem.host)
         return out if problem.device == "cpu" else out.to(problem.device)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view as sliding
 
 from faltung.kernels.delay_line.on_numba import delay_line, strip
 from faltung.kernels.delay_line.strips import bins_of, from_strips, into_strips, real_of, strips_of
@@ -190,9 +191,7 @@ class _Line:
             return
         start = (self.done - 1) * b
         samples = past[start : start + (many + 1) * b]
-        step = samples.strides
-        shape = (*samples.shape[:-1], many, 2 * b)
-        windows = np.lib.stride_tricks.as_strided(samples, shape, (*step[:-1], b * step[-1], step[-1]), writeable=False)
+        windows = samples[..., None, :] if many == 1 else sliding(samples, 2 * b, -1)[..., ::b, :]
         rows = s.B * s.N * max(s.C, s.O) * many
         threads = awake(many * _transforms(s, self.part, self.machine), rows, self.machine)
         if self.used + many > self.x.shape[-3]:
