@@ -8,8 +8,8 @@ import faltung
 from faltung.engine.stream import Stream
 
 TARGET = Path(__file__).parent / "pictures" / "stream.svg"
-TAPS, BLOCK, WIDTH, HEIGHT, LEFT = 4096, 64, 900, 34, 170
-COLOURS = {64: "#3b6ea8", 128: "#4b8f8c", 256: "#7aa457", 512: "#c9a227", 1024: "#cf7f2a", 2048: "#b6463a"}
+TAPS, BLOCK, WIDTH, HEIGHT, LEFT = 6144, 64, 900, 34, 170
+COLOURS = ("#3b6ea8", "#cf7f2a", "#7aa457", "#b6463a")  # small blocks to large ones
 
 
 def row(name: str, stream: Stream, top: int) -> list[str]:
@@ -17,9 +17,9 @@ def row(name: str, stream: Stream, top: int) -> list[str]:
     scale = (WIDTH - LEFT - 20) / TAPS
     lines = [f'<text x="{LEFT - 12}" y="{top + 22}" text-anchor="end">{name}</text>']
     boxes = [(0, stream.head, "#888888")] if stream.head else []
-    for part in stream.parts:
+    for part, colour in zip(stream.parts, COLOURS, strict=False):
         at = range(part.first, part.first + part.pieces * part.block, part.block)
-        boxes += [(a, part.block, COLOURS[part.block]) for a in at]
+        boxes += [(a, part.block, colour) for a in at]
     for at, size, colour in boxes:
         width = max(0.0, min(size, TAPS - at) * scale)
         place = f'x="{LEFT + at * scale:.2f}" y="{top}" width="{width:.2f}" height="{HEIGHT}"'

@@ -204,14 +204,11 @@ class Stream:
         """Go over to another filter from the next result on, as if it had been there from the start.
 
         Formula: `y = (1 − w) (x ∗ k₀) + w (x ∗ k)`, w rising from 1 / (fade + 1) in equal steps over `fade` results, then 1.
-
         Args:
             k: a filter of the first one's shape and dtype; fewer taps are filled up with zeros.   fade: results over which the
             two are mixed, at least 0. Default 0.
-
         Raises:
             ArgumentError: another shape, or a fade that has not ended yet.
-
         Cost: the last `taps` samples once more; while a fade lasts both filters are applied.
         """
         if not isinstance(fade, int) or fade < 0:
@@ -254,7 +251,6 @@ class Stream:
 
         Args:
             state: from `state()`.   like: a chunk of the signal (its length does not matter), for a stream that has seen none.
-
         Raises:
             ArgumentError: a state that does not fit, or no chunk to tell the signal's axes by.
         """

@@ -79,7 +79,7 @@ def growing(sizes: Sizes, block: int, zero_latency: bool, on: Machine, policy: P
     results must not lag at all).
     """
     first, lag = (block, 0) if zero_latency else (0, block)
-    largest = max(0, math.ceil(math.log2(max(sizes.taps / block, 1))))
+    largest = max(0, int(math.log2(max(sizes.taps / (2 * block), 1))))
     schemes = []
     for levels in range(1, min(LEVELS, largest + 1)):
         for steps in itertools.combinations(range(1, largest + 1), levels):
