@@ -26,7 +26,10 @@ _TORCH = {
     "conv_per_pixel": "faltung.nn.functional",
     "deform_conv": "faltung.nn.functional",
 }
-_ENGINE = ("best", "closure", "convolve_sparse", "fwht", "lift", "matmul", "power", "star", "verify", "zeta")
+_ENGINE = (
+    "best", "closure", "convolve_slabs", "convolve_sparse", "fft_conv", "fwht",
+    "lift", "matmul", "power", "star", "stream", "verify", "zeta",
+)  # fmt: skip
 _HOME = (
     {
         "convolve": "faltung.door",
@@ -53,6 +56,7 @@ _ROOMS = (
     "kernels",
     "language",
     "methods",
+    "monarch",
     "nn",
     "planner",
     "special",

@@ -13,7 +13,7 @@ from rich.table import Table
 
 import faltung
 from faltung import media
-from faltung.cli import work
+from faltung.cli import streaming, work
 from faltung.cli.apply import Request, explained
 from faltung.cli.grep import grep
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
@@ -86,6 +86,9 @@ def convolve(
         bool, typer.Option("--float", help="Write unrounded floats (TIFF, WAV; NPY always does).")
     ] = False,
     explain: Annotated[bool, typer.Option("--explain", help="Print the plan; without -o only that.")] = False,
+    stream: Annotated[
+        bool, typer.Option("--stream", help="Sounds and .npy larger than memory, piece by piece; - is a pipe of sound.")
+    ] = False,
     only: Only = "",
     without: Without = "",
     tolerance: Tolerance = None,
@@ -93,6 +96,8 @@ def convolve(
     threads: Threads = None,
 ) -> None:
     """Filter files: pictures, sounds, volumes, arrays. They keep dtype, range and metadata.
+
+    With --stream a sound or array may be larger than memory; `-` reads a WAV or AU from a pipe and writes a WAV into one.
 
     With --over max-plus, box:N and disk:R are flat structuring elements (zeros on their support), so that the result is the
     largest value in a neighbourhood (with min-plus the smallest). Pictures with alpha are weighted by their opacity.
@@ -104,6 +109,12 @@ def convolve(
     if output is None and not explain:
         raise ArgumentError.of("convolve", "a place to write to, or --explain", "neither", "add -o FILE")
     console = Console(stderr=True)
+    if stream:
+        if len(inputs) > 1 or explain or output is None:
+            raise ArgumentError.of("--stream", "one input and -o, without --explain", "others", "stream one by one")
+        for note in streaming.stream_file(inputs[0], output, request, floats, console):
+            print(f"faltung: {note}", file=sys.stderr)
+        return
     if explain:
         for path in inputs:
             print(explained(media.read(path), request))

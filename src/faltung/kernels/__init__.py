@@ -212,6 +212,13 @@ ALL: tuple[Kernel, ...] = (
     Kernel("delayed", "numba", "sums of signals, each with a weight and a shift of its own", "the definition", "delay"),
     Kernel("orbit", "numba", "a point moved by affine maps drawn one after another", "Barnsley (1988)", "orbit"),
     Kernel(
+        "delay-line",
+        "numba",
+        "sums of products of spectra along a line of past blocks",
+        "Kulp (1988); Wefers (2015)",
+        "delay_line",
+    ),
+    Kernel(
         "scanned",
         "numba",
         "a table of transitions run over symbols, until a state is unknown or wanted",
@@ -245,6 +252,13 @@ ALL: tuple[Kernel, ...] = (
         "transforms of the last axes and products between channels",
         "Cooley and Tukey (1965)",
         "fourier",
+    ),
+    Kernel(
+        "monarch",
+        "numpy",
+        "transforms as products with small matrices, spectra in the order of their digits",
+        "Dao et al. (2022)",
+        "monarch",
     ),
     Kernel(
         "ntt",

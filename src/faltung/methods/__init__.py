@@ -14,10 +14,12 @@ from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
 from faltung.methods.log_sums import LOG_SUMS
 from faltung.methods.method import Context, Machine, Method
+from faltung.methods.monarch import MONARCH
 from faltung.methods.monotone import MONOTONE
 from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
+from faltung.methods.partitions import PARTITIONS
 from faltung.methods.passes import PASSES, WINDOW
 from faltung.methods.pointwise import POINTWISE
 from faltung.methods.prefix import PREFIX
@@ -46,6 +48,8 @@ ALL: tuple[Method, ...] = (
     FFT_,
     OVERLAP,
     SEGMENTS,
+    PARTITIONS,
+    MONARCH,
     LIMBS,
     NTT_,
     KARATSUBA,

@@ -20,6 +20,8 @@ from faltung import methods
 from faltung.algebras import REAL
 from faltung.kernels import native
 from faltung.kernels.blocks.on_numba import key as blocks_key
+from faltung.kernels.delay_line.on_numba import delay_line, strip
+from faltung.kernels.delay_line.on_numba import key as line_key
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
 from faltung.kernels.indirect.on_numba import key as indirect_key
@@ -159,8 +161,10 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     rates["fft.product"] = _product()
     for dtype in NUMBERS:
         rates[f"fft.cache.{dtype}"] = _transform(dtype, (16, 8192), (8192,))
+        rates[f"fft.spilled.{dtype}"] = _transform(dtype, (16, 32768), (32768,))
         rates[f"fft.memory.{dtype}"] = _transform(dtype, (1280, 1280), (1280, 1280))
     for dtype in REALS:
+        rates[f"line.product.{dtype}"], rates[f"monarch.fma.{dtype}"] = _spectra(dtype), _small_matrices(dtype)
         rates |= {f"lanes.{kind}.{dtype}": rate for kind, rate in zip(overlap.RATES, _lanes(dtype), strict=True)}
     for number, (rate, method, line) in enumerate(steps):
         if progress is not None:
@@ -183,6 +187,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     keys = [blocks_key(dtype, REAL, *shape) for dtype in REALS for shape in shapes]
     keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL), pointwise_key(dtype, REAL))]
     keys += [indirect_key(dtype, REAL, *shape) for dtype in REALS for shape in indirect_shapes(dtype)]
+    keys += [line_key(dtype) for dtype in REALS]
     keys += [*ntt_keys(True), *ntt_keys(False), short_key(998244353), short_key(2**61 - 1)]
     square = ((4, 3), (4, 3))  # results and taps of a tile for 3 x 3 filters
     keys += [key for dtype in REALS for key in (winograd_key(dtype, square), winograd_filters(dtype, square))]
@@ -327,6 +332,23 @@ def _product() -> float:
         fourier.product(x[None, None, None], x[None, None, None, 0], 1)
         times.append(time.perf_counter() - start)
     return sorted(times)[12] / x.size
+
+
+def _spectra(dtype: str) -> float:
+    """Seconds for one product of two vectors of spectra along a delay line that does not fit the first cache."""
+    wide, strips, pieces, count = strip(dtype), 128, 64, 32
+    x, h = (np.ones((1, 1, 1, strips, n, 2, wide), dtype) for n in (pieces + count, pieces))
+    times = [_timed(lambda: delay_line(x, h, pieces, count, 1)) for _ in range(9)]
+    return sorted(times)[4] / (strips * pieces * count * wide / native.lanes(dtype))
+
+
+def _small_matrices(dtype: str) -> float:
+    """Seconds for one multiply-add of complex matrix products of 32 rows, as the libraries behind NumPy compute them."""
+    size, batch = 32, 64
+    complex_ = np.result_type(dtype, np.complex64)
+    matrix, x = np.ones((size, size), complex_), np.ones((batch, size, size), complex_)
+    times = [_timed(lambda: matrix @ x) for _ in range(25)]
+    return sorted(times)[12] / (4.0 * batch * size**3)
 
 
 def _thread() -> float:

@@ -47,6 +47,7 @@ from faltung.testing.plane_kernels import check_planes
 from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
+from faltung.testing.stream_kernels import check_delay_line, check_monarch
 from faltung.testing.triangular_kernels import check_wavefront
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
@@ -369,8 +370,10 @@ CHECKS: dict[str, Callable[..., int]] = {
     "placed": check_placed,
     "delayed": check_delayed,
     "orbit": check_orbit,
+    "delay-line": check_delay_line,
     "rounded": check_rounded,
     "fourier": check_fourier,
+    "monarch": check_monarch,
     "ntt": check_ntt,
     "modular": check_modular,
 }

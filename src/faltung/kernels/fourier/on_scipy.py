@@ -21,6 +21,8 @@ def spectrum(x: np.ndarray, lengths: tuple[int, ...], threads: int = 1) -> np.nd
 
     real = not np.iscomplexobj(x)
     if x.size < BLOCKWISE or (len(lengths) == 1 and x.size == x.shape[-1]):  # a single row has nothing to share
+        if len(lengths) == 1:  # the same transform, found with less ado
+            return (fft.rfft if real else fft.fft)(x, lengths[0])
         return (fft.rfftn if real else fft.fftn)(x, lengths, axes=tuple(range(-len(lengths), 0)))
     half = lengths[-1] // 2 + 1 if real else lengths[-1]
     y = np.zeros((*x.shape[: x.ndim - len(lengths)], *lengths[:-1], half), np.result_type(x.dtype, np.complex64))
@@ -36,6 +38,8 @@ def signal(spectrum: np.ndarray, lengths: tuple[int, ...], real: bool, threads: 
     import scipy.fft as fft
 
     if spectrum.size < BLOCKWISE // 2 or (len(lengths) == 1 and spectrum.size == spectrum.shape[-1]):
+        if len(lengths) == 1:
+            return (fft.irfft if real else fft.ifft)(spectrum, lengths[0], overwrite_x=True)
         axes = tuple(range(-len(lengths), 0))
         return (fft.irfftn if real else fft.ifftn)(spectrum, lengths, axes=axes, overwrite_x=True)
     for axis in range(-len(lengths), -1):

@@ -1,11 +1,13 @@
 """The operators of the layers as functions, with torch's names and argument order where torch has them."""
 
 from faltung.nn.functional.channel_mix import channel_mix, named
+from faltung.nn.functional.chunked import chunked_conv
 from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.cosine import dct, idct
 from faltung.nn.functional.deform import deform_conv
 from faltung.nn.functional.delayed import delayed
+from faltung.nn.functional.gated import gated_conv
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.motion import rotate_kernel, translate_kernel
@@ -37,6 +39,7 @@ __all__ = [
     "causal_conv",
     "causal_solve",
     "channel_mix",
+    "chunked_conv",
     "conv",
     "conv_complex",
     "conv_local",
@@ -56,6 +59,7 @@ __all__ = [
     "fold_period",
     "from_spectrum",
     "idct",
+    "gated_conv",
     "inverse_kernel",
     "margins",
     "mixture",
