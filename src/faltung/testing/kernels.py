@@ -47,6 +47,7 @@ from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.triangular_kernels import check_wavefront
+from faltung.testing.triton_kernels import TRITON_CHECKS
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -371,4 +372,5 @@ CHECKS: dict[str, Callable[..., int]] = {
     "fourier": check_fourier,
     "ntt": check_ntt,
     "modular": check_modular,
+    **TRITON_CHECKS,
 }
