@@ -119,7 +119,9 @@ def _circular(problem: Problem) -> bool:
 
 
 MONARCH = Monarch(
-    "triton-monarch", "long filters on a GPU: a Fourier transform of matrix products in one kernel, in single precision", False
+    "triton-monarch",
+    "long filters on a GPU: a Fourier transform of matrix products in one kernel, in single precision",
+    False,
 )
 MONARCH_HALF = Monarch(
     "triton-half", "the same with products in half precision, for a policy that allows their error", True

@@ -17,7 +17,6 @@ from torch import Tensor
 
 from faltung.kernels.gpu import interpreted, launch, stored, tiles_on
 
-
 SCRATCH = 1 << 28
 """Bytes that the products of a filter's gradient take at a time."""
 
@@ -45,7 +44,7 @@ def _correlated(
     j = left + tl.arange(0, BW)[None, :]
     x += b * xb + row % N * xn
     acc = tl.zeros((BH, BW), tl.float32)
-    for u in range(0, TH):
+    for u in range(TH):
         for c in tl.static_range(CHUNKS):
             v = c * BV + tl.arange(0, BV)
             if FLAT:

@@ -1,8 +1,8 @@
 """Weighted sums of rows named by number, in Triton: a block of results and a block of channels in a program.
 
 The transpose adds rows to places that are named from anywhere. In its place each place gathers what is its own: the names are
-sorted once (a compressed list of names by place), and sums run in the order of the list. No atomic addition is made, so that results
-repeat bit for bit. `listed` is that kernel by itself: sums over lists of any lengths.
+sorted once (a compressed list of names by place), and sums run in the order of the list. No atomic addition is made, so that
+results repeat bit for bit. `listed` is that kernel by itself: sums over lists of any lengths.
 """
 
 import torch
@@ -23,7 +23,7 @@ def _sums(x, index, w, y, Q, R, J, C, blocks, BR: tl.constexpr, BC: tl.constexpr
     whole = rows[:, None] & (c < C)[None, :]
     acc = tl.zeros((BR, BC), y.dtype.element_ty)
     e = (b * R + r) * J
-    for j in range(0, J):
+    for j in range(J):
         q = tl.load(index + e + j, mask=rows, other=-1)
         named = q >= 0
         weight = tl.load(w + e + j, mask=rows & named, other=0.0)

@@ -1,8 +1,8 @@
 """How a long convolution is cut into matrix products: factors, tables, and the order in which spectra lie.
 
 A real row of at most M samples and a filter of at most M taps have a linear convolution of at most 2M − 1 values. Modulo
-z^M − i it is `(first M values) + i · (the others)`, so one complex transform of length M of the row, twisted by ζ^j with ζ = exp(iπ/2M),
-holds the whole convolution of a real row: no second row is paired with it, and nothing is untangled.
+z^M − i it is `(first M values) + i · (the others)`, so one complex transform of length M of the row, twisted by ζ^j with
+ζ = exp(iπ/2M), holds the whole convolution of a real row: no second row is paired with it, and nothing is untangled.
 
 Formula: for M = N₁·R and j = j₁R + j₂, f = f₁ + N₁f₂:
 `X[f] = Σ over j₂ of exp(−2πi j₂f₂/R) · (exp(−2πi j₂f₁/M) ζ^j₂) · Σ over j₁ of (exp(−2πi j₁f₁/N₁) ζ^(j₁R)) x[j₁R + j₂]`;
@@ -89,7 +89,12 @@ def _planes(turns: Any, scale: float, dtype: str, device: str) -> Any:
     import torch
 
     angle = turns * (2 * torch.pi)
-    return (torch.stack([angle.cos(), angle.sin(), -angle.sin()]) * scale).to(getattr(torch, dtype)).to(device).contiguous()
+    return (
+        (torch.stack([angle.cos(), angle.sin(), -angle.sin()]) * scale)
+        .to(getattr(torch, dtype))
+        .to(device)
+        .contiguous()
+    )
 
 
 def spectrum(k: Any, M: int, O: int, factors: tuple[int, int, int]) -> Any:
@@ -102,9 +107,8 @@ def spectrum(k: Any, M: int, O: int, factors: tuple[int, int, int]) -> Any:
     N1, N2, N3 = factors
     B, m = s.shape[0], M // O
     s = s.view(B, m, O).transpose(1, 2)  # (B, outer, inner)
-    if N3 > 1:
-        s = s.reshape(B, O, N3, N2, N1).permute(0, 1, 3, 4, 2)  # lies as (f₂, f₁, f₃)
-    else:
-        s = s.reshape(B, O, N2, N1).transpose(2, 3)
+    # With three factors it lies as (f₂, f₁, f₃), with two as (f₁, f₂).
+    shape, order = ((N3, N2, N1), (0, 1, 3, 4, 2)) if N3 > 1 else ((N2, N1), (0, 1, 3, 2))
+    s = s.reshape(B, O, *shape).permute(order)
     s = s.reshape(B, M)
     return torch.stack([s.real, s.imag], dim=1).contiguous()

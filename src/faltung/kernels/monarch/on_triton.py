@@ -4,15 +4,13 @@ A program takes one row of signal and keeps it in registers between reading and 
 fits are cut by one more product, a pass over memory before and one after (`layout.py` has the mathematics).
 """
 
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from faltung.kernels.monarch import layout
 from faltung.kernels.gpu import interpreted, launch, stored, tiles_on
+from faltung.kernels.monarch import layout
 
 
 @triton.jit
@@ -200,14 +198,14 @@ def _convolved(
         b = row // N
         start = b * xb + row % N * xn
         values = _row(x + start, before + start, j, n, BEFORE, TURN_X)
-        values, values, scale = _unit(values, values, D == tl.float16)
+        values, values, scale = _unit(values, values, tl.float16 == D)
         pr, pi = _forward(values, values, g1, t1, f2, t2, f3, N1, N2, N3, True, D, P)
         spectrum = k + b * kb
     # (f₁, f₂), or (f₂·f₁, f₃) with three factors
     L: tl.constexpr = N3 if N3 > 1 else N2
     f = tl.arange(0, M // L)[:, None] * L + tl.arange(0, L)[None, :]
     pr, pi = _times(pr, pi, tl.load(spectrum + f), tl.load(spectrum + O * M + f))
-    pr, pi, top = _unit(pr, pi, D == tl.float16)
+    pr, pi, top = _unit(pr, pi, tl.float16 == D)
     low, high = _inverse(pr, pi, g1, t1, f2, t2, f3, N1, N2, N3, D, P)
     low, high = low * scale * top, high * scale * top
     if PLANES:
@@ -250,7 +248,7 @@ def _summed(
         cr, ci = _times(ar, ai, br, bi)
         sr += cr
         si += ci
-    sr, si, top = _unit(sr, si, D == tl.float16)
+    sr, si, top = _unit(sr, si, tl.float16 == D)
     low, high = _inverse(sr, si, g1, t1, f2, t2, f3, N1, N2, N3, D, P)
     # Of the 1/√M that each of the three transforms carries, one is too many.
     low, high = low * top * scale, high * top * scale
@@ -427,9 +425,7 @@ class Monarch:
         )  # fmt: skip
         return z
 
-    def _out(
-        self, z: Tensor, y: Tensor, gate: Tensor, gated: bool, first: int, turned: bool, wrapped: bool
-    ) -> None:
+    def _out(self, z: Tensor, y: Tensor, gate: Tensor, gated: bool, first: int, turned: bool, wrapped: bool) -> None:
         """The pass over memory behind."""
         (B, N, m), block = y.shape, self._block()
         grid = (B * N, self.O // block["BF"], self.m // block["BJ"])
@@ -444,7 +440,11 @@ class Monarch:
 
     def _block(self) -> dict[str, int]:
         sizes = self._pass
-        return {"BF": min(sizes["rows"], self.O), "BJ": min(sizes["columns"], self.m), "BK": min(sizes["depth"], self.O)}
+        return {
+            "BF": min(sizes["rows"], self.O),
+            "BJ": min(sizes["columns"], self.m),
+            "BK": min(sizes["depth"], self.O),
+        }
 
 
 def _last(a: Tensor) -> Tensor:

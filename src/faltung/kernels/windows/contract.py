@@ -1,7 +1,7 @@
 """What the window kernels compute, in NumPy: the reference that every tool's version equals.
 
-Formula: `y[b, n, o, i] = ⊕ over channels c and taps u of x̃[b, n, c, i·stride + u·dilation − low] + k[b, o, c, u]`, where ⊕ is `max`,
-`min`, or `log` (of the sum of exponentials), and x̃ is the fill beyond the edge.
+Formula: `y[b, n, o, i] = ⊕ over channels c and taps u of x̃[b, n, c, i·stride + u·dilation − low] + k[b, o, c, u]`, where ⊕ is
+`max`, `min`, or `log` (of the sum of exponentials), and x̃ is the fill beyond the edge.
 
 Gradients: a result hands its cotangent to the first term that attains it (taps in their order, channels of one tap one after the
 other), or over `log` to every term its share `exp(term − y)`. What goes to the fill is lost.

@@ -58,14 +58,14 @@ def _results(
     if KEEP and x.dtype.element_ty == tl.float64:
         total = tl.zeros((BLOCK,), tl.float64)
     choice = tl.full((BLOCK,), -1, tl.int32)
-    for u in range(0, taps):
+    for u in range(taps):
         u0, u1, u2 = _place(u, t1, t2)
         p0 = i0 * s0 + u0 * d0 - l0
         p1 = i1 * s1 + u1 * d1 - l1
         p2 = i2 * s2 + u2 * d2 - l2
         inside = known & (p0 >= 0) & (p0 < n0) & (p1 >= 0) & (p1 < n1) & (p2 >= 0) & (p2 < n2)
         at = (p0 * n1 + p1) * n2 + p2
-        for c in range(0, C):
+        for c in range(C):
             a = tl.load(x + (sample * C + c) * size + at, mask=inside, other=fill).to(wide)
             v = a + tl.load(k + ((b * O + o) * C + c) * taps + u).to(wide)
             if KEEP and OF != "log":
@@ -114,7 +114,7 @@ def _to_signal(
     places = m0 * m1 * m2
     value = tl.load(x + row * size + p, mask=known, other=0.0).to(tl.float64)
     acc = tl.zeros((BLOCK,), out.dtype.element_ty)
-    for u in range(0, taps):
+    for u in range(taps):
         u0, u1, u2 = _place(u, t1, t2)
         q0 = p0 + l0 - u0 * d0
         q1 = p1 + l1 - u1 * d1
@@ -122,7 +122,7 @@ def _to_signal(
         mine = known & (q0 >= 0) & (q0 < m0 * s0) & (q1 >= 0) & (q1 < m1 * s1) & (q2 >= 0) & (q2 < m2 * s2)
         mine = mine & (q0 % s0 == 0) & (q1 % s1 == 0) & (q2 % s2 == 0)
         at = (q0 // s0 * m1 + q1 // s1) * m2 + q2 // s2
-        for o in range(0, O):
+        for o in range(O):
             v = value
             if OF == "log":
                 v = value + tl.load(k + ((b * O + o) * C + c) * taps + u).to(tl.float64)
@@ -147,7 +147,7 @@ def _to_filter(
     places = m0 * m1 * m2
     tap = tl.load(k + place).to(tl.float64)
     acc = tl.zeros((BLOCK,), out.dtype.element_ty)
-    for n in range(0, N):
+    for n in range(N):
         sample = b * N + n
         for start in range(0, places, BLOCK):
             i = start + tl.arange(0, BLOCK)
@@ -180,7 +180,23 @@ def gradient(x: Tensor, k: Tensor, y: Tensor, of: str, g: Geometry, unknown: str
     out = torch.empty_like(x if unknown == "x" else k)
     if unknown == "x":
         blocks = triton.cdiv(prod(g.n), block)
-        launch(_to_signal, (B * N * C * blocks,), x, k, kept, y, out, C, O, N, *_numbers(g), blocks, OF=of, BLOCK=block, warps=warps)
+        launch(
+            _to_signal,
+            (B * N * C * blocks,),
+            x,
+            k,
+            kept,
+            y,
+            out,
+            C,
+            O,
+            N,
+            *_numbers(g),
+            blocks,
+            OF=of,
+            BLOCK=block,
+            warps=warps,
+        )
     else:
         grid = (out.numel(),)
         launch(_to_filter, grid, x, k, kept, y, out, C, O, N, *_numbers(g), g.fill, OF=of, BLOCK=block, warps=warps)
@@ -195,7 +211,21 @@ def _first(x: Tensor, k: Tensor, of: str, g: Geometry, keep: bool) -> Tensor:
     y = torch.empty((B, N, O, *g.m), dtype=dtype, device=x.device)
     blocks = triton.cdiv(prod(g.m), sizes["block"])
     launch(
-        _results, (B * N * O * blocks,), x, k, y, C, O, N, *_numbers(g), g.fill, blocks, OF=of, KEEP=keep, BLOCK=sizes["block"], warps=sizes["warps"]
+        _results,
+        (B * N * O * blocks,),
+        x,
+        k,
+        y,
+        C,
+        O,
+        N,
+        *_numbers(g),
+        g.fill,
+        blocks,
+        OF=of,
+        KEEP=keep,
+        BLOCK=sizes["block"],
+        warps=sizes["warps"],
     )
     return y
 

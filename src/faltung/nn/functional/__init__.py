@@ -5,6 +5,7 @@ from faltung.nn.functional.complex import conv_complex
 from faltung.nn.functional.convolution import BOUNDARY, MANY_CALLS, conv, conv_transpose, margins, numbers
 from faltung.nn.functional.deform import deform_conv
 from faltung.nn.functional.delayed import delayed
+from faltung.nn.functional.gated import gated_convolution
 from faltung.nn.functional.local import conv_local, conv_local_transpose
 from faltung.nn.functional.mixed import conv_mixed, conv_transpose_mixed, mixture
 from faltung.nn.functional.motion import rotate_kernel, translate_kernel
@@ -49,6 +50,7 @@ __all__ = [
     "fastest",
     "fill_planes",
     "fold_period",
+    "gated_convolution",
     "inverse_kernel",
     "margins",
     "mixture",

@@ -1,0 +1,163 @@
+"""What `test_triton.py` runs in a process of its own, in which Triton interprets its kernels on tensors in memory."""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+import faltung
+from faltung import Policy, Problem
+from faltung.errors import DtypeError, FaltungError
+from faltung.kernels.bands import on_triton as bands
+from faltung.kernels.gather import on_triton as gather
+from faltung.kernels.monarch import on_triton as monarch
+from faltung.kernels.windows import on_triton as windows
+from faltung.nn.functional import gated_convolution
+from faltung.nn.functional.gated import _composed
+from faltung.planner.policy import DEFAULT
+from faltung.testing import triton_kernels as suite
+from faltung.testing.conformance import check
+
+pytestmark = [pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")]
+DEPTHWISE, DENSE = '"b c *s, c *s -> b c *s"', '"b c *s, o c *s -> b o *s"'
+
+
+def line(verb, pattern, x, k, dtype, rest):
+    return f"{verb} {pattern} x={x}:{dtype} k={k}:{dtype} out={dtype} host=torch {rest}"
+
+
+QUICK = [
+    ("triton-monarch", line("convolve", DEPTHWISE, "2x2x40", "2x40", "float32", "pad=39:0")),
+    ("triton-monarch", line("correlate", DEPTHWISE, "2x2x256", "2x7", "float32", "pad=2:4 boundary=wrap unknown=k")),
+    ("triton-half", line("correlate", DEPTHWISE, "2x2x30", "2x7", "float16", "pad=-2:9 unknown=x")),
+    ("triton-bands", line("correlate", DEPTHWISE, "2x1x6x9", "1x3x5", "float16", "pad=1:1,2:2 unknown=k")),
+    ("triton-bands", line("convolve", '"b c *s, b c *s -> b c *s"', "2x2x40", "2x2x7", "float32", "pad=3:3")),
+    ("triton-windows", line("convolve", DENSE, "1x2x5x6", "2x2x2x2", "float32", "pad=1:1,0:1 algebra=max-plus unknown=x")),
+    ("triton-windows", line("convolve", DENSE, "1x2x9", "2x2x3", "float32", "pad=1:1 algebra=log unknown=k")),
+]  # fmt: skip
+THOROUGH = [
+    (name, line(verb, DEPTHWISE, x, k, dtype, f"{rest} unknown={unknown}"))
+    for name, dtypes in (
+        ("triton-monarch", ("float32", "float16")), ("triton-half", ("bfloat16",)), ("triton-bands", ("float32", "bfloat16"))
+    )
+    for dtype in dtypes
+    for verb, x, k, rest in (
+        ("convolve", "2x3x40", "3x40", "pad=39:0"), ("correlate", "2x2x256", "2x7", "pad=3:3 boundary=wrap"),
+        ("correlate", "2x2x30", "2x7", "pad=2:4 boundary=reflect"), ("convolve", "1x2x30", "2x9", "pad=-2:9"),
+    )
+    for unknown in ("out", "x", "k")
+] + [
+    ("triton-windows", line("convolve", DENSE, x, k, dtype, f"{rest} algebra={algebra} unknown={unknown}"))
+    for algebra, dtype in (("max-plus", "float32"), ("min-plus", "float64"), ("log", "float32"))
+    for x, k, rest in (("2x2x9x7", "3x2x3x2", "pad=1:1,1:1 stride=2x1"), ("2x2x9", "3x2x3", "pad=1:2 boundary=edge"))
+    for unknown in ("out", "x", "k")
+] + [
+    ("triton-bands", line("convolve", DEPTHWISE, "2x2x9x11", "2x5x7", "float32", f"pad=2:2,3:3 boundary={b} unknown={u}"))
+    for b in ("constant", "reflect") for u in ("out", "x", "k")
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "tool", "dtypes", "least"),
+    [
+        ("monarch", monarch, ("float16",), 16),
+        ("bands", bands, ("float16",), 9),
+        ("windows", windows, ("float32",), 27),
+        ("rows-by-number", gather, ("float64",), 19),
+    ],
+)
+def test_kernels_equal_their_contracts(name, tool, dtypes, least):
+    assert suite.TRITON_CHECKS[name](tool, dtypes=dtypes) >= least
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "tool"), [("monarch", monarch), ("bands", bands), ("windows", windows)])
+def test_kernels_equal_their_contracts_in_other_dtypes(name, tool):
+    dtypes = ("float64",) if name == "windows" else ("float32", "bfloat16")
+    assert suite.TRITON_CHECKS[name](tool, seed=100, dtypes=dtypes) >= 18
+
+
+def test_a_tool_that_is_wrong_is_caught():
+    class Late(monarch.Monarch):
+        def convolve(self, x, spectrum, first, m, **how):
+            return super().convolve(x, spectrum, first + 1, m, **how)
+
+    with pytest.raises(AssertionError, match="monarch in float16"):
+        suite.check_monarch(SimpleNamespace(Monarch=Late), dtypes=("float16",))
+
+    def unturned(x, k, low, m, dtype, turned=False, result=None):
+        return bands.correlate(x, k, low, m, dtype, result=result)
+
+    with pytest.raises(AssertionError, match="bands in float16"):
+        suite.check_bands(SimpleNamespace(correlate=unturned, filters=bands.filters), dtypes=("float16",))
+
+
+@pytest.mark.parametrize(("method", "text"), QUICK)
+def test_methods_equal_the_definition(method, text):
+    assert check(Problem.parse(text), method, Policy(tolerance=0.5)) == "right"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("chunk", range(6))
+def test_methods_equal_the_definition_thoroughly(chunk):
+    verdicts = [check(Problem.parse(text), method, Policy(tolerance=0.5)) for method, text in THOROUGH[chunk::6]]
+    assert set(verdicts) == {"right"}
+
+
+def gates(dtype, n, t):
+    random = np.random.default_rng(n)
+    return [torch.from_numpy(random.standard_normal(s)).to(dtype) for s in ((2, 2, n), (2, t), (2, 2, n), (2, 2, n))]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "n", "t", "circular", "policy", "near"),
+    [
+        (torch.float32, 300, 200, False, None, 2e-6),
+        (torch.float16, 256, 40, True, Policy(tolerance=0.01), 5e-3),
+        (torch.float16, 100, 100, False, None, 2e-3),  # the operands' own rounding
+    ],
+)
+def test_the_gated_convolution_and_its_derivatives(dtype, n, t, circular, policy, near):
+    operands = gates(dtype, n, t)
+    ours, theirs = ([a.detach().to(d, copy=True).requires_grad_() for a in operands] for d in (dtype, torch.float64))
+    y = gated_convolution(*ours, circular=circular, policy=policy)
+    wanted = _composed(*theirs, circular, DEFAULT)
+    cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
+    y.backward(cotangent)
+    wanted.backward(cotangent.double())
+    for name, a, b in [("y", y, wanted), *((s, p.grad, q.grad) for s, p, q in zip("xkab", ours, theirs, strict=True))]:
+        assert a.dtype == dtype
+        assert float((a - b).abs().max() / b.abs().max()) < near, name
+
+
+def test_results_cannot_see_the_future():
+    x, k, *_ = gates(torch.float32, 256, 256)
+    x.requires_grad_()
+    gated_convolution(x, k)[:, :, 100].sum().backward()
+    late = float(x.grad[:, :, 101:].abs().max())
+    assert late < 1e-6 * float(x.grad.abs().max())
+
+
+def test_the_door_leads_to_the_kernels_and_a_nan_leads_out_again():
+    x, k = torch.randn(1, 2, 300), torch.randn(2, 300)
+    pattern, policy = "b c *s, c *s -> b c *s", Policy(only="triton-monarch")
+    wanted = faltung.convolve(x.double(), k.double(), pattern)
+    came = faltung.convolve(x, k, pattern, policy=policy)
+    assert float((came - wanted).abs().max() / wanted.abs().max()) < 2e-6
+    x[0, 0, 200] = float("nan")
+    with pytest.raises(FaltungError, match="not finite"):
+        faltung.convolve(x, k, pattern, policy=policy)
+    y = faltung.convolve(x, k, pattern, policy=Policy(without=("direct", "overlap", "fft", "blocks")))
+    assert bool(y[:, 1].isfinite().all())
+    assert bool(y[0, 0, :200].isfinite().all())
+
+
+def test_bad_operands_get_a_sentence():
+    x, k, a, _ = gates(torch.float32, 64, 20)
+    with pytest.raises(FaltungError, match="match their sizes"):
+        gated_convolution(x, k, a[..., :5])
+    with pytest.raises(FaltungError, match="cut the filter"):
+        gated_convolution(x[..., :10], k)
+    with pytest.raises(DtypeError, match="weight"):
+        gated_convolution(x, k.long())
