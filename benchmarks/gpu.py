@@ -3,8 +3,8 @@
     python benchmarks/gpu.py                  # on a CUDA device; writes benchmarks/results/NAME-OF-THE-DEVICE.md
     python benchmarks/gpu.py --check-only     # no clock; without a device at tiny sizes in Triton's interpreter
 
-Times are medians of interleaved calls between CUDA events. Where a batch of 64 does not fit the device's memory it is halved until it
-does, and the times are those of the smaller batch, scaled; the table says so.
+Times are medians of interleaved calls between CUDA events. Where a batch of 64 does not fit the device's memory it is halved until
+it does, and the times are those of the smaller batch, scaled; the table says so.
 """
 
 import argparse
@@ -84,7 +84,9 @@ def composed(x, k, a, b) -> Callable:
 
     def call():
         signal = (x if a is None else x * a).float()
-        y = torch.fft.irfft(torch.fft.rfft(signal, 2 * n) * torch.fft.rfft(k.float(), 2 * n), 2 * n)[..., :n].to(x.dtype)
+        y = torch.fft.irfft(torch.fft.rfft(signal, 2 * n) * torch.fft.rfft(k.float(), 2 * n), 2 * n)[..., :n].to(
+            x.dtype
+        )
         return y if b is None else y * b
 
     return call
@@ -179,7 +181,9 @@ def check(device: str) -> list[str]:
                 except AssertionError as error:
                     wrong.append(str(error))
     small = device == "cpu"
-    lengths, shape, sizes = ((256,), (1, 2, 9), (5,)) if small else ((256, 1000, 4096, 32768, 1 << 17), (2, 3, 40), FILTERS)
+    lengths, shape, sizes = (
+        ((256,), (1, 2, 9), (5,)) if small else ((256, 1000, 4096, 32768, 1 << 17), (2, 3, 40), FILTERS)
+    )
     for dtype in ("float16",) if small else NEAR:
         for n in lengths:
             x, k, a, b = sequences(2, 2, n, dtype, device)
@@ -266,7 +270,8 @@ def images(rounds: int) -> list[str]:
     """The table of large filters along two axes."""
     B, C, side = IMAGES
     lines = [
-        f"## Depthwise filters over images, batch {B}, {C} channels, {side} × {side}", "", "Milliseconds; float32 without tf32 on both sides.", "",
+        f"## Depthwise filters over images, batch {B}, {C} channels, {side} × {side}", "",
+        "Milliseconds; float32 without tf32 on both sides.", "",
         "| filter | dtype | what | faltung | torch (cuDNN) | torch ÷ faltung |", "|---|---|---|---|---|---|",
     ]  # fmt: skip
     for size in FILTERS:

@@ -4,6 +4,7 @@ import importlib
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -220,6 +221,32 @@ OLD = '{"faltung": "0.0.0", "devices": {"any": {"bands": {"rows": 1}}}}'
 def test_a_file_of_tiles_that_does_not_fit_is_put_aside(folder, content):
     gpu.tiles_path().write_text(content)
     assert gpu.tiles("bands", "float16", 0, "any", 90)["rows"] == 64
+
+
+def test_a_rate_makes_the_cost_equal_the_time():
+    from faltung.planner.choose import crossing
+    from faltung.planner.machine import this_machine
+    from faltung.planner.tune_gpu import STEPS, solved
+
+    here = this_machine()
+    for rate, method, line in STEPS:
+        problem, on = Problem.parse(f"{line} {TENSORS}"), methods.named(method)
+        assert on.refusal(problem) is None
+        found = solved(here.rates, rate, on, problem, 0.25)
+        machine = replace(here, rates={**here.rates, rate: found})
+        assert on.cost(problem, machine) + crossing(on, problem, machine) == pytest.approx(0.25)
+        assert solved(here.rates, rate, on, problem, 0.0) > 0  # a disturbed measurement makes nothing free
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device to tune")
+def test_tuning_without_a_device_is_refused():
+    from typer.testing import CliRunner
+
+    from faltung.cli.commands import app
+
+    result = CliRunner().invoke(app, ["tune", "--gpu"])
+    assert result.exit_code != 0
+    assert "a CUDA device" in str(result.exception) + result.output
 
 
 # -- on a device -------------------------------------------------------------------------------------------------------------

@@ -27,7 +27,8 @@ def filters(x: np.ndarray, y: np.ndarray, low: tuple[int, ...], t: tuple[int, ..
 def _window(x: np.ndarray, u: tuple[int, ...], low: tuple[int, ...], m: tuple[int, ...]) -> np.ndarray:
     """The signal where the tap u meets it, zeros outside."""
     index = [np.arange(size) + place - lo for size, place, lo in zip(m, u, low, strict=True)]
-    window = x[(..., *np.ix_(*[np.clip(i, 0, n - 1) for i, n in zip(index, x.shape[2:], strict=True)]))].astype(float)
+    at: tuple = (..., *np.ix_(*[np.clip(i, 0, n - 1) for i, n in zip(index, x.shape[2:], strict=True)]))
+    window = x[at].astype(float)
     for axis, (i, n) in enumerate(zip(index, x.shape[2:], strict=True)):
         np.moveaxis(window, 2 + axis, 0)[(i < 0) | (i >= n)] = 0.0
     return window
