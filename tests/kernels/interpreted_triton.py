@@ -186,8 +186,10 @@ def test_tuning_keeps_the_fastest_tiles(tmp_path, monkeypatch):
     assert gpu.tiles("gather", "float32", 0, "none", 80) == tune_gpu.SPACE["gather"][2]
     # Transforms of both lengths run; the longer one is kept where a pass around shorter ones is no faster.
     monkeypatch.setitem(tune_gpu.DTYPES, "monarch", ("float16",))
+    monkeypatch.setitem(tune_gpu.SPACE, "monarch", ({"order": 2, "warps": 4}, {"order": 2, "warps": 8}))
+    monkeypatch.setattr(tune_gpu, "WARM", 1)
     for cut_is_faster, length in ((False, 4096), (True, 256)):
-        order = iter([1.0] * 4 + [2.0] * 8 + [1.0 if cut_is_faster else 3.0])
+        order = iter([1.0] * 2 + [2.0] * 2 + [1.0 if cut_is_faster else 3.0])
         tune_gpu.tune_gpu("cpu", lambda call, order=order: next(order), ("monarch",), rates=False)
         assert gpu.tiles("monarch", "float16", 4096, "none", 80)["length"] == length
     for cached in (gpu._measured, gpu.tiles):

@@ -227,7 +227,7 @@ def _call(
     if kernel in ("monarch", "summed"):
         from faltung.kernels.monarch.on_triton import Monarch
 
-        C, N = (4, 2) if device == "cpu" else (256, max(8, (1 << 17) // size))
+        C, N = (1, 1) if device == "cpu" else (256, max(8, (1 << 17) // size))
         x = random(N, C, size).transpose(0, 1)
 
         def long() -> Any:
