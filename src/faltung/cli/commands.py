@@ -13,11 +13,12 @@ from rich.table import Table
 
 import faltung
 from faltung import media
+from faltung.arrays import import_torch
 from faltung.cli import streaming, work
 from faltung.cli.apply import Request, explained
 from faltung.cli.grep import grep
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
-from faltung.errors import ArgumentError, FileError
+from faltung.errors import ArgumentError, FileError, RefusedError
 from faltung.problem import Problem
 
 app = typer.Typer(
@@ -173,8 +174,18 @@ def tune(
         Path | None,
         typer.Option(help="Instead: time the methods of these problems, one line each, and record the fastest."),
     ] = None,
+    gpu: Annotated[
+        bool, typer.Option("--gpu", help="Instead: measure the tile sizes of the CUDA device's kernels.")
+    ] = False,
 ) -> None:
     """Measure this machine once, so that the planner's costs are its own."""
+    if gpu:
+        refusal = import_module("faltung.kernels.gpu").refuses("cuda")
+        if refusal is not None or not import_torch("tune --gpu").cuda.is_available():
+            raise RefusedError.of("tune --gpu", "a CUDA device", refusal or "none that torch finds", "run it on one")
+        for path in import_module("faltung.planner.tune_gpu").tune_gpu():
+            print(f"wrote {path}")
+        return
     from rich.progress import Progress
 
     tuning = import_module("faltung.planner.tune")

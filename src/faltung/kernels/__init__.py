@@ -281,6 +281,34 @@ ALL: tuple[Kernel, ...] = (
         "Gentleman and Sande (1966); Stockham (1966)",
         "fourier",
     ),
+    Kernel(
+        "long",
+        "triton",
+        "convolutions of rows with filters as long, gated or not, by transforms that are products of small matrices",
+        "Fu, Kumbong, Nguyen and Ré (2024); Nussbaumer (1981)",
+        "long",
+    ),
+    Kernel(
+        "bands",
+        "triton",
+        "one filter a channel along one axis or two, as products with band matrices, and both gradients",
+        "Chellapilla, Puri and Simard (2006)",
+        "bands",
+    ),
+    Kernel(
+        "windows",
+        "triton",
+        "maxima, minima and logarithms of sums over windows, and their gradients",
+        "the definition; Danskin (1967)",
+        "windows",
+    ),
+    Kernel(
+        "rows-by-number",
+        "triton",
+        "weighted sums of rows named by number, by lists of any lengths, and both transposes without atomic additions",
+        "the definition",
+        "gather",
+    ),
 )
 
 __all__ = ["ALL", "Kernel"]

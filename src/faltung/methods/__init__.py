@@ -3,6 +3,7 @@
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
 from faltung.methods.ancestors import ANCESTORS
+from faltung.methods.bands import BANDS
 from faltung.methods.bits import BITS
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
@@ -13,6 +14,7 @@ from faltung.methods.indirect import INDIRECT
 from faltung.methods.karatsuba import KARATSUBA
 from faltung.methods.limbs import LIMBS
 from faltung.methods.log_sums import LOG_SUMS
+from faltung.methods.long_on_gpu import LONG, LONG_HALF
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.monarch import MONARCH
 from faltung.methods.monotone import MONOTONE
@@ -30,6 +32,7 @@ from faltung.methods.selection import SELECTION
 from faltung.methods.separable import SEPARABLE
 from faltung.methods.sum_passes import SUM_PASSES
 from faltung.methods.walsh import WALSH
+from faltung.methods.windows import WINDOWS
 from faltung.methods.winograd import WINOGRAD
 from faltung.methods.zeta import ZETA
 
@@ -66,6 +69,10 @@ ALL: tuple[Method, ...] = (
     BITS,
     MONOTONE,
     SUM_PASSES,
+    LONG,
+    LONG_HALF,
+    BANDS,
+    WINDOWS,
 )
 BY_NAME = {method.name: method for method in ALL}
 

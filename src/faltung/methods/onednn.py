@@ -9,6 +9,7 @@ import numpy as np
 
 from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods.method import Context, Machine, Method, bytes_of, summation_error, turning
+from faltung.methods.on_gpu import cudnn_seconds, folded, padded
 from faltung.problem import Problem
 
 
@@ -58,6 +59,8 @@ class OneDNN(Method):
         return "bfloat16" if native else problem.compute_dtype
 
     def cost(self, problem: Problem, machine: Machine) -> float:
+        if problem.device.startswith("cuda"):
+            return cudnn_seconds(problem, machine)
         s, threads = problem.sizes, machine.threads
         dense, flat = s.O >= 8, self._channels_last(problem)
         kind = "onednn.dense" if dense else "onednn.thin" if flat else "onednn.lone"
@@ -142,7 +145,7 @@ class OneDNN(Method):
         if x is None:
             x = operands["y"].new_empty((s.B, s.N, s.C, *(g.n if explicit else g.padded)))
         elif not explicit:
-            x = _pad(problem, x)
+            x = padded(problem, x, 0.0)
         k = prepared if prepared is not None else x.new_empty((s.B, s.O, s.C, *g.t))
         x, k = (
             _in_memory(merged(x), memory, threads, "x"),
@@ -160,7 +163,7 @@ class OneDNN(Method):
             gx, gk, _ = backward(y, x, k, None, *call[:3], False, [0] * g.ndim, s.B, [wants_x, not wants_x, False])
         if not wants_x:
             return gk.reshape(s.B, s.O, s.C, *g.t)
-        return split(gx, s.C) if explicit else _fold(problem, split(gx, s.C))
+        return split(gx, s.C) if explicit else folded(problem, split(gx, s.C))
 
 
 def _explicit(problem: Problem) -> bool:
@@ -209,33 +212,6 @@ def _multiplies_bfloat16() -> bool:
     import torch
 
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-
-
-def _pad(problem: Problem, x: Any) -> Any:
-    """x̃ on any device, by index tables."""
-    import torch
-
-    g = problem.grid
-    for a, (b, n, (lo, hi), fill) in enumerate(zip(g.boundary, g.n, g.pads, g.fills(0.0), strict=True)):
-        table = torch.from_numpy(b.sources(n, lo, hi)).to(x.device)
-        x = x.index_select(3 + a, table.clamp(min=0))
-        if b.kind == "constant" and bool((table < 0).any()):
-            x.movedim(3 + a, 0)[table < 0] = fill
-    return x
-
-
-def _fold(problem: Problem, x: Any) -> Any:
-    """The adjoint of `_pad`."""
-    import torch
-
-    g = problem.grid
-    for a in range(g.ndim - 1, -1, -1):
-        table = torch.from_numpy(g.boundary[a].sources(g.n[a], *g.pads[a])).to(x.device)
-        inside = torch.nonzero(table >= 0).ravel()
-        shape = list(x.shape)
-        shape[3 + a] = g.n[a]
-        x = x.new_zeros(shape).index_add(3 + a, table[inside], x.index_select(3 + a, inside))
-    return x
 
 
 ONEDNN = OneDNN()

@@ -118,7 +118,8 @@ def crossing(method: Method, problem: Problem, on: Machine) -> float:
 
     Where the method wants channels elsewhere than they come, signal and result are turned.
     """
-    seconds = (1 + method.spreads) * _result(problem) * on.seconds("copy")
+    memory = "gpu.byte" if problem.device.startswith("cuda") else "copy"
+    seconds = (1 + method.spreads) * _result(problem) * on.seconds(memory)
     if method.innermost is not None and method.innermost != problem.channels_last and problem.unknown == "out":
         seconds += turning(problem, on)
     return seconds

@@ -291,10 +291,14 @@ class Plan:
             array = contiguous(array, self.machine.threads)
             if problem.result_dtype in convert.SMALL and str(array.dtype) in ("float32", "float64"):
                 array = convert.rounded(array, problem.result_dtype, self.machine.threads)
-            return arrays.from_numpy(array, problem.result_dtype, problem.host)
+            return self._placed(arrays.from_numpy(array, problem.result_dtype, problem.host))
         if array.is_cpu and str(array.dtype) != "torch.bfloat16" and not array.is_contiguous():
             array = arrays.import_torch("plan").from_numpy(contiguous(array.numpy(), self.machine.threads))
         return arrays.from_torch(array.contiguous(), problem.result_dtype, problem.host)
+
+    def _placed(self, array: Any) -> Any:
+        """What was computed in the processor's memory, on the device that the operands came from."""
+        return array if self.problem.device == "cpu" else array.to(self.problem.device)
 
     def check(self, x: Any, k: Any, y: Any, repeats: int = 1, seed: int | None = None) -> Verdict:
         """Whether y is x ∗ k, found out in linear time at random points; see `faltung.planner.verify`.
@@ -353,8 +357,10 @@ class Prepared:
         plan, problem, method = self.plan, self.plan.problem, self.way.method
         if problem.empty:
             zero = problem.over.zero(np.dtype(problem.compute_dtype))
-            return arrays.from_numpy(
-                np.full(problem.result_shape, zero, problem.compute_dtype), problem.result_dtype, problem.host
+            return plan._placed(
+                arrays.from_numpy(
+                    np.full(problem.result_shape, zero, problem.compute_dtype), problem.result_dtype, problem.host
+                )
             )
         operands = {name: plan.enter(name, a, method) for name, a in (("x", x), ("y", y)) if a is not None}
         if problem.algebra == "integer":

@@ -17,6 +17,7 @@ from faltung import arrays, methods
 from faltung.domains import Boundary
 from faltung.errors import RefusedError
 from faltung.methods.method import ROUNDOFF
+from faltung.methods.on_gpu import OnGPU
 from faltung.planner import Plan, Policy, plan_problem
 from faltung.problem import ITEMSIZE, Problem
 from faltung.testing.problems import on_host, operands
@@ -158,6 +159,8 @@ class Case:
     # -- memory -----------------------------------------------------------------------------------------------------------
 
     def _memory(self, plan: Plan, given: dict[str, Any]) -> None:
+        if isinstance(methods.named(self.method), OnGPU):
+            return  # a device's memory is not traced, and what Triton's interpreter allocates is no kernel's
         promise = plan.scratch + int(np.prod(self.problem.result_shape)) * ITEMSIZE[self.problem.result_dtype] + SLACK
         tracemalloc.start()
         try:

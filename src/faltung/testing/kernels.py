@@ -49,6 +49,7 @@ from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.stream_kernels import check_delay_line, check_monarch
 from faltung.testing.triangular_kernels import check_wavefront
+from faltung.testing.triton_kernels import TRITON_CHECKS
 
 # Filters (taps rows T, taps a row U) around every unrolled length; rows around a strip.
 TAPS = (
@@ -376,4 +377,5 @@ CHECKS: dict[str, Callable[..., int]] = {
     "monarch": check_monarch,
     "ntt": check_ntt,
     "modular": check_modular,
+    **TRITON_CHECKS,
 }

@@ -3,6 +3,7 @@
 from torch import Tensor
 
 from faltung.engine.fft_conv import fft_conv
+from faltung.nn.functional.gated_on_gpu import fused
 from faltung.planner import Policy
 
 
@@ -13,14 +14,17 @@ def gated_conv(
     out_gate: Tensor | None = None,
     *,
     causal: bool = True,
+    circular: bool = False,
     partial: int | None = None,
     policy: Policy | None = None,
 ) -> Tensor:
-    """A filter for each channel between two gates, causal, with gradients that keep nothing but the arguments.
+    """A filter for each channel between two gates, causal, with gradients that keep no spectra.
 
     Formula: `y = ((x · in_gate) ∗ k) · out_gate`, cut to the length of x.
 
-    Shapes, Args, Returns, Raises, Error, Cost, Source: as `faltung.fft_conv`, which this is for tensors.
+    Shapes, Args, Returns, Raises, Error, Cost, Source: as `faltung.fft_conv`, which this is for tensors; `circular` stands for
+        a size of n. On a GPU with kernels for it (`docs/gpu.md`) gates and transforms are one pass over memory, with products in
+        half precision where the operands are and the policy's tolerance allows it.
 
     Example:
         >>> import torch
@@ -28,4 +32,10 @@ def gated_conv(
         >>> gated_conv(x, torch.tensor([[1.0, 0.5]]), gate, gate)
         tensor([[[1., 0., 3.]]])
     """
-    return fft_conv(x, k, in_gate, out_gate, causal=causal, partial=partial, policy=policy)
+    gates_fit = all(g is None or g.shape == x.shape for g in (in_gate, out_gate))
+    if causal and partial is None and gates_fit and k.ndim == 2 and x.ndim == 3 and k.shape[0] == x.shape[1]:
+        done = fused(x, k if circular else k[:, : x.shape[-1]], in_gate, out_gate, circular, policy)
+        if done is not None:
+            return done
+    size = x.shape[-1] if circular else None
+    return fft_conv(x, k, in_gate, out_gate, causal=causal, size=size, partial=partial, policy=policy)

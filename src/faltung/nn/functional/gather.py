@@ -1,7 +1,7 @@
 """The operator `faltung::gather`: weighted sums of a few rows each, named by number, and its two transposes.
 
-In the processor's memory it is the compiled kernel `faltung.kernels.gather`; on other devices it is composed of torch's operators.
-Half types are summed in float32.
+In the processor's memory and on CUDA devices it is the compiled kernel `faltung.kernels.gather`; elsewhere, and where Triton is not
+installed, it is composed of torch's operators. Half types are summed in float32.
 """
 
 from typing import Any
@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from faltung.kernels import gpu
 from faltung.kernels.gather import on_numba as kernel
 from faltung.kernels.threads import available
 from faltung.nn.functional.trilinear import SINGLE, agree, empty, register
@@ -54,6 +55,11 @@ def _compute(x: Tensor | None, w: Tensor | None, y: Tensor | None, index: Tensor
         arrays = [a.numpy() for a in (x, index.contiguous(), w, y)]
         name, order = (("rows", (1, 2, 3, 0)), ("weights", (0, 1, 3, 2)), ("sums", (0, 1, 2, 3)))[slot]
         getattr(kernel, name)(*(arrays[i] for i in order), available())
+    elif x.is_cuda and gpu.refuses(str(x.device)) is None:
+        from faltung.kernels.gather import on_triton
+
+        name, order = (("rows", (1, 2, 3, 0)), ("weights", (0, 1, 3, 2)), ("sums", (0, 1, 2, 3)))[slot]
+        getattr(on_triton, name)(*((x, index.contiguous(), w, y)[i] for i in order))
     else:
         made = _composed(slot, x, w, y, index)
     return made.to(given.dtype)
