@@ -156,9 +156,7 @@ def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
         top = float(uppers.max())
         fine = 1 / cosine <= 1 + 0.8 * rtol
         if fine or (steps is None and top / cosine <= search.best * (1 + rtol)) or top == 0:
-            return Peak(
-                upper / cosine, search.best, group, 2 * np.pi * places[uppers.argmax()] / n, most, int(n.prod())
-            )
+            return Peak(top / cosine, search.best, group, 2 * np.pi * places[uppers.argmax()] / n, most, int(n.prod()))
         asked = [(g, _finer(p, n, degree, symbol.is_real)) for g, p, _ in found]
         n = np.where(degree > 0, 2 * n, 1)
 
