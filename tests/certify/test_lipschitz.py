@@ -264,7 +264,7 @@ def test_radius_of_a_linear_model_is_the_distance_to_the_border():
     torch.manual_seed(0)
     model = nn.Linear(4, 3)
     x = torch.randn(5, 4)
-    z, w = model(x), model.weight
+    z, w = model(x).detach(), model.weight.detach()
     y = z.argmax(1)
     exact = [
         min(float((z[i, y[i]] - z[i, j]) / (w[y[i]] - w[j]).norm()) for j in range(3) if j != y[i]) for i in range(5)

@@ -101,7 +101,7 @@ def test_bounds_are_never_below_the_dense_norm_of_a_thousand_layers():
 
 def test_the_check_sees_a_bound_that_is_too_low(monkeypatch):
     monkeypatch.setattr(sys.modules["faltung.certify.operator"], "copies", lambda *_: 1)
-    monkeypatch.setattr(sys.modules["faltung.certify.spectral_norm"], "copies", lambda *_: 1)
+    monkeypatch.setattr(sys.modules["faltung.certify.norms"], "copies", lambda *_: 1)
     with pytest.raises(AssertionError):
         check_never_below(0, 150)
 

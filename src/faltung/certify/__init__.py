@@ -8,11 +8,19 @@ from typing import Any
 
 _HOME = {
     "Bound": "faltung.certify.bound",
-    "Lipschitz": "faltung.certify.lipschitz",
+    "Lipschitz": "faltung.certify.network",
+    "OrthDefect": "faltung.certify.orthogonal",
+    "SpectralRescale": "faltung.certify.rescale",
+    "can_be_orthogonal": "faltung.certify.orthogonal",
+    "filter_orth_penalty": "faltung.certify.penalties",
     "gram_bound": "faltung.certify.gram",
-    "lipschitz": "faltung.certify.lipschitz",
-    "radius": "faltung.certify.radius",
-    "spectral_norm": "faltung.certify.spectral_norm",
+    "l_orth": "faltung.certify.orthogonal",
+    "lipschitz": "faltung.certify.network",
+    "lipschitz_penalty": "faltung.certify.penalties",
+    "orth_penalty": "faltung.certify.penalties",
+    "orthogonality": "faltung.certify.orthogonal",
+    "radius": "faltung.certify.margins",
+    "spectral_norm": "faltung.certify.norms",
 }
 
 __all__ = [*_HOME]

@@ -11,9 +11,9 @@ from torch.nn import functional as F
 from faltung.certify import gram
 from faltung.certify.affine import affine, normalisation
 from faltung.certify.capture import Step
+from faltung.certify.norms import upper_bound
 from faltung.certify.operator import copies
 from faltung.certify.slopes import slope
-from faltung.certify.spectral_norm import upper_bound
 
 Found = tuple[float, Sequence[Step], str]
 """(factor, sources, how they join: `sum` of bounds, or `root` of the sum of their squares)"""

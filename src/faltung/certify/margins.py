@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.certify.capture import Step, capture, evaluating
-from faltung.certify.lipschitz import certified
+from faltung.certify.network import certified
 from faltung.errors import ArgumentError
 
 
