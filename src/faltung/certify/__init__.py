@@ -17,6 +17,7 @@ _HOME = {
     "l_orth": "faltung.certify.orthogonal",
     "lipschitz": "faltung.certify.network",
     "lipschitz_penalty": "faltung.certify.penalties",
+    "local_lipschitz": "faltung.certify.local",
     "orth_penalty": "faltung.certify.penalties",
     "orthogonality": "faltung.certify.orthogonal",
     "radius": "faltung.certify.margins",

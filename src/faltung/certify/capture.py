@@ -25,6 +25,7 @@ class Step:
     kwargs: dict[str, Any]
     value: Any
     module: str = ""
+    call: Any = None
     given: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -114,7 +115,14 @@ def _read(program: Any, example: Tensor, who: str) -> Graph:
         elif node.op == "call_function":
             args, kwargs = _mapped((node.args, node.kwargs), found)
             made = Step(
-                node.name, _operator(node.target), args, kwargs, None, _module(node), _named(node.target, args, kwargs)
+                node.name,
+                _operator(node.target),
+                args,
+                kwargs,
+                None,
+                _module(node),
+                node.target,
+                _named(node.target, args, kwargs),
             )
             _refuse_stale(made.inputs, stale, node.name, who)
             positional, named = _mapped((args, kwargs), None)
