@@ -29,7 +29,7 @@ def local_lipschitz(
 ) -> list[Bound]:
     """How much the results can move for inputs within a box around each sample: a bound of all (Clarke) Jacobians there.
 
-    Formula: `sup over |x' − x| ≤ eps of ‖J(x')‖`. Intervals of all values are carried forwards through the box, which fixes the gates
+    Formula: `sup over |x' − x| ≤ eps of ‖J(x')‖`. Intervals of all values are carried forwards through the box, which fixes gates
     that cannot switch; the Jacobian is then carried back with an interval for every entry, a gate that may switch counting as
     [0, 1]. `linf`: the norm from l∞ to l∞, the largest row's sum of sizes. `l2`: the spectral norm, over the same box.
 

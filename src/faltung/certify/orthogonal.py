@@ -42,7 +42,7 @@ class Verdict(NamedTuple):
 def l_orth(weight: Any, stride: Any = 1, dilation: Any = 1, groups: int = 1) -> Tensor:
     """The penalty that is zero for orthogonal convolutions and nothing else; differentiable.
 
-    Formula: `L = ‖Z − I₀‖_F² − max(0, M − C·∏S)`, summed over groups; `Z[a, b, τ]` the inner product of filter a with filter b moved
+    Formula: `L = ‖Z − I₀‖_F² − max(0, M − C·∏S)`, summed over groups; `Z[a, b, τ]` the inner product of filter a with b moved
     by τ strides, I₀ the identity at τ = 0, M filters of C channels. For circular boundary and a result of N places with
     S·N ≥ 2k − 1 an axis, `‖KKᵀ − I‖_F² = N·L` for M ≤ C∏S (rows), else `‖KᵀK − I‖_F² = N·L` (columns). Dilation does not matter.
 
@@ -129,8 +129,8 @@ def can_be_orthogonal(
 
     With circular boundary, rows (at most C∏S filters) can be orthonormal exactly if there are no more than C∏k of them, columns
     exactly if no stride is longer than the kernel. With zeros in the margin (size kept, stride 1) only the middle tap could be
-    used, because the filters at a corner see a part of their taps and must have the same length; without a margin, inputs at the border
-    are seen too rarely for columns.
+    used, because the filters at a corner see a part of their taps and must have the same length; without a margin, inputs at the
+    border are seen too rarely for columns.
 
     Args:
         in_channels, out_channels: of one group.   kernel_size, stride: numbers or tuples.   ndim: of numbers. Default 2.
