@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 from faltung import nn as fnn
-from faltung.certify import local_lipschitz
+from faltung.certify import interval, local_lipschitz
+from faltung.certify.box import Box, boxes
 from faltung.certify.capture import capture
-from faltung.certify.interval import Box, boxes
 from faltung.errors import ArgumentError
 
 few = settings(max_examples=15, deadline=None)
@@ -103,6 +103,20 @@ def test_entries_of_jacobians_are_within_their_intervals(seed, eps):
         result = model(at[None]).detach()
         assert (result >= values.low - 1e-12).all()
         assert (result <= values.high + 1e-12).all()
+
+
+def test_results_lie_within_their_interval():
+    model, x = built("branches")
+    low, high = interval(model, x - 0.1, x + 0.2)
+    for _ in range(20):
+        result = model(x - 0.1 + 0.3 * torch.rand_like(x)).detach()
+        assert (low <= result).all()
+        assert (result <= high).all()
+    same = interval(model, x, x)
+    assert torch.allclose(same[0], model(x).detach(), atol=1e-10)
+    assert torch.allclose(same[1], same[0], atol=1e-10)
+    with pytest.raises(ArgumentError, match="low at most high"):
+        interval(model, x + 1, x)
 
 
 def test_cutting_the_box_is_tighter_and_still_a_bound():

@@ -15,6 +15,7 @@ _HOME = {
     "can_be_orthogonal": "faltung.certify.orthogonal",
     "filter_orth_penalty": "faltung.certify.penalties",
     "gram_bound": "faltung.certify.gram",
+    "interval": "faltung.certify.box",
     "l_orth": "faltung.certify.orthogonal",
     "lipschitz": "faltung.certify.network",
     "lipschitz_penalty": "faltung.certify.penalties",

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from faltung.certify.bound import Bound
+from faltung.certify.box import POOLS, Box, activation, boxes, linear_maps, name_of
 from faltung.certify.capture import Graph, Step, capture, evaluating
-from faltung.certify.interval import POOLS, Box, activation, boxes, linear_maps, name_of
 from faltung.errors import ArgumentError
 from faltung.filters.filter import whole
 
