@@ -121,7 +121,7 @@ def test_slopes_are_the_largest_derivatives():
         "sigmoid": 0.25, "gelu": 1.128904, "silu": 1.099839, "mish": 1.088498, "hardswish": 1.5, "selu": 1.758099, "relu": 1,
         "tanh": 1, "elu": 1, "leaky_relu": 1,
     }  # fmt: skip
-    line = torch.linspace(-12, 12, 2_000_001, dtype=torch.float64, requires_grad=True)
+    line = torch.linspace(-12, 12, 400_001, dtype=torch.float64, requires_grad=True)
     for name, value in known.items():
         found = float(lipschitz(Call(getattr(F, name)), torch.zeros(1, 3)))
         assert abs(found - value) < 1e-6

@@ -13,7 +13,7 @@ from faltung.certify.box import Box, boxes
 from faltung.certify.capture import capture
 from faltung.errors import ArgumentError
 
-few = settings(max_examples=15, deadline=None)
+few = settings(max_examples=8, deadline=None)
 
 
 class Branches(nn.Module):
@@ -76,11 +76,11 @@ def test_it_never_falls_with_the_width_and_is_never_below_what_occurs(name):
     model, x = built(name)
     for norm in ("linf", "l2"):
         last = 0.0
-        for eps in (0.0, 0.01, 0.1, 0.5):
+        for eps in (0.0, 0.05, 0.5):
             bound = local_lipschitz(model, x[:1], eps, norm=norm)[0]
             assert bound.upper >= last * (1 - 1e-8)
             last = bound.upper
-            for _ in range(20):
+            for _ in range(10):
                 at = x[0] + eps * (2 * torch.rand_like(x[0]) - 1)
                 assert norms(jacobian(model, at))[norm] <= bound.upper
             assert bound.lower <= bound.upper

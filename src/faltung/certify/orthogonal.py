@@ -57,17 +57,23 @@ def l_orth(weight: Any, stride: Any = 1, dilation: Any = 1, groups: int = 1) -> 
         >>> l_orth(torch.eye(4).reshape(4, 1, 2, 2), stride=2).item()  # patches, each pixel kept once
         0.0
     """
-    symbol = Symbol(
-        weight if isinstance(weight, Tensor) else torch.as_tensor(weight), stride, dilation, groups
-    ).reduced()
-    taps = symbol.gram().taps()  # (groups, M, M, *shifts)
+    symbol = _simplest(
+        Symbol(weight if isinstance(weight, Tensor) else torch.as_tensor(weight), stride, dilation, groups)
+    )
     rows, inputs = symbol.channels
+    # the smaller of the two products: for tall kernels the other one would have to be corrected, and digits would cancel
+    taps = symbol.gram("out" if rows <= inputs * math.prod(symbol.stride) else "in").taps()
     middle = (slice(None), slice(None), slice(None), *((n - 1) // 2 for n in taps.shape[3:]))
     identity = torch.zeros_like(taps)
-    identity[middle] = torch.eye(rows, dtype=taps.dtype, device=taps.device)
+    identity[middle] = torch.eye(taps.shape[1], dtype=taps.dtype, device=taps.device)
     away = taps - identity
-    square = (away.real.square() + away.imag.square() if away.is_complex() else away.square()).sum()
-    return square - symbol.groups * max(0, rows - inputs * math.prod(symbol.stride))
+    return (away.real.square() + away.imag.square() if away.is_complex() else away.square()).sum()
+
+
+def _simplest(symbol: Symbol) -> Symbol:
+    """Without the dilation, unless it shares a factor with the stride: then inputs are left out, which columns must see."""
+    apart = all(math.gcd(s, d) == 1 for s, d in zip(symbol.stride, symbol.dilation, strict=True) if s > 1)
+    return symbol.reduced() if apart else symbol
 
 
 def orthogonality(layer: Any, input_size: Any = None, **settings: Any) -> OrthDefect:
@@ -93,21 +99,21 @@ def orthogonality(layer: Any, input_size: Any = None, **settings: Any) -> OrthDe
     """
     operator = Operator.read(layer, "orthogonality", **settings)
     symbol = Symbol(operator.weight.detach(), operator.stride, operator.dilation, operator.groups)
-    found = max(float(l_orth(symbol.weight, symbol.stride, symbol.dilation, symbol.groups)), 0.0)
-    smaller = symbol.reduced()
-    shifts = math.prod(2 * -(-k // s) - 1 for k, s in zip(smaller.size, smaller.stride, strict=True))
+    found = float(l_orth(symbol.weight, symbol.stride, symbol.dilation, symbol.groups))
+    smaller = _simplest(symbol)
+    shifts = math.prod(2 * k - 1 for k in smaller.polyphase().size)
     places = 1
     if input_size is not None:
         sizes = functional.numbers("input_size", input_size, symbol.ndim, 1)
         for n, k, s, d in zip(sizes, symbol.size, symbol.stride, symbol.dilation, strict=True):
-            if n < (2 * k - 1) * d or n % s or (d > 1 and math.gcd(n, d) > 1 and s > 1):
+            if n < (2 * k - 1) * d or n % s:
                 raise ArgumentError.of(
                     "orthogonality", f"sizes of at least {(2 * k - 1) * d} that the stride {s} divides", f"{sizes}",
                     "leave input_size out for the bound alone",
                 )  # fmt: skip
         places = math.prod(n // s for n, s in zip(sizes, symbol.stride, strict=True))
-    # the sums are of at most taps · channels products: their rounding is added to what is reported as a guarantee
-    rounding = 1e-15 * symbol.weight[0].numel() * float(symbol.weight.double().abs().square().sum())
+    # each sum is of fewer products than the kernel has numbers: their rounding is added to what is reported as a guarantee
+    rounding = 1e-15 * math.sqrt(shifts) * symbol.weight.numel() * float(symbol.weight.abs().double().square().sum())
     error = math.sqrt(shifts * found) + rounding
     rows, inputs = smaller.channels
     kind = "row" if rows <= inputs * math.prod(smaller.stride) else "column"
