@@ -297,6 +297,8 @@ def test_the_theorem_holds_where_it_is_attained():
     assert abs(seen / math.cos(math.pi / (2 * grid)) - 2) < 1e-12
     peak = over_all(symbol, 0.01, None, False)
     assert peak.lower <= 2 <= peak.upper * (1 + 1e-12)
+    coarse = over_all(symbol, 100.0, None, False)
+    assert coarse.lower <= 2 <= coarse.upper * (1 + 1e-12)
 
 
 @pytest.mark.parametrize(

@@ -134,6 +134,7 @@ def over_grid(symbol: Symbol, n: tuple[int, ...], rtol: float, steps: int | None
 def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
     """The largest gain over all frequencies, of a symbol without stride and dilation."""
     taps = symbol.taps().detach()
+    rtol = min(rtol, 0.5)  # the theorem needs a grid on which its angle is below π / 2
     search = _Search(taps, steps, svd, rtol)
     degree = np.array(symbol.size) - 1
     # the coarsest grid is such that some doubling of it is just fine enough
