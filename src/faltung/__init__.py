@@ -46,6 +46,7 @@ _HOME = (
 _ROOMS = (
     "algebras",
     "cayley",
+    "certify",
     "data",
     "domains",
     "engine",

@@ -1,0 +1,37 @@
+"""Guarantees about networks: bounds that no input exceeds, radii in which no input changes a decision.
+
+One subject a file, one line here. Names load when they are first used; they need torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Bound": "faltung.certify.bound",
+    "Lipschitz": "faltung.certify.network",
+    "OrthDefect": "faltung.certify.orthogonal",
+    "Scattering2d": "faltung.certify.scattering",
+    "SpectralRescale": "faltung.certify.rescale",
+    "can_be_orthogonal": "faltung.certify.orthogonal",
+    "filter_orth_penalty": "faltung.certify.penalties",
+    "gram_bound": "faltung.certify.gram",
+    "interval": "faltung.certify.box",
+    "l_orth": "faltung.certify.orthogonal",
+    "lipschitz": "faltung.certify.network",
+    "lipschitz_penalty": "faltung.certify.penalties",
+    "local_lipschitz": "faltung.certify.local",
+    "orth_penalty": "faltung.certify.penalties",
+    "orthogonality": "faltung.certify.orthogonal",
+    "radius": "faltung.certify.margins",
+    "spectral_norm": "faltung.certify.norms",
+}
+
+__all__ = [*_HOME]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'faltung.certify' has no attribute {name!r}; it offers {', '.join(__all__)}")
+    value = getattr(import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value

@@ -1,0 +1,94 @@
+"""The bank of Morlet wavelets of a scattering network, in the Fourier domain, at every resolution."""
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class Bank:
+    """Wavelets and low-pass filter on one grid.
+
+    Fields:
+        psi: for each scale j a list over resolutions r = 0..j of arrays (angles, *n / 2^r), real.   phi: for each resolution an
+            array (*n / 2^r).   axes: for each resolution the 1-D factors of phi, or None where it is no product of such.
+    """
+
+    psi: tuple[tuple[np.ndarray, ...], ...]
+    phi: tuple[np.ndarray, ...]
+    axes: tuple[tuple[np.ndarray, ...], ...] | None
+
+    def littlewood_paley(self, level: int = 0) -> np.ndarray:
+        """|φ̂(ω)|² + ½ Σ (|ψ̂(ω)|² + |ψ̂(−ω)|²) at a resolution, over wavelets of at least that scale: the share of energy kept."""
+        total = self.phi[level] ** 2
+        total = (total + mirrored(total)) / 2
+        for scale in self.psi[level:]:
+            square = (scale[level] ** 2).sum(0)
+            total = total + (square + mirrored(square)) / 2
+        return total
+
+
+@lru_cache(maxsize=32)
+def morlet(n: tuple[int, int], scales: int, angles: int, tight: bool) -> Bank:
+    """The bank of the standard scattering network on a grid.
+
+    Formula: `ψ = g_ξ − (Σ g_ξ / Σ g_0) g_0`, g a Gaussian of width 0.8·2^j, L / 4 times that across, times a wave of frequency
+    ξ = (3π / 4) / 2^j, at angles (⌊L − L/2 − 1⌋ − θ)π / L; φ a Gaussian of width 0.8·2^(J−1); all periodised. At lower resolutions
+    the spectrum is cut off. `tight`: at each resolution all is divided by the root of the sum of energies, so that energy is kept.
+
+    Source: Bruna and Mallat, Invariant scattering convolution networks (2013); Wiatowski and Bölcskei (2018) for the normalisation.
+    """
+    psi = []
+    for j in range(scales):
+        waves = []
+        for theta in range(angles):
+            angle = (int(angles - angles / 2 - 1) - theta) * math.pi / angles
+            wave = _gabor(n, 0.8 * 2**j, angle, 0.75 * math.pi / 2**j, 4.0 / angles)
+            still = _gabor(n, 0.8 * 2**j, angle, 0.0, 4.0 / angles)
+            waves.append(np.fft.fft2(wave - wave.sum() / still.sum() * still).real)
+        psi.append([cut(np.stack(waves), r) for r in range(j + 1)])
+    lines = [np.fft.fft(_gauss(size, 0.8 * 2 ** (scales - 1))).real for size in n]
+    axes = [tuple(cut(line, r) for line in lines) for r in range(scales)]
+    phi = [np.multiply.outer(*pair) for pair in axes]
+    bank = Bank(tuple(tuple(levels) for levels in psi), tuple(phi), tuple(axes))
+    return normalised(bank) if tight else bank
+
+
+def normalised(bank: Bank) -> Bank:
+    """The bank with all filters of a resolution divided by the root of their energies."""
+    roots = [np.sqrt(bank.littlewood_paley(r)) for r in range(len(bank.phi))]
+    psi = tuple(tuple(level / roots[r] for r, level in enumerate(levels)) for levels in bank.psi)
+    return Bank(psi, tuple(p / root for p, root in zip(bank.phi, roots, strict=True)), None)
+
+
+def mirrored(spectrum: np.ndarray) -> np.ndarray:
+    """The values at −ω."""
+    for axis in range(spectrum.ndim):
+        spectrum = np.roll(np.flip(spectrum, axis), 1, axis)
+    return spectrum
+
+
+def cut(spectrum: np.ndarray, level: int) -> np.ndarray:
+    """The lowest 2^−level of the frequencies of the last axes (of all but the first for three axes)."""
+    for axis in range(spectrum.ndim - min(spectrum.ndim, 2), spectrum.ndim):
+        size = spectrum.shape[axis]
+        half = size >> (level + 1)
+        keep = np.r_[0:half, size - ((size >> level) - half) : size] if level else np.arange(size)
+        spectrum = spectrum.take(keep, axis)
+    return spectrum
+
+
+def _gauss(n: int, sigma: float) -> np.ndarray:
+    places = np.arange(-2 * n, 3 * n)
+    return (np.exp(-(places**2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)).reshape(5, n).sum(0)
+
+
+def _gabor(n: tuple[int, int], sigma: float, angle: float, xi: float, slant: float) -> np.ndarray:
+    """A wave under a Gaussian, summed over 5 × 5 periods."""
+    rows, columns = np.arange(-2 * n[0], 3 * n[0])[:, None], np.arange(-2 * n[1], 3 * n[1])
+    along = rows * math.cos(angle) + columns * math.sin(angle)
+    across = columns * math.cos(angle) - rows * math.sin(angle)
+    wave = np.exp(-(along**2 + (slant * across) ** 2) / (2 * sigma**2) + 1j * xi * along)
+    return wave.reshape(5, n[0], 5, n[1]).sum((0, 2)) * (slant / (2 * math.pi * sigma**2))

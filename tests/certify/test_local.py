@@ -1,0 +1,185 @@
+"""Local Lipschitz constants: the gradient itself at width 0, never below a gradient that occurs, never above the global product."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+from torch.nn import functional as F
+
+from faltung import nn as fnn
+from faltung.certify import interval, local_lipschitz
+from faltung.certify.box import Box, boxes
+from faltung.certify.capture import capture
+from faltung.errors import ArgumentError
+
+few = settings(max_examples=8, deadline=None)
+
+
+class Branches(nn.Module):
+    """Residual sum, concatenation, batch normalisation, strides, groups, dilation, both kinds of pooling, our own layers."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = nn.Conv2d(2, 4, 3, padding=1, stride=2), fnn.Conv2d(4, 4, 3, padding=2, dilation=2, groups=2)
+        self.c, self.n = nn.Conv2d(8, 3, 2, padding=1, padding_mode="circular"), nn.BatchNorm2d(4)
+        self.last = nn.Linear(12, 3)
+        nn.init.uniform_(self.n.running_var, 0.5, 2)
+        nn.init.uniform_(self.n.weight, -2, 2)
+
+    def forward(self, x):
+        x = F.relu(self.n(self.a(x)))
+        x = torch.cat([x + self.b(x), F.avg_pool2d(x, 3, 1, 1)], 1)
+        x = F.max_pool2d(torch.tanh(self.c(x)), 3, 2, 1)
+        return self.last(F.leaky_relu(x, 0.2).flatten(1)).sigmoid() - 1
+
+
+NETS = {
+    "dense": (lambda: nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 12), nn.ReLU(), nn.Linear(12, 2)), (6,)),
+    "branches": (Branches, (2, 6, 6)),
+    "line": (
+        lambda: nn.Sequential(
+            nn.Conv1d(1, 3, 3), nn.ELU(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(12, 2), nn.Softplus()
+        ),
+        (1, 10),
+    ),
+}
+
+
+def built(name, seed=0):
+    torch.manual_seed(seed)
+    make, shape = NETS[name]
+    return make().double().eval(), torch.randn(2, *shape, dtype=torch.float64)
+
+
+def jacobian(model, x):
+    return torch.func.jacrev(lambda v: model(v[None])[0])(x).detach().flatten(1)
+
+
+def norms(matrix):
+    return {"linf": float(matrix.abs().sum(1).max()), "l2": float(torch.linalg.matrix_norm(matrix, 2))}
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_at_width_zero_it_is_the_norm_of_the_gradient(name):
+    model, x = built(name)
+    for norm in ("linf", "l2"):
+        found = local_lipschitz(model, x, 0.0, norm=norm)
+        for sample, bound in zip(x, found, strict=True):
+            exact = norms(jacobian(model, sample))[norm]
+            assert abs(bound.upper - exact) < 1e-7 * exact
+            assert abs(bound.lower - exact) < 1e-9 * exact
+
+
+@pytest.mark.parametrize("name", NETS)
+def test_it_never_falls_with_the_width_and_is_never_below_what_occurs(name):
+    model, x = built(name)
+    for norm in ("linf", "l2"):
+        last = 0.0
+        for eps in (0.0, 0.05, 0.5):
+            bound = local_lipschitz(model, x[:1], eps, norm=norm)[0]
+            assert bound.upper >= last * (1 - 1e-8)
+            last = bound.upper
+            for _ in range(10):
+                at = x[0] + eps * (2 * torch.rand_like(x[0]) - 1)
+                assert norms(jacobian(model, at))[norm] <= bound.upper
+            assert bound.lower <= bound.upper
+
+
+@few
+@given(seed=st.integers(0, 10_000), eps=st.sampled_from([0.05, 0.3]))
+def test_entries_of_jacobians_are_within_their_intervals(seed, eps):
+    from faltung.certify.local import jacobian_box
+
+    model, x = built("branches", seed)
+    graph = capture(model, x, "test")
+    found = jacobian_box(graph, Box(x[:1], torch.full_like(x[:1], eps)), torch.arange(3))
+    values = boxes(graph, Box(x[:1], torch.full_like(x[:1], eps)), "test")[graph.result]
+    for _ in range(10):
+        at = x[0] + eps * (2 * torch.rand_like(x[0]) - 1)
+        matrix = jacobian(model, at)
+        assert (matrix >= found.low - 1e-12).all()
+        assert (matrix <= found.high + 1e-12).all()
+        result = model(at[None]).detach()
+        assert (result >= values.low - 1e-12).all()
+        assert (result <= values.high + 1e-12).all()
+
+
+def test_results_lie_within_their_interval():
+    model, x = built("branches")
+    low, high = interval(model, x - 0.1, x + 0.2)
+    for _ in range(20):
+        result = model(x - 0.1 + 0.3 * torch.rand_like(x)).detach()
+        assert (low <= result).all()
+        assert (result <= high).all()
+    same = interval(model, x, x)
+    assert torch.allclose(same[0], model(x).detach(), atol=1e-10)
+    assert torch.allclose(same[1], same[0], atol=1e-10)
+    with pytest.raises(ArgumentError, match="low at most high"):
+        interval(model, x + 1, x)
+
+
+def test_cutting_the_box_is_tighter_and_still_a_bound():
+    model, x = built("dense")
+    whole = local_lipschitz(model, x[:1], 0.3)[0]
+    cut = local_lipschitz(model, x[:1], 0.3, method="bab", most_boxes=63)[0]
+    assert cut.lower <= cut.upper < whole.upper
+    more = local_lipschitz(model, x[:1], 0.3, method="bab", most_boxes=255)[0]
+    assert more.upper <= cut.upper
+
+
+def test_it_is_below_the_product_of_the_norms():
+    model, x = built("dense")
+    product = 1.0
+    for layer in model:
+        if isinstance(layer, nn.Linear):
+            product *= float(layer.weight.detach().abs().sum(1).max())
+    assert local_lipschitz(model, x[:1], 100.0)[0].upper <= product * (1 + 1e-6)
+    assert local_lipschitz(model, x[:1], 0.05)[0].upper < product / 2
+
+
+def test_samples_do_not_depend_on_each_other_and_outputs_can_be_chosen():
+    model, x = built("branches")
+    both = local_lipschitz(model, x, 0.1)
+    assert [b.upper for b in both] == [local_lipschitz(model, v[None], 0.1)[0].upper for v in x]
+    single = [local_lipschitz(model, x[:1], 0.1, outputs=i)[0].upper for i in range(3)]
+    assert max(single) == pytest.approx(both[0].upper, rel=1e-9)
+
+
+def test_a_convolution_and_its_matrix_have_the_same_bound():
+    torch.manual_seed(0)
+    conv = nn.Conv2d(2, 3, 3, stride=2, padding=1, dilation=1).double()
+    tail = nn.Sequential(nn.ReLU(), nn.Linear(27, 2)).double()
+    matrix = nn.Linear(50, 27).double()
+    with torch.no_grad():
+        units = torch.eye(50, dtype=torch.float64).reshape(-1, 2, 5, 5)
+        matrix.weight.copy_((conv(units) - conv(units * 0)).flatten(1).T)
+        matrix.bias.copy_(conv(units[:1] * 0).flatten())
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    ours = local_lipschitz(nn.Sequential(conv, nn.Flatten(), tail), x, 0.2)[0].upper
+    dense = local_lipschitz(nn.Sequential(nn.Flatten(), matrix, tail), x, 0.2)[0].upper
+    assert ours == pytest.approx(dense, rel=1e-9)
+
+
+def test_the_model_is_left_alone():
+    model, x = built("branches")
+    model.train()
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    local_lipschitz(model, x, 0.1)
+    assert model.training
+    assert all(torch.equal(before[k], v) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize(
+    ("call", "word"),
+    [
+        (lambda: local_lipschitz(nn.Sequential(nn.GELU(), nn.Linear(2, 2)), torch.zeros(1, 2), 0.1), "gelu"),
+        (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), -0.1), "eps"),
+        (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), 0.1, norm="l1"), "l1"),
+        (lambda: local_lipschitz(nn.Conv1d(1, 1, 1), torch.zeros(1, 1, 3), 0.1), "outputs"),
+    ],
+)
+def test_wrong_calls_are_refused(call, word):
+    with pytest.raises(ArgumentError, match=word):
+        call()
