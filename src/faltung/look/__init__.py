@@ -11,8 +11,10 @@ from faltung.look.aliasing import (  # noqa: E402 - a missing torch is to be sai
     kernel_alias_fraction,
     signal_alias_fraction,
 )
+from faltung.look.atlas import Atlas, AtlasLayer, Place, Template, kernel_atlas, null_rate, place_kernels  # noqa: E402
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
+from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
     FilterLook,
     FilterTable,
@@ -46,11 +48,15 @@ from faltung.look.shifting import (  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
 
 __all__ = [
+    "Atlas",
+    "AtlasLayer",
     "Borders",
+    "Chain",
     "Consistency",
     "Count",
     "Counts",
     "EffectiveField",
+    "Efficiency",
     "Field",
     "Fields",
     "FilterBasis",
@@ -58,14 +64,19 @@ __all__ = [
     "FilterTable",
     "GainTable",
     "Gains",
+    "Place",
+    "Roof",
     "Sampling",
     "SamplingTable",
+    "Template",
+    "Work",
     "aliasing",
     "border_influence",
     "counts",
     "dead_filters",
     "duplicate_filters",
     "effective_receptive_field",
+    "efficiency",
     "entropy_ceiling",
     "equivariance_error",
     "filter_orthogonality",
@@ -74,8 +85,12 @@ __all__ = [
     "fourier_shift",
     "gains",
     "kernel_alias_fraction",
+    "kernel_atlas",
     "kernels_of",
+    "layer_plan",
     "look_at_filters",
+    "null_rate",
+    "place_kernels",
     "population_drift",
     "probed_field",
     "receptive_field",
@@ -83,5 +98,6 @@ __all__ = [
     "shift_consistency",
     "signal_alias_fraction",
     "spectrum",
+    "this_roof",
     "variance_entropy",
 ]

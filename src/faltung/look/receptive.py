@@ -280,7 +280,7 @@ def effective_receptive_field(model: nn.Module, inputs: Any, at: tuple[int, ...]
     logarithms = torch.log10(9 * field + 1)
     spread, total = [], field.sum()
     for axis, n in enumerate(field.shape):
-        line = field.sum([a for a in range(field.ndim) if a != axis]) / total
+        line = field.movedim(axis, 0).reshape(n, -1).sum(1) / total
         places = torch.arange(n, dtype=torch.float64, device=field.device)
         spread.append(float((line * (places - (line * places).sum()) ** 2).sum().sqrt()))
     sides = {share: tools.extent(field, share) for share in SHARES}
