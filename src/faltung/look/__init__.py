@@ -12,8 +12,10 @@ from faltung.look.aliasing import (  # noqa: E402 - a missing torch is to be sai
     signal_alias_fraction,
 )
 from faltung.look.atlas import Atlas, AtlasLayer, Place, Template, kernel_atlas, null_rate, place_kernels  # noqa: E402
+from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E402
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
+from faltung.look.denoising import Modes, denoiser_modes, footprint, tweedie_gap, wiener_kernel  # noqa: E402
 from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
     FilterLook,
@@ -29,6 +31,29 @@ from faltung.look.filters import (  # noqa: E402
     separable_share,
     variance_entropy,
 )
+from faltung.look.frechet import FrechetAccumulator, frechet, frechet_of_moments, kernel_distance  # noqa: E402
+from faltung.look.generating import (  # noqa: E402
+    Upsampling,
+    UpsamplingTable,
+    expected_gain,
+    neighbor_residual,
+    power_law_tail,
+    radial_profile,
+    replica_peak,
+    transfer,
+    upsampling_artifacts,
+)
+from faltung.look.geometry import (  # noqa: E402
+    Profile,
+    curvature,
+    intrinsic_dimension,
+    label_sharpness,
+    mean_curvature,
+    representation_profile,
+    smoothness,
+)
+from faltung.look.linear import LinearMap, linearize  # noqa: E402
+from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
     Field,
@@ -46,6 +71,15 @@ from faltung.look.shifting import (  # noqa: E402
     shift_consistency,
 )
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
+from faltung.look.theory import (  # noqa: E402
+    Flow,
+    HessianRank,
+    discovery_order,
+    hessian_rank,
+    hessian_rank_bound,
+    learning_curve,
+    linear_cnn_flow,
+)
 
 __all__ = [
     "Atlas",
@@ -62,42 +96,84 @@ __all__ = [
     "FilterBasis",
     "FilterLook",
     "FilterTable",
+    "Flow",
+    "FrechetAccumulator",
     "GainTable",
     "Gains",
+    "HessianRank",
+    "LinearMap",
+    "Modes",
     "Place",
+    "Profile",
+    "RangeTable",
+    "Ranges",
     "Roof",
     "Sampling",
     "SamplingTable",
     "Template",
+    "Upsampling",
+    "UpsamplingTable",
     "Work",
     "aliasing",
     "border_influence",
+    "cam",
+    "cam_weights",
+    "channel_ratio",
     "counts",
+    "curvature",
     "dead_filters",
+    "denoiser_modes",
+    "discovery_order",
     "duplicate_filters",
     "effective_receptive_field",
     "efficiency",
     "entropy_ceiling",
     "equivariance_error",
+    "expected_gain",
+    "faithfulness",
     "filter_orthogonality",
     "filter_sparsity",
     "filters",
+    "footprint",
     "fourier_shift",
+    "frechet",
+    "frechet_of_moments",
     "gains",
+    "hessian_rank",
+    "hessian_rank_bound",
+    "intrinsic_dimension",
     "kernel_alias_fraction",
     "kernel_atlas",
+    "kernel_distance",
     "kernels_of",
+    "label_sharpness",
     "layer_plan",
+    "learning_curve",
+    "linear_cnn_flow",
+    "linearize",
     "look_at_filters",
+    "mean_curvature",
+    "neighbor_residual",
     "null_rate",
     "place_kernels",
     "population_drift",
+    "power_law_tail",
     "probed_field",
+    "quantisation_sqnr",
+    "radial_profile",
+    "ranges",
     "receptive_field",
+    "replica_peak",
+    "representation_profile",
     "separable_share",
     "shift_consistency",
     "signal_alias_fraction",
+    "smoothness",
     "spectrum",
     "this_roof",
+    "transfer",
+    "tweedie_gap",
+    "upsampling_artifacts",
     "variance_entropy",
+    "wiener_kernel",
 ]

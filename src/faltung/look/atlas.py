@@ -153,7 +153,7 @@ def _fitted(template: Template, row: np.ndarray, size: tuple[int, int], score: f
             * cosine
         )
         step = np.linalg.lstsq(jacobian, row - cosine * drawn, rcond=1e-10)[0]
-        step = np.clip(step, -0.4, 0.4)
+        step = step * min(1.0, 0.4 / max(np.abs(step).max(), 1e-12))  # shorter, not another direction
         for _ in range(12):
             other = moved(template, step)
             sane = 0.2 <= other.sigma <= 4 * max(size) and other.ratio < 50
