@@ -81,7 +81,7 @@ class Counts:
         """For people: operations with multiplications or parameters, or all."""
         shown = [r for r in self.rows if all_rows or r.macs is None or r.macs or r.parameters]
         rows = [[r.name, r.op, r.shape or None, r.macs, r.parameters, r.bytes, r.intensity] for r in shown]
-        end = f"{amount(self.at_least)}multiplications{' at least' if self.unknown else ''}, {amount(self.parameters)}parameters"
+        end = f"{amount(self.at_least)} multiplications{' at least' if self.unknown else ''}, {amount(self.parameters)} parameters"
         notes = [f"not known: {name}" for name in self.unknown]
         return "\n".join(
             [table(["layer", "op", "result", "MACs", "parameters", "bytes", "ops/byte"], rows), end, *notes]

@@ -154,15 +154,15 @@ class Efficiency:
         ]
         rows = [
             [
-                w.name, w.op, amount(w.ops).strip(), w.intensity, w.attainable, w.method, _ms(w.predicted), _ms(w.torch),
+                w.name, w.op, amount(w.ops), w.intensity, w.attainable, w.method, _ms(w.predicted), _ms(w.torch),
                 _ms(w.faltung), w.speedup,
             ]
             for w in self.rows
         ]  # fmt: skip
-        roof = f"roof {amount(self.roof.peak)}ops/s, {amount(self.roof.bandwidth)}B/s, water at {self.roof.balance:.3g} ops/byte"
+        roof = f"roof {amount(self.roof.peak)} ops/s, {amount(self.roof.bandwidth)} B/s, water at {self.roof.balance:.3g} ops/byte"
         end = [f"{roof} ({self.roof.origin}); attainable for all {self.attainable:.3f}"]
         end += [
-            f"in one pass: {' + '.join(c.names)}, {amount(c.saved)}B less, halo × {c.halo:.2f}" for c in self.chains
+            f"in one pass: {' + '.join(c.names)}, {amount(c.saved)} B less, halo × {c.halo:.2f}" for c in self.chains
         ]
         return "\n".join([table(header, rows), *end, *(f"not known: {name}" for name in self.unknown)])
 

@@ -46,4 +46,4 @@ def amount(number: float | None) -> str:
     for size, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(number) >= size:
             return f"{number / size:.3g} {prefix}"
-    return f"{number:.3g} "
+    return f"{number:.3g}"
