@@ -300,8 +300,9 @@ def _call(node: fx.Node) -> Call:
 
 
 def is_leaf(kind: str) -> bool:
-    """Whether a module's type is one of torch's own layers, which hold no others."""
-    return kind.removeprefix("<class '").startswith("torch.nn.modules.") and ".container." not in kind
+    """Whether a module's type is one of torch's own layers that are one operation."""
+    own = kind.removeprefix("<class '").startswith("torch.nn.modules.")
+    return own and not any(word in kind for word in (".container.", ".transformer.", "MultiheadAttention"))
 
 
 def _results(node: fx.Node) -> tuple[Result, ...]:
