@@ -4,6 +4,7 @@ from typing import Any, Self
 
 import numpy as np
 from scipy.linalg import eigh, eigvalsh
+from scipy.linalg.lapack import dpotrf
 
 from faltung.errors import ArgumentError
 from faltung.readers import read_only
@@ -21,7 +22,8 @@ def frechet(first: Any, second: Any) -> float:
     Raises:
         ArgumentError: fewer than two samples, other numbers of features, or numbers that are not finite.
 
-    Error: about 1e−13 of the traces, in float64.   Cost: two symmetric eigenproblems of size min(features, samples).
+    Error: about 1e−13 of the traces, in float64.
+    Cost: one symmetric eigenproblem of size min(features, samples), two where the first covariance is not of full rank.
     Source: Heusel, Ramsauer, Unterthiner, Nessler and Hochreiter, GANs trained by a two time-scale update rule (2017).
 
     Example:
@@ -67,11 +69,13 @@ def frechet_of_moments(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, c
         >>> frechet_of_moments(np.zeros(2), np.eye(2), np.zeros(2), 4 * np.eye(2))
         2.0
     """
-    values, vectors = eigh(cov1, driver="evd")
-    root = vectors * np.sqrt(np.clip(values, 0, None))  # C₁ = root rootᵀ; rootᵀ C₂ root has the eigenvalues of R C₂ R
-    kept = values > len(values) * np.finfo(float).eps * max(values[-1], 0)
-    inner = root[:, kept].T @ cov2 @ root[:, kept]
-    squares = eigvalsh(inner, driver="evd") if kept.any() else np.zeros(1)
+    # C₁ = L Lᵀ, and Lᵀ C₂ L has the eigenvalues of R C₂ R.
+    root, short = dpotrf(cov1, lower=1, clean=1)
+    if short:  # not of full rank: a root from eigenvectors, their smallest left out
+        values, vectors = eigh(cov1, driver="evd")
+        kept = values > len(values) * np.finfo(float).eps * max(values[-1], 0)
+        root = vectors[:, kept] * np.sqrt(values[kept])
+    squares = eigvalsh(root.T @ cov2 @ root, driver="evd") if root.size else np.zeros(1)
     return _distance((mean1, mean2), float(np.trace(cov1) + np.trace(cov2)), squares)
 
 
