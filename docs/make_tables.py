@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 import faltung
-from faltung import algebras, domains, errors, filters, init, kernels, methods, nn, tools
+from faltung import algebras, domains, errors, filters, init, kernels, look, methods, nn, tools
 
 HERE = Path(__file__).parent
 
@@ -89,9 +89,16 @@ def names(room: ModuleType) -> Iterable[tuple[str, str]]:
     return ((f"`{name}`", first_line(thing)) for name, thing in found if callable(thing))
 
 
+def functions(room: ModuleType) -> Iterable[tuple[str, str]]:
+    """As `names`, without the classes of results."""
+    found = ((name, getattr(room, name)) for name in room.__all__)
+    return ((f"`{name}`", first_line(thing)) for name, thing in found if inspect.isfunction(thing))
+
+
 TABLES = {
     "recipes": lambda: rows(("recipe", "what it does", "what came"), recipe_rows()),
     "operator_speed": operator_speed,
+    "look": lambda: rows(("`faltung.look.`", "what it says"), functions(look)),
     "tools": lambda: rows(("`faltung.tools.`", "what it does"), names(tools)),
     "functional": lambda: rows(("`faltung.nn.functional.`", "what it computes"), names(nn.functional)),
     "engine": lambda: rows(("`faltung.`", "what it computes"), engine_rows()),

@@ -1,0 +1,267 @@
+"""How generators treat frequencies: the transfer of linear chains, copies of the spectrum after upsampling, profiles of images."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from faltung.errors import ArgumentError
+from faltung.filters.symbol import Symbol
+from faltung.look.spectrum import symbol_of
+from faltung.look.tables import table
+from faltung.readers import Network, read, read_only, traced, undisturbed
+
+
+def transfer(source: Any, size: int | tuple[int, ...], example: Any = None) -> np.ndarray:
+    """What a chain of stride-1 convolutions without functions between them does to each frequency: DFT(y) = T · DFT(x).
+
+    Exact for circular boundaries; biases add to ω = 0 alone. Functions of elements are taken as the identity, so for a network with
+    rectifiers this is its linear part only.
+
+    Shapes: returns (*size, out, in), complex.   Raises: ArgumentError: a stride, a branch or an operation that mixes frequencies.
+
+    Source: Tang, Shen, Zhou, Chen and Zhang, Defects of convolutional decoder networks in frequency representation (2023).
+
+    Example:
+        >>> layer = nn.Conv1d(1, 1, 1, bias=False)
+        >>> bool(np.allclose(transfer(layer, 4, torch.zeros(1, 1, 4)), layer.weight.item()))
+        True
+    """
+    network = read(source, example)
+    made: np.ndarray | None = None
+    for node in network.nodes:
+        if node.op in ("input", "same", "activation", "pad"):
+            continue
+        plain = (
+            node.op == "conv"
+            and node.kernel is not None
+            and not node.transposed
+            and set(node.stride) == {1}
+            and len(node.inputs) == 1
+        )
+        if not plain:
+            raise ArgumentError.of(
+                "transfer", "a chain of convolutions of stride 1", f"{node.name} ({node.op})", "look at a part of it"
+            )
+        symbol = symbol_of(node)
+        sizes = (size,) * symbol.ndim if isinstance(size, int) else tuple(size)
+        step = _layer_gain(symbol, sizes, node)
+        made = step if made is None else step @ made
+    if made is None:
+        raise ArgumentError.of("transfer", "at least one convolution", "none", "pass the layers")
+    return made
+
+
+def _layer_gain(symbol: Symbol, sizes: tuple[int, ...], node: Any) -> np.ndarray:
+    """F(−ω), blocks of groups on the diagonal, with the phase of the layer's margin."""
+    blocks = np.asarray(symbol.sample(sizes))
+    groups, rows, columns = len(blocks), *blocks.shape[-2:]
+    made = np.zeros((*sizes, groups * rows, groups * columns), complex)
+    for g in range(groups):
+        made[..., g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] = blocks[g].conj()
+    for axis, (n, (before, _)) in enumerate(zip(sizes, _margins(node), strict=True)):
+        wave = np.exp(-2j * np.pi * np.fft.fftfreq(n) * before)
+        made = made * wave.reshape([-1 if a == axis else 1 for a in range(made.ndim)])
+    return made
+
+
+def _margins(node: Any) -> tuple[tuple[int, int], ...]:
+    """The layer's margin, or that of the same size where a pad stands in front of it."""
+    if any(p != (0, 0) for p in node.padding):
+        return node.padding
+    reach = [(k - 1) * d for k, d in zip(node.taps, node.dilation, strict=True)]
+    return tuple((r // 2, r - r // 2) for r in reach)
+
+
+def expected_gain(taps: int, mean: float, deviation: float, frequencies: Any) -> np.ndarray:
+    """E |T(ω)|² of a kernel of two axes with independent taps: σ² k² + μ² |D(u)|² |D(v)|², D the Dirichlet kernel.
+
+    Shapes: frequencies (..., 2) in radians; returns (...).
+
+    Example:
+        >>> expected_gain(3, 1.0, 0.0, np.zeros(2)).item()
+        81.0
+    """
+    omega = np.asarray(frequencies, np.float64)
+    kernels = np.abs(np.exp(1j * omega[..., None] * np.arange(taps)).sum(-1)) ** 2
+    return deviation**2 * taps**2 + mean**2 * kernels.prod(-1)
+
+
+def radial_profile(x: Any, *, window: bool = False, normalise: bool = True) -> np.ndarray:
+    """The mean power of each distance from frequency 0, in whole bins.
+
+    Shapes: x (..., *n) with two spatial axes, further axes averaged; three channels in front are made grey. Returns
+        (⌊min n / 2⌋ + 1), the first of them frequency 0.
+
+    Args: window: damp the edges first, whose steps would look like high frequencies.   normalise: divide by the first bin.
+
+    Source: Chandrasegaran, Tran and Cheung, A closer look at Fourier spectrum discrepancies (2021).
+
+    Example:
+        >>> radial_profile(np.eye(8)[:1, :].repeat(8, 0), normalise=False).shape
+        (5,)
+    """
+    power, radius, count = _power(x, window)
+    bins = np.rint(radius).astype(int)
+    sums = np.bincount(bins.ravel(), power.ravel())
+    means = sums / np.bincount(bins.ravel())
+    profile = means[: count // 2 + 1]
+    return profile / profile[0] if normalise and profile[0] > 0 else profile
+
+
+def _power(x: Any, window: bool) -> tuple[np.ndarray, np.ndarray, int]:
+    x = np.asarray(read_only(x), np.float64)
+    if x.ndim >= 3 and x.shape[-3] == 3:
+        x = np.tensordot(x, [0.2989, 0.5870, 0.1140], axes=([-3], [0]))
+    if x.ndim < 2:
+        raise ArgumentError.of("radial_profile", "images (..., height, width)", f"shape {x.shape}", "pass two axes")
+    height, width = x.shape[-2:]
+    if window:
+        x = x * np.outer(np.hanning(height), np.hanning(width))
+    power = np.abs(np.fft.fft2(x)) ** 2
+    power = power.reshape(-1, height, width).mean(0)
+    u, v = np.fft.fftfreq(height) * min(height, width), np.fft.fftfreq(width) * min(height, width)
+    return power, np.hypot(u[:, None], v[None, :]), min(height, width)
+
+
+def power_law_tail(profile: Any, start: float = 0.75) -> tuple[float, float]:
+    """(log b₁, b₂) of the line log P(r) = log b₁ + b₂ log r through the bins beyond that share of the largest radius."""
+    profile = np.asarray(profile, np.float64)
+    radii = np.arange(len(profile))
+    kept = (radii > start * (len(profile) - 1)) & (profile > 0)
+    if kept.sum() < 2:
+        raise ArgumentError.of(
+            "power_law_tail", "two bins with power in the tail", str(int(kept.sum())), "take a larger image"
+        )
+    slope, level = np.polyfit(np.log(radii[kept]), np.log(profile[kept]), 1)
+    return float(level), float(slope)
+
+
+@dataclass(frozen=True)
+class Upsampling:
+    """One step of a generator to a larger signal.
+
+    Fields:
+        factor: along each axis.   replica: power where the copies of frequency 0 lie, over the median power beyond half the
+        band.
+        uneven: whether a transposed convolution reaches its results a different number of times.
+    """
+
+    name: str
+    op: str
+    factor: tuple[float, ...]
+    replica: float
+    uneven: bool
+
+
+@dataclass(frozen=True)
+class UpsamplingTable:
+    """All steps of a generator to larger signals, and its result."""
+
+    layers: tuple[Upsampling, ...]
+    replica: float
+
+    def table(self) -> str:
+        """For people."""
+        rows = [[x.name, x.op, x.factor, x.replica, x.uneven] for x in self.layers]
+        return table(
+            ["layer", "op", "factor", "replica / median", "checkerboard"],
+            [*rows, ["result", "", None, self.replica, False]],
+        )
+
+
+def replica_peak(signal: Any, factor: tuple[int, ...]) -> float:
+    """Power at the copies of frequency 0, ω = 2π m / factor, over the median power of all frequencies with max |ω| > π / 2.
+
+    Shapes: signal (batch, channels, *n).   Returns: above 10 a generator leaves a visible grid.
+    """
+    x = np.asarray(read_only(signal), np.float64)
+    axes = tuple(range(2, x.ndim))
+    power = (np.abs(np.fft.fftn(x, axes=axes)) ** 2).mean((0, 1))
+    places = [np.fft.fftfreq(n) for n in x.shape[2:]]
+    high = np.max(np.stack(np.meshgrid(*[np.abs(p) for p in places], indexing="ij")), 0) > 0.25
+    # Windows around the copies, a bin wide, because their neighbours hold what is near frequency 0.
+    copies = np.zeros(power.shape, bool)
+    for index in np.ndindex(*factor):
+        if any(index):
+            place = tuple(round(i * n / f) % n for i, n, f in zip(index, power.shape, factor, strict=True))
+            copies[place] = True
+    if not copies.any():
+        return 0.0
+    median = np.median(power[high & ~copies])
+    floor = np.finfo(float).eps * power.max()
+    return float(power[copies].max() / max(median, floor)) if power.max() > 0 else 0.0
+
+
+def upsampling_artifacts(generator: nn.Module, z: Any) -> UpsamplingTable:
+    """Every step of a generator to a larger signal with the copies of the spectrum that it leaves.
+
+    Args: z: the generator's arguments, a batch of several samples.
+
+    Example:
+        >>> net = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3))
+        >>> [row.factor for row in upsampling_artifacts(net, torch.randn(4, 1, 8, 8)).layers]
+        [(2.0, 2.0)]
+    """
+    with undisturbed(generator):
+        found = traced(generator, z)
+    network: Network = found.network
+    kinds = [
+        n
+        for n in network.nodes
+        if n.op in ("upsample", "pixel_shuffle") or (n.op == "conv" and n.transposed and max(n.stride) > 1)
+    ]
+    values = found.values(z, [*(n.name for n in kinds), *network.outputs])
+    rows = []
+    for node in kinds:
+        entered = network[node.inputs[0]].shape
+        if node.shape is None or entered is None:
+            continue
+        spatial = len(node.shape) - 2
+        factor = tuple(
+            float(m or 0) / float(n or 1) for m, n in zip(node.shape[-spatial:], entered[-spatial:], strict=True)
+        )
+        whole = tuple(node.stride) if node.op == "conv" else tuple(max(round(f), 1) for f in factor)
+        reach = [(k - 1) * d + 1 for k, d in zip(node.taps, node.dilation, strict=True)] if node.op == "conv" else []
+        uneven = any(s > 1 and r % s for r, s in zip(reach, node.stride, strict=False))
+        rows.append(Upsampling(node.name, node.op, factor, replica_peak(values[node.name], whole), uneven))
+    end = values[network.outputs[0]]
+    last = tuple(max(round(f), 1) for f in rows[-1].factor) if rows else (1,) * (end.ndim - 2)
+    return UpsamplingTable(tuple(rows), replica_peak(end, last) if end.ndim == len(last) + 2 else 0.0)
+
+
+def neighbor_residual(x: Tensor, cell: int = 2, reference: str = "topleft") -> Tensor:
+    """A signal less one value of each cell: what upsampling by repetition leaves nothing of.
+
+    Formula: x(p) − x(cell · ⌊p / cell⌋), or less the cell's mean. Sizes that cells do not divide keep cut cells at the end.
+
+    Shapes: x (batch, channels, *n); returns the same.   Moves with shifts by whole cells, not by less.
+    Source: Tan et al., Rethinking the up-sampling operations in CNN-based generative network (NPR, 2024).
+
+    Example:
+        >>> neighbor_residual(torch.tensor([[[1.0, 3.0, 5.0, 4.0]]]))
+        tensor([[[ 0.,  2.,  0., -1.]]])
+    """
+    if cell < 1 or reference not in ("topleft", "mean"):
+        raise ArgumentError.of(
+            "neighbor_residual", "a cell of at least 1; topleft or mean", f"{cell}, {reference!r}", "choose these"
+        )
+    if reference == "mean":
+        ndim = x.ndim - 2
+        base = torch.nn.functional
+        pool = (base.avg_pool1d, base.avg_pool2d, base.avg_pool3d)[ndim - 1]
+        small = pool(x, cell, ceil_mode=True)
+    else:
+        small = x[(slice(None), slice(None), *(slice(None, None, cell),) * (x.ndim - 2))]
+    for axis in range(2, x.ndim):
+        small = small.repeat_interleave(cell, axis).narrow(axis, 0, x.shape[axis])
+    return x - small
+
+
+def bins_of(shape: tuple[int, int]) -> np.ndarray:
+    """How many frequencies fall into each bin of the radial profile, all bins: Σ bins · counts is the whole power."""
+    _, radius, _ = _power(np.zeros(shape), False)
+    return np.bincount(np.rint(radius).astype(int).ravel(), minlength=1)[: prod(shape)]
