@@ -18,13 +18,16 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     large,
     polynomial,
     positions,
+    symmetry,
     triangular,
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
 from faltung.nn.positions import param_groups  # noqa: E402
 
-FAMILIES = (positions, conditional, fields, branches, large, algebraic, complex, triangular, attention, polynomial)
+FAMILIES = (
+    positions, conditional, fields, branches, large, algebraic, complex, triangular, attention, polynomial, symmetry,
+)  # fmt: skip
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
 _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}

@@ -1,0 +1,11 @@
+"""Layers whose results move predictably when their input is turned or mirrored."""
+
+from faltung.nn.base import Layer
+from faltung.nn.symmetry.acting import act as act
+from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
+from faltung.nn.symmetry.downsample import complement as complement
+from faltung.nn.symmetry.group_conv import GroupConv
+from faltung.nn.symmetry.groups import grid_group as grid_group
+from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
+
+ALL: tuple[type[Layer], ...] = (GroupConv, GroupPool, GroupBatchNorm, GroupDownsample, GroupUpsample)
