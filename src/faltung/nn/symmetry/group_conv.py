@@ -203,19 +203,24 @@ class GroupConv(ConvLayer):
 
     @torch.no_grad()
     def take(self, kernel: Tensor, bias: Tensor | None = None) -> Self:
-        """The nearest equivariant kernel in the Frobenius norm: the mean over each orbit (the Reynolds projection).
+        """The nearest kernel of this kind in the Frobenius norm: the mean over each orbit (the Reynolds projection).
+
+        Interpolated turns are no orthogonal set, so there it is found by least squares.
 
         Raises:
-            ArgumentError: a kernel of another shape; an interpolated group, whose turned copies are no orthogonal set.
+            ArgumentError: a kernel of another shape.
         """
-        if self.turning is not None:
-            return super().take(kernel, bias)
         given = grouped(kernel, self).reshape(
             self.out_fields, self.into.size, -1, self.source_fibre.size, math.prod(self.kernel_size)
         )
         flat = given.transpose(1, 2).flatten(2)
-        shared = torch.nn.functional.pad(flat, (0, 1))[..., self.back].sum(-1)
-        self.weight.copy_(shared / (self.back < self.table.numel()).sum(-1))
+        if self.turning is None:
+            shared = nn.functional.pad(flat, (0, 1))[..., self.back].sum(-1)
+            self.weight.copy_(shared / (self.back < self.table.numel()).sum(-1))
+        else:
+            units = torch.eye(self.weight.shape[-1], dtype=torch.float64, device=flat.device)
+            columns = torch.einsum("gut,ngbt->ngbu", self.turning.double(), units[:, self.table]).flatten(1)
+            self.weight.copy_((flat.double() @ torch.linalg.pinv(columns)).to(self.weight))
         mean = None if bias is None else bias.reshape(self.out_fields, -1).mean(1)
         self.take_bias(mean)
         return self
