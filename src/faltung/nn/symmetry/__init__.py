@@ -4,8 +4,20 @@ from faltung.nn.base import Layer
 from faltung.nn.symmetry.acting import act as act
 from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
 from faltung.nn.symmetry.downsample import complement as complement
+from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
+from faltung.nn.symmetry.steerable import SteerableConv
 
-ALL: tuple[type[Layer], ...] = (GroupConv, GroupPool, GroupBatchNorm, GroupDownsample, GroupUpsample)
+ALL: tuple[type[Layer], ...] = (
+    GroupConv,
+    GroupPool,
+    GroupBatchNorm,
+    GroupDownsample,
+    GroupUpsample,
+    SteerableConv,
+    NormReLU,
+    GatedFields,
+    FourierReLU,
+)

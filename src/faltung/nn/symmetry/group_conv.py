@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +14,9 @@ from faltung.nn.base import ConvLayer, Example, Symmetry, shown, uniform_bias
 from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.symmetry.acting import acts
+from faltung.nn.symmetry.expanded import by_orbits, by_sampling, by_waves, orbits
 from faltung.nn.symmetry.groups import Fibre, GridGroup, grid_group, sharing
+from faltung.nn.symmetry.harmonics import rings, sampled
 from faltung.nn.symmetry.spread import places, spread
 from faltung.planner import Policy
 
@@ -37,6 +40,8 @@ class GroupConv(ConvLayer):
             between taps by linear interpolation within a disc: exact for quarter turns only, see `interpolation_error`.
         in_type, out_type: "regular" (one value for each element), "trivial" (one that stays), or a subgroup H for a value for each
             coset of H: its name ("c2", "d1") or numbers of elements that generate it. Interpolated groups make "regular" only.
+        filters: "taps" (default: a number for each tap), or "harmonics" in 2-D: a number for each circular harmonic that its rings
+            carry, so that any angle is exact but for sampling; such a filter is smooth and has fewer numbers.
         stride: the lattice of results is symmetric where (n + 2·padding − reach) is a multiple; other inputs are refused.
         padding, dilation, groups, bias, padding_mode, device, dtype, policy: as for `Conv`; paddings that differ at the two
             ends of an axis are refused.
@@ -90,8 +95,10 @@ class GroupConv(ConvLayer):
         device: Any = None,
         dtype: Any = None,
         policy: Policy | None = None,
+        filters: str = "taps",
     ) -> None:
         super().__init__()
+        self.filters = filters
         self.settle(ndim, in_fields, out_fields, kernel_size, stride, padding, dilation, groups, padding_mode, policy)
         self.in_fields, self.out_fields = self.in_channels, self.out_channels
         self.acting = grid_group(group, self.ndim)
@@ -110,20 +117,21 @@ class GroupConv(ConvLayer):
 
     def _share(self, device: Any, dtype: Any) -> int:
         """Register which entries of the kernel are one number, and how taps turn; return how many numbers there are."""
-        taps = math.prod(self.kernel_size)
         turning = None
-        if self.acting.exact:
+        inverse = self.source_fibre.moved[self.acting.group.inverses]  # (g, b): the coset g⁻¹b
+        if self.filters == "taps" and self.acting.exact:
             table = torch.from_numpy(
                 sharing(self.acting, self.kernel_size, self.into.subgroup, self.source_fibre.subgroup)
             )
             numbers = int(table.max()) + 1
         else:
-            inverse = self.source_fibre.moved[self.acting.group.inverses]  # (g, b): the coset g⁻¹b
-            table = torch.from_numpy(inverse[:, :, None] * taps + torch.arange(taps).numpy())
-            numbers = self.source_fibre.size * taps
-            turning = torch.from_numpy(self.acting.turns(self.kernel_size)).to(
-                device=device, dtype=dtype or torch.get_default_dtype()
-            )
+            turns = self.acting.turns(self.kernel_size)
+            if self.filters == "harmonics":
+                turns = np.stack([sampled(self.kernel_size[0], m) for m in self.acting.matrices])
+            many = turns.shape[2]
+            table = torch.from_numpy(inverse[:, :, None] * many + np.arange(many))
+            numbers = self.source_fibre.size * many
+            turning = torch.from_numpy(turns).to(device=device, dtype=dtype or torch.get_default_dtype())
         self.register_buffer("table", table.to(device=device), persistent=False)
         self.register_buffer("back", places(table, numbers).to(device=device), persistent=False)
         self.register_buffer("turning", turning, persistent=False)
@@ -151,9 +159,15 @@ class GroupConv(ConvLayer):
                 who, "odd kernel_size and stride 1 on hexagonal axes", f"{self.kernel_size} and {self.stride}",
                 "pool by other means",
             )  # fmt: skip
-        if not self.acting.exact and self.out_type != "regular":
+        if self.filters not in ("taps", "harmonics") or (
+            self.filters == "harmonics" and (self.ndim != 2 or self.acting.hexagonal or len(set(self.kernel_size)) > 1)
+        ):
             raise ArgumentError.of(
-                who, f"out_type='regular' where {self.group} turns filters between taps", repr(self.out_type),
+                who, "filters 'taps', or 'harmonics' for square kernels of images", repr(self.filters), "use 'taps'"
+            )
+        if (not self.acting.exact or self.filters == "harmonics") and self.out_type != "regular":
+            raise ArgumentError.of(
+                who, "out_type='regular' where filters are turned between taps", repr(self.out_type),
                 "make regular fields and pool them with GroupPool",
             )  # fmt: skip
 
@@ -169,7 +183,9 @@ class GroupConv(ConvLayer):
 
     def definition_kernel(self) -> Tensor:
         """Orbit by orbit, with cosets as sets and offsets as vectors; for interpolated turns by torch's sampling of images."""
-        return _by_sampling(self) if self.turning is not None else _by_orbits(self)
+        if self.filters == "harmonics":
+            return by_waves(self)
+        return by_orbits(self) if self.acting.exact else by_sampling(self)
 
     def effective_bias(self) -> Tensor | None:
         return None if self.bias is None else self.bias.repeat_interleave(self.into.size)
@@ -226,8 +242,8 @@ class GroupConv(ConvLayer):
         return self
 
     def interpolation_error(self) -> float:
-        """The largest ‖T_g T_h − T_gh‖₂ of two turns of a filter: 0 for exact groups."""
-        if self.turning is None:
+        """The largest ‖T_g T_h − T_gh‖₂ of two turns of a filter: 0 for exact groups, and for harmonics."""
+        if self.turning is None or self.filters == "harmonics":
             return 0.0
         turns, table = self.turning.double(), self.acting.group.table
         disc = turns[0]
@@ -237,8 +253,10 @@ class GroupConv(ConvLayer):
 
     def parameter_count(self) -> int:
         numbers = self.source_fibre.size * math.prod(self.kernel_size)
-        if self.acting.exact:
-            numbers = sum(1 for _ in _orbits(self))
+        if self.filters == "harmonics":
+            numbers = self.source_fibre.size * sum(2 * ring.frequency + 1 for ring in rings(self.kernel_size[0]))
+        elif self.acting.exact:
+            numbers = sum(1 for _ in orbits(self))
         return self.out_fields * (self.in_fields // self.groups) * numbers + (
             0 if self.bias is None else self.out_fields
         )
@@ -271,63 +289,9 @@ class GroupConv(ConvLayer):
             {"ndim": 2, "in_fields": 1, "out_fields": 1, "kernel_size": 5, "group": "c8", "padding": 2}, ((1, 8, 4, 5),)
         )
         yield Example(
+            {**one, "kernel_size": 4, "group": "d3", "in_type": "c3", "filters": "harmonics"}, ((1, 2, 5, 4),)
+        )
+        yield Example(
             {"ndim": 1, "in_fields": 2, **common, "group": "d1", "out_type": "trivial", "padding": 2}, ((2, 4, 6),)
         )
         yield Example({"ndim": 3, "in_fields": 1, **common, "group": "o", "in_type": "trivial"}, ((1, 1, 3, 4, 3),))
-
-
-def _orbits(layer: GroupConv) -> Iterable[set[tuple[int, int, tuple[int, ...]]]]:
-    """The sets of kernel entries (coset, coset, tap) that the group moves to one another, in the order of their first entries."""
-    acting, table = layer.acting, layer.acting.group.table
-    into, source = ([frozenset(c) for c in f.cosets] for f in (layer.into, layer.source_fibre))
-    sizes = layer.kernel_size
-    taps = list(torch.cartesian_prod(*(torch.arange(n) for n in sizes)).reshape(-1, len(sizes)).tolist())
-    seen: set[tuple[int, int, tuple[int, ...]]] = set()
-    for a, first in enumerate(into):
-        for b, second in enumerate(source):
-            for tap in taps:
-                if (a, b, tuple(tap)) in seen:
-                    continue
-                orbit, inside = set(), True
-                for g in range(acting.order):
-                    centre = [(n - 1) / 2 for n in sizes]
-                    there = acting.matrices[g] @ [t - c for t, c in zip(tap, centre, strict=True)]
-                    place = tuple(round(float(t + c)) for t, c in zip(there, centre, strict=True))
-                    inside &= all(0 <= p < n for p, n in zip(place, sizes, strict=True))
-                    moved = [frozenset(int(table[g, e]) for e in coset) for coset in (first, second)]
-                    orbit.add((into.index(moved[0]), source.index(moved[1]), place))
-                seen |= orbit
-                if inside:
-                    yield orbit
-
-
-def _by_orbits(layer: GroupConv) -> Tensor:
-    out, within = layer.weight.shape[:2]
-    shape = (out, within, layer.into.size, layer.source_fibre.size, *layer.kernel_size)
-    entries = layer.weight.new_zeros(shape[2:]).flatten().tolist()
-    numbers = {entry: n for n, orbit in enumerate(_orbits(layer)) for entry in orbit}
-    places = torch.cartesian_prod(*(torch.arange(n) for n in shape[2:])).reshape(-1, len(shape) - 2).tolist()
-    zero = layer.weight.new_zeros(out, within)
-    for at, (a, b, *tap) in enumerate(places):
-        n = numbers.get((a, b, tuple(tap)))
-        entries[at] = zero if n is None else layer.weight[..., n]
-    return torch.stack(entries, -1).reshape(shape).transpose(1, 2).reshape(layer.weight_shape)
-
-
-def _by_sampling(layer: GroupConv) -> Tensor:
-    """Each turned filter by torch's bilinear sampling of the disc at turned positions."""
-    sizes, acting = layer.kernel_size, layer.acting
-    filters = layer.weight.unflatten(-1, (layer.source_fibre.size, *sizes))
-    axes = [torch.arange(n, dtype=torch.float64) - (n - 1) / 2 for n in sizes]
-    grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1)
-    disc = (grid[..., -2:].norm(dim=-1) <= min(sizes[-2:]) / 2 + 1e-9).to(filters)
-    turned = []
-    for g in range(acting.order):
-        source = (grid @ torch.from_numpy(acting.matrices[g])).flip(-1)  # the last axis is torch's first coordinate
-        span = torch.tensor([max(n - 1, 1) / 2 for n in reversed(sizes)], dtype=torch.float64)
-        at = (source / span).to(filters)
-        own = filters[:, :, torch.from_numpy(layer.source_fibre.moved[acting.group.inverses[g]])] * disc
-        flat = own.reshape(1, -1, *sizes)
-        sampled = nn.functional.grid_sample(flat, at[None], padding_mode="zeros", align_corners=True)
-        turned.append(sampled.reshape(own.shape) * disc)
-    return torch.stack(turned, 1).reshape(layer.weight_shape)
