@@ -5,9 +5,11 @@ from faltung.nn.symmetry.acting import act as act
 from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
 from faltung.nn.symmetry.downsample import complement as complement
 from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
+from faltung.nn.symmetry.gaunt import GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
+from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.steerable import SteerableConv
 
 ALL: tuple[type[Layer], ...] = (
@@ -20,4 +22,6 @@ ALL: tuple[type[Layer], ...] = (
     NormReLU,
     GatedFields,
     FourierReLU,
+    GauntProduct,
+    SO2Conv,
 )

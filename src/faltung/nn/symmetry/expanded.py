@@ -36,6 +36,7 @@ def orbits(layer: Any) -> Iterable[set[tuple[int, int, tuple[int, ...]]]]:
 
 
 def by_orbits(layer: Any) -> Tensor:
+    """A number for each orbit, written to every entry that belongs to it."""
     out, within = layer.weight.shape[:2]
     shape = (out, within, layer.into.size, layer.source_fibre.size, *layer.kernel_size)
     entries = layer.weight.new_zeros(shape[2:]).flatten().tolist()
