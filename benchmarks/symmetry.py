@@ -3,10 +3,10 @@
     python benchmarks/symmetry.py            writes benchmarks/results/symmetry.md and docs/pictures/symmetry.svg, about two minutes
     python benchmarks/symmetry.py --most 6   degrees up to 6 only, nothing is written
 
-Group convolutions: forward and backward, against the composition that one writes in torch (stack of turned filters, then conv2d) and,
-where it is installed, escnn. Spherical features: forward, 64 edges, 8 channels, float32; every peer computes from the same two inputs.
-e3nn's is the full tensor product of all paths ("uuu", a weight for each), which becomes slow and large: it is left out beyond the degree
-at which its instructions take more than STOP seconds to build.
+Group convolutions: forward and backward, against the composition that one writes in torch (turned filters stacked, then conv2d)
+and, where it is installed, escnn. Spherical features: forward, 64 edges, 8 channels, float32. e3nn's is the full tensor product of
+all paths ("uuu", a weight for each), which becomes slow and large: it is left out beyond the degree that takes more than STOP
+seconds to build.
 """
 
 import argparse
@@ -72,10 +72,8 @@ def group_rows() -> list[list[str]]:
         with torch.no_grad():
             still, _ = timing.interleaved({"layer": lambda l=layer, x=x: l(x), "frozen": lambda f=frozen, x=x: f(x)})
         what = f"p4m, {fields} → {fields} fields, 3 × 3, {batch} images of {size}²"
-        for peer in list(calls)[1:]:
-            lines.append(
-                [what, "training step", timing.span(times["ours"]), peer, f"{times[peer] / times['ours']:.2f}"]
-            )
+        ours = times["ours"]
+        lines += [[what, "training step", timing.span(ours), p, f"{times[p] / ours:.2f}"] for p in list(calls)[1:]]
         lines.append(
             [what, "inference", timing.span(still["layer"]), "frozen", f"{still['frozen'] / still['layer']:.2f}"]
         )

@@ -104,11 +104,12 @@ test digits that get the same answer in all four quarter turns. No data augmenta
 
 {table(header, lines)}
 
-Claimed (rotated MNIST, 12,000 training digits): error 2.28 % for a p4 network and 5.03 % for a plain one of as many parameters; steerable
-networks with more angles reach 0.7 %.
+Claimed (rotated MNIST, 12,000 training digits): error 2.28 % for a p4 network and 5.03 % for a plain one of as many parameters;
+steerable networks with more angles reach 0.7 %.
 
-Here, in points over the plain network: {gains}. A six and a nine are the same digit to every network that is invariant, so no one of
-them can be right always; answers of groups with quarter turns are the same in all four of them by construction."""
+Here, in points over the plain network: {gains}.
+A six and a nine are nearly the same digit to every network that is invariant. Answers of networks on groups with quarter turns are
+the same in all four of them by construction."""
 
 
 if __name__ == "__main__":

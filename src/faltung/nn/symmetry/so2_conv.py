@@ -17,9 +17,8 @@ class SO2Conv(Layer):
     """A linear map of spherical features that depends on an edge's direction and commutes with rotations of both: SO(2) blocks.
 
     Formula: with R such that R·edge is the polar axis, `y = D(R)ᵀ B D(R) x`. B mixes degrees and channels, but couples only
-    orders of one |m|: `y₀ = W₀ x₀ + bias` and `y_{±m} = A_m x_{±m} ∓ B_m x_{∓m}`. With m up to the degree these are all tensor products of x
-    with harmonics of the edge; with fewer m the map stays equivariant, because B
-    commutes with turns about the edge whatever they are.
+    orders of one |m|: `y₀ = W₀ x₀ + bias` and `y_{±m} = A_m x_{±m} ∓ B_m x_{∓m}`. With m up to the degree these are all tensor
+    products of x with harmonics of the edge; with fewer m the map stays equivariant, for B commutes with turns about the edge.
 
     Shapes: x (edges, (l_in + 1)², in_channels), edge (edges, 3) of any length but 0, returns (edges, (l_out + 1)², out_channels);
     conventions of `faltung.nn.symmetry.so3`, which are e3nn's.
