@@ -3,14 +3,13 @@
     python benchmarks/symmetry.py            writes benchmarks/results/symmetry.md and docs/pictures/symmetry.svg, about two minutes
     python benchmarks/symmetry.py --most 6   degrees up to 6 only, nothing is written
 
-Group convolutions: forward and backward, against the composition that one writes in torch (turned filters stacked, then conv2d)
-and, where it is installed, escnn. Spherical features: forward, 64 edges, 8 channels, float32. e3nn's is the full tensor product of
+Group convolutions: forward and backward, against the composition that one writes in torch (turned filters stacked, then conv2d), and
+a plain convolution of as many values, which has eight times the weights. Spherical features: forward, 64 edges, 8 channels, float32. e3nn's is the full tensor product of
 all paths ("uuu", a weight for each), which becomes slow and large: it is left out beyond the degree that takes more than STOP
 seconds to build.
 """
 
 import argparse
-import importlib.util
 import math
 import time
 
@@ -51,7 +50,6 @@ def trained(layer: torch.nn.Module, x: torch.Tensor) -> object:
 
     def call() -> torch.Tensor:
         y = layer(x)
-        y = y if isinstance(y, torch.Tensor) else y.tensor
         y.square().mean().backward()
         return y.detach()
 
@@ -63,10 +61,13 @@ def group_rows() -> list[list[str]]:
     for fields, size, batch in ((8, 32, 4), (16, 16, 8)):
         layer = nn.GroupConv2d(fields, fields, 3, "p4m", padding=1)
         x = torch.randn(batch, fields * 8, size, size)
-        calls = {"ours": trained(layer, x), "stacked in torch": trained(Stacked(layer), x)}
+        wide = torch.nn.Conv2d(layer.in_channels, layer.out_channels, 3, padding=1)
+        calls = {
+            "ours": trained(layer, x),
+            "stacked in torch": trained(Stacked(layer), x),
+            "plain of as many values": trained(wide, x),
+        }
         frozen = layer.freeze()
-        if importlib.util.find_spec("escnn"):
-            calls["escnn"] = escnn_call(fields, x)
         times, results = timing.interleaved(calls)
         assert (results["ours"] - results["stacked in torch"]).abs().max() < 1e-4
         with torch.no_grad():
@@ -78,17 +79,6 @@ def group_rows() -> list[list[str]]:
             [what, "inference", timing.span(still["layer"]), "frozen", f"{still['frozen'] / still['layer']:.2f}"]
         )
     return lines
-
-
-def escnn_call(fields: int, x: torch.Tensor) -> object:
-    """escnn's layer of as many regular fields of D4; its basis of kernels has other numbers, so only times are compared."""
-    from escnn import gspaces
-    from escnn import nn as theirs
-
-    space = gspaces.flipRot2dOnR2(4)
-    kind = theirs.FieldType(space, fields * [space.regular_repr])
-    layer = theirs.R2Conv(kind, kind, 3, padding=1)
-    return trained(layer, theirs.GeometricTensor(x, kind))
 
 
 def sphere_calls(l: int, peer: bool) -> tuple[dict, bool]:

@@ -126,24 +126,24 @@ def main(quick: bool) -> str:
             best[name] = statistics.mean(e for e, _ in runs)
             cells += [f"{best[name]:.4f}", f"{statistics.mean(t for _, t in runs):.3f}"]
         lines.append([name, sum(p.numel() for p in make().parameters()), *cells])
+    remains = ", ".join(f"{100 * error / straight:.0f} % ({name})" for name, error in best.items())
     header = ["model", "parameters"]
     for count in counts:
         header += [f"{count} systems: squared error", "turn"]
     return f"""# Five charges
 
-Five charges of either sign in space, softened Coulomb forces, positions after {STEPS} steps of {PAUSE}. Squared error of a coordinate
-on {len(test[0])} systems, mean of {seeds} runs of {steps} steps of Adam, without augmentation by rotations; flying straight on errs by
-{straight:.4f}. "turn": how far (root mean square) an answer moves when the question is turned by a rotation and the answer turned
-back.
+Five charges of either sign in space, softened Coulomb forces, positions after {STEPS} steps of {PAUSE}. Squared error of a
+coordinate on {len(test[0])} systems, mean of {seeds} runs of {steps} steps of Adam, without augmentation by rotations; flying straight
+on errs by {straight:.4f}. "turn": how far (root mean square) an answer moves when the question is turned and the answer turned back.
 
 {table(header, lines)}
 
-Claimed: error 0.0043 on the N-body task of 3,000 systems, against 0.0070 for EGNN and as good as SEGNN; directions are what a vector
-needs, and a grid of them is enough.
+Claimed: error 0.0043 on the N-body task of 3,000 systems, against 0.0070 for EGNN and as good as SEGNN; directions are what a
+vector needs, and a grid of them is enough.
 
-Here: another, smaller task, so the numbers cannot be compared. With {counts[-1]} systems the layers on 12 directions leave
-{100 * best["positions and 12 directions"] / straight:.0f} % of the error of flying straight on, those on 6 directions {100 * best["positions and 6 directions"] / straight:.0f} %, the fully
-connected network {100 * best["fully connected"] / straight:.0f} %. No grid of directions is exact for every rotation; its answers move by what the last column says."""
+Here: another, smaller task, so the numbers cannot be compared. Of the error of flying straight on,
+there remains with {counts[-1]} systems: {remains}. No grid of directions is exact for every rotation; answers move
+by what the last column says."""
 
 
 if __name__ == "__main__":
