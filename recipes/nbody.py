@@ -133,8 +133,9 @@ def main(quick: bool) -> str:
     return f"""# Five charges
 
 Five charges of either sign in space, softened Coulomb forces, positions after {STEPS} steps of {PAUSE}. Squared error of a
-coordinate on {len(test[0])} systems, mean of {seeds} runs of {steps} steps of Adam, without augmentation by rotations; flying straight
-on errs by {straight:.4f}. "turn": how far (root mean square) an answer moves when the question is turned and the answer turned back.
+coordinate on {len(test[0])} systems, mean of {seeds} runs of {steps} steps of Adam, without augmentation by rotations; flying
+straight on errs by {straight:.4f}. "turn": how far (root mean square) an answer moves when the question is turned by a rotation
+and the answer turned back.
 
 {table(header, lines)}
 
