@@ -155,7 +155,8 @@ def main() -> None:
     slopes = {}
     for name, times in found.items():
         low, high = 4 if max(times) > 4 else 1, max(times)
-        slopes[name] = math.log(times[high] / times[low]) / math.log((high + 1) / (low + 1))
+        if high > low:
+            slopes[name] = math.log(times[high] / times[low]) / math.log((high + 1) / (low + 1))
     said = ", ".join(f"{name} {slope:.1f}" for name, slope in slopes.items())
     text = f"""# Layers of symmetry
 
@@ -167,9 +168,10 @@ def main() -> None:
 
 ## Spherical features
 
-Shortest milliseconds for {EDGES} pairs of features with {CHANNELS} channels, all degrees up to L, forward, float32. Gaunt's product has the
-couplings of even parity; SO(2) blocks are all couplings with harmonics of an edge and mix the channels as well; e3nn's is the full
-product of all paths, one weight each and channel by channel, left out beyond the degree that takes {STOP:.0f} s to build.
+Shortest milliseconds for {EDGES} pairs of features with {CHANNELS} channels, all degrees up to L, forward, float32. Gaunt's
+product has the couplings of even parity; SO(2) blocks are all couplings with harmonics of an edge and mix the channels as well;
+e3nn's is the full product of all paths, one weight each and channel by channel, left out beyond the degree that takes
+{STOP:.0f} s to build.
 
 {timing.rows(("product", *(f"L = {l}" for l in degrees)), lines)}
 

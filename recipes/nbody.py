@@ -143,8 +143,8 @@ Claimed: error 0.0043 on the N-body task of 3,000 systems, against 0.0070 for EG
 vector needs, and a grid of them is enough.
 
 Here: another, smaller task, so the numbers cannot be compared. Of the error of flying straight on,
-there remains with {counts[-1]} systems: {remains}. No grid of directions is exact for every rotation; answers move
-by what the last column says."""
+there remains with {counts[-1]} systems: {remains}.
+No grid of directions is exact for every rotation; answers move by what the last column says."""
 
 
 if __name__ == "__main__":
