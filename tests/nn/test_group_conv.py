@@ -279,3 +279,30 @@ def test_construction_is_quick_for_large_groups():
     assert len(counts) == 48 * 27
     assert (counts == 48).all()
     assert math.isclose(layer.kernel().square().sum().item(), 48 * layer.weight.square().sum().item(), rel_tol=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "affine"), [("c4", False), ("regular", True)])
+def test_norm_of_quotient_fields(kind, affine):
+    """One mean and variance for a fibre, in training too; torch's norm on every value of it would break the symmetry."""
+    norm, acting = nn.GroupBatchNorm3d(2, "o", kind, affine=affine, dtype=DOUBLE), grid_group("o", 3)
+    fibre = acting.fibre(kind)
+    x = drawn(2, 2 * fibre.size, 2, 3, 2)
+    values = norm(x).detach().unflatten(1, (2, fibre.size)).transpose(0, 1).flatten(1)
+    assert torch.allclose(values.mean(1), torch.zeros(2, dtype=DOUBLE), atol=1e-12)
+    assert torch.allclose(values.var(1, correction=0), torch.ones(2, dtype=DOUBLE), atol=1e-4)
+    wrong = torch.nn.BatchNorm3d(2 * fibre.size, dtype=DOUBLE)
+    moved = act(x, acting, 5, fibre)
+    assert torch.allclose(norm(moved), act(norm(x), acting, 5, fibre), atol=1e-12)
+    wrong.weight.data.normal_()
+    assert not torch.allclose(wrong(moved), act(wrong(x), acting, 5, fibre), atol=1e-2)
+
+
+def test_lengths_of_fibres():
+    pool, x = nn.GroupPool1d(2, "d1", pool="norm"), torch.tensor([[3.0, 4.0, 0.0, 0.0]])[..., None].requires_grad_()
+    y = pool(x)
+    y.sum().backward()
+    assert y.flatten().tolist() == [5.0, 0.0]
+    assert torch.allclose(x.grad.flatten(), torch.tensor([0.6, 0.8, 0, 0]))
+    for kind in ("max", "mean", "norm"):
+        layer, fields = nn.GroupPool2d(3, "p4m", "d1", "trivial", kind), drawn(2, 12, 3, 4)
+        assert torch.allclose(layer(fields), layer.definition(fields), atol=1e-12)

@@ -250,7 +250,6 @@ class GroupDownsample(_Resampling):
         yield Example(
             {"ndim": 2, "fields": 1, "group": "c8", "subgroup": "c4", "antialias": "lowpass"}, ((2, 8, 2, 3),)
         )
-        yield Example({"ndim": 3, "fields": 1, "group": "o", "subgroup": "c4", "antialias": None}, ((1, 24, 2, 2, 1),))
 
 
 class GroupUpsample(_Resampling):

@@ -146,7 +146,6 @@ class GauntProduct(Layer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "l1": 2, "l2": 1, "method": "separable"}, ((3, 9, 2), (3, 4, 2)))
-        yield Example({"channels": 1, "l1": 1, "l2": 1, "l3": 1, "method": "dense"}, ((2, 4, 1), (2, 4, 1)))
         yield Example(
             {"channels": 2, "l1": 1, "l2": 2, "l3": 2, "weights": False, "method": "grid"}, ((2, 4, 2), (2, 9, 2))
         )
