@@ -20,6 +20,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     polynomial,
     positions,
     sequence,
+    symmetry,
     triangular,
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
@@ -40,6 +41,8 @@ FAMILIES = (
     sequence,
     frequency,
 )
+    positions, conditional, fields, branches, large, algebraic, complex, triangular, attention, polynomial, symmetry,
+)  # fmt: skip
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
 _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}

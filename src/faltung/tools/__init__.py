@@ -16,6 +16,7 @@ from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.sample import sample  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
 from faltung.tools.swap import swap  # noqa: E402
+from faltung.tools.symmetrise import symmetrise  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
 
@@ -37,6 +38,7 @@ __all__ = [
     "sample",
     "separate",
     "swap",
+    "symmetrise",
     "translate_kernel",
     "tune_density",
 ]

@@ -1,0 +1,30 @@
+"""Layers whose results move predictably when their input is turned or mirrored."""
+
+from faltung.nn.base import Layer
+from faltung.nn.symmetry.acting import act as act
+from faltung.nn.symmetry.directions import directions as directions
+from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
+from faltung.nn.symmetry.downsample import complement as complement
+from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
+from faltung.nn.symmetry.gaunt import GauntProduct
+from faltung.nn.symmetry.group_conv import GroupConv
+from faltung.nn.symmetry.groups import grid_group as grid_group
+from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
+from faltung.nn.symmetry.position_orientation import PositionOrientationConv
+from faltung.nn.symmetry.so2_conv import SO2Conv
+from faltung.nn.symmetry.steerable import SteerableConv
+
+ALL: tuple[type[Layer], ...] = (
+    GroupConv,
+    GroupPool,
+    GroupBatchNorm,
+    GroupDownsample,
+    GroupUpsample,
+    SteerableConv,
+    NormReLU,
+    GatedFields,
+    FourierReLU,
+    GauntProduct,
+    SO2Conv,
+    PositionOrientationConv,
+)

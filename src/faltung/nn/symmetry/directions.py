@@ -1,0 +1,108 @@
+"""Directions of the circle and the sphere, invariants of a pair of points with directions, and functions of these."""
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from faltung.errors import ArgumentError
+
+
+@lru_cache(maxsize=32)
+def directions(dims: int, count: int) -> np.ndarray:
+    """Unit vectors (count, dims): equal angles; on the sphere the corners of a solid (6, 8, 12, 20), else a spiral.
+
+    A grid of directions is moved to itself by its own symmetries only, so layers on it are exact for these, approximate for
+    others. The corners of the icosahedron are a spherical 5-design, those of the octahedron and cube 3-designs.
+
+    Example:
+        >>> directions(3, 12).shape
+        (12, 3)
+    """
+    if dims not in (2, 3) or count < 1:
+        raise ArgumentError.of(
+            "directions", "2 or 3 dimensions and at least one direction", f"{dims}, {count}", "correct them"
+        )
+    if dims == 2:
+        angle = 2 * np.pi * np.arange(count) / count
+        return np.stack([np.cos(angle), np.sin(angle)], 1)
+    golden = (1 + 5**0.5) / 2
+    signs = [(a, b) for a in (1, -1) for b in (1, -1)]
+    cube = np.array([(a, b, c) for a, b in signs for c in (1, -1)], dtype=float)
+    if count == 6:
+        found = np.concatenate([np.eye(3), -np.eye(3)])
+    elif count == 8:
+        found = cube
+    elif count == 12:
+        found = np.array([np.roll((0, a, b * golden), k) for k in range(3) for a, b in signs])
+    elif count == 20:
+        edges = [np.roll((0, a / golden, b * golden), k) for k in range(3) for a, b in signs]
+        found = np.concatenate([cube, np.array(edges)])
+    else:
+        height = 1 - (2 * np.arange(count) + 1) / count
+        around = 2 * np.pi * np.arange(count) / golden**2
+        ring = np.sqrt(1 - height**2)
+        found = np.stack([ring * np.cos(around), ring * np.sin(around), height], 1)
+    return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def position_invariants(rel: Tensor, grid: Tensor) -> Tensor:
+    """What a rigid motion leaves of a pair (offset, direction): (edges, directions, 2).
+
+    Formula: in 3-D `(rel·o, ‖rel − (rel·o) o‖)`, in the plane `(rel·o, −rel_x o_y + rel_y o_x)`. With `o·o'` these are all
+    there is: two pairs with the same ones differ by a motion. The norm has the derivative 0 where rel is along o.
+
+    Shapes: rel (edges, dims), grid (directions, dims).
+    """
+    along = rel @ grid.T
+    if rel.shape[1] == 2:
+        across = rel[:, 1:] * grid[:, 0] - rel[:, :1] * grid[:, 1]
+    else:
+        left = rel[:, None] - along[..., None] * grid
+        square = left.square().sum(-1)
+        live = square > 1e-24
+        across = torch.where(live, torch.where(live, square, 1).sqrt(), 0)
+    return torch.stack([along, across], -1)
+
+
+def polynomials(x: Tensor, degree: int) -> Tensor:
+    """All products of 1 to `degree` entries of the last axis, in every order: d + d² + ... columns.
+
+    Example:
+        >>> [polynomials(torch.ones(d), 3).shape[-1] for d in (1, 2, 3)]
+        [3, 14, 39]
+    """
+    found = [x]
+    for _ in range(degree - 1):
+        found.append((found[-1].unsqueeze(-1) * x.unsqueeze(-2)).flatten(-2))
+    return torch.cat(found, -1)
+
+
+def cutoff(u: Tensor) -> Tensor:
+    """1 − 28u⁶ + 48u⁷ − 21u⁸ for u < 1, else 0: from 1 to 0 with two derivatives that vanish at 1.
+
+    Example:
+        >>> cutoff(torch.tensor(0.5)).item()
+        0.85546875
+    """
+    return torch.where(u < 1, 1 - u**6 * (28 - u * (48 - 21 * u)), 0)
+
+
+def lifted(vectors: Tensor, grid: Any) -> Tensor:
+    """A vector at each point as a function of directions, v·o: (..., directions)."""
+    return vectors @ torch.as_tensor(grid, dtype=vectors.dtype, device=vectors.device).T
+
+
+def vectors_of(values: Tensor, grid: Any) -> Tensor:
+    """The vector that a function of directions points to, the mean of dims·s(o)·o: (..., dims); undoes `lifted` on a 2-design."""
+    o = torch.as_tensor(grid, dtype=values.dtype, device=values.device)
+    return values @ o * (o.shape[1] / o.shape[0])
+
+
+def spread_of(grid: np.ndarray) -> float:
+    """The largest angle, in degrees, of a direction from its nearest one in the grid, over a fine spiral."""
+    fine = directions(grid.shape[1], 2001)
+    return math.degrees(float(np.arccos(np.clip((fine @ grid.T).max(1), -1, 1)).max()))

@@ -1,0 +1,125 @@
+"""Sampling on subgroups: projections that commute with the group, perfect reconstruction, cyclic groups against the FFT."""
+
+import numpy as np
+import pytest
+import torch
+
+from faltung import nn
+from faltung.errors import ArgumentError
+from faltung.nn.symmetry import complement, grid_group
+from faltung.nn.symmetry.downsample import sampling
+
+PAIRS = [
+    ("d4", "c4", 2), ("d6", "c6", 2), ("d8", "d4", 2), ("d4", "d2", 2), ("o", "c4", 3), ("oh", "o", 3), ("c6", "c2", 2),
+]  # fmt: skip
+
+
+def left(acting, g):
+    """The matrix of x(h) ↦ x(g⁻¹h)."""
+    found = np.zeros((acting.order, acting.order))
+    found[acting.group.table[g], np.arange(acting.order)] = 1
+    return found
+
+
+@pytest.mark.parametrize(("group", "held", "ndim"), PAIRS)
+def test_coset_means_are_a_sampling_theorem(group, held, ndim):
+    """P² = P, P commutes with all left translations, down∘up = 1 on the subgroup, up∘down = 1 on P's range."""
+    acting = grid_group(group, ndim)
+    subgroup = acting.subgroup(held)
+    down, up = sampling(acting, subgroup, "coset")
+    project = up @ down
+    assert abs(project @ project - project).max() < 1e-15
+    assert abs(down @ up - np.eye(len(subgroup))).max() < 1e-15
+    for g in range(acting.order):
+        assert abs(project @ left(acting, g) - left(acting, g) @ project).max() < 1e-12
+    rank = np.linalg.matrix_rank(project)
+    assert rank == len(subgroup)
+
+
+def test_dihedral_to_cyclic_is_the_mean_with_the_mirror():
+    x = torch.randn(1, 12, 2, 2, dtype=torch.float64)
+    y = nn.GroupDownsample2d(1, "d6", "c6", dtype=torch.float64)(x)
+    r = torch.arange(6)
+    acting = grid_group("d6", 2)
+    mirrored = torch.from_numpy(acting.group.table[r.numpy(), 6].astype(np.int64))  # r·s
+    assert torch.allclose(y, (x[:, r] + x[:, mirrored]) / 2, atol=1e-15)
+
+
+def test_ideal_low_passes_of_cyclic_groups():
+    eight, nine = grid_group("c8", 2), grid_group("c9", 2)
+    down, up = sampling(eight, eight.subgroup("c4"), "lowpass")
+    assert np.linalg.matrix_rank(up @ down) == 3
+    half = sampling(eight, eight.subgroup("c4"), "half")
+    low = half[1] @ half[0]
+    assert abs(low @ low - low).max() > 1e-2
+    assert np.linalg.matrix_rank(low) == 4
+    down, up = sampling(nine, nine.subgroup("c3"), "lowpass")
+    project = up @ down
+    assert abs(project @ project - project).max() < 1e-14
+    assert np.linalg.matrix_rank(project) == 3
+    assert abs(down @ up - np.eye(3)).max() < 1e-14
+    with pytest.raises(ArgumentError, match="complement"):
+        sampling(eight, eight.subgroup("c4"), "coset")
+
+
+@pytest.mark.parametrize(("n", "m"), [(9, 3), (12, 3), (8, 4), (15, 5)])
+def test_cyclic_lowpass_is_that_of_the_fft(n, m):
+    acting = grid_group(f"c{n}", 2)
+    down, _ = sampling(acting, acting.subgroup(f"c{m}"), "lowpass")
+    x = np.random.default_rng(0).normal(size=n)
+    spectrum = np.fft.fft(x)
+    spectrum[np.abs(np.fft.fftfreq(n, 1 / n)) >= m / 2] = 0
+    assert abs(down @ x - np.fft.ifft(spectrum).real[:: n // m]).max() < 1e-14
+
+
+def test_without_a_filter_the_low_pass_is_missing():
+    """The same check that coset means pass finds that plain restriction is no sampling theorem of the whole group."""
+    acting = grid_group("d4", 2)
+    down, up = sampling(acting, acting.subgroup("c4"), None)
+    project = up @ down
+    gaps = [abs(project @ left(acting, g) - left(acting, g) @ project).max() for g in range(8)]
+    assert max(gaps) == 1
+
+
+def test_folding_into_the_next_convolution():
+    down, conv = nn.GroupDownsample2d(2, "d4", "c4"), nn.GroupConv2d(2, 3, 3, "c4", padding=1)
+    x = torch.randn(2, 16, 6, 5)
+    folded = down.folded(conv)
+    assert folded.in_channels == 16
+    assert torch.allclose(folded(x), conv(down(x)), atol=1e-5)
+    with pytest.raises(ArgumentError):
+        down.folded(nn.GroupConv2d(1, 3, 3, "c4"))
+
+
+def test_a_complement_meets_its_subgroup_in_the_neutral_element_alone():
+    for group, held, ndim in PAIRS:
+        acting = grid_group(group, ndim)
+        subgroup = acting.subgroup(held)
+        found = complement(acting, subgroup)
+        products = {int(acting.group.table[h, k]) for h in subgroup for k in found}
+        assert len(products) == acting.order == len(subgroup) * len(found)
+
+
+def test_wrong_settings_are_refused():
+    for wrong in (("d4", "c4", "best"), ("d8", "c4", "coset"), ("c8", "c3", "coset"), ("c4", "d4", "coset")):
+        with pytest.raises(ArgumentError):
+            nn.GroupDownsample2d(1, *wrong)
+    with pytest.raises(ArgumentError):
+        nn.GroupDownsample3d(1, "o", "c4", "lowpass")
+
+
+@pytest.mark.parametrize(
+    ("group", "held", "ndim"), [("d8", "c4", 2), ("d9", "d3", 2), ("d9", "c3", 2), ("d4", "c2", 3), ("c8", "c4", 2)]
+)
+def test_lowpass_commutes_with_dihedral_groups(group, held, ndim):
+    """Where there is no complement: a projection that commutes, of rank |H| where the rotations are odd in number."""
+    acting = grid_group(group, ndim)
+    subgroup = acting.subgroup(held)
+    down, up = sampling(acting, subgroup, "lowpass")
+    project, rotations = up @ down, int(held[1:])
+    assert abs(project @ project - project).max() < 1e-14
+    for g in range(acting.order):
+        assert abs(project @ left(acting, g) - left(acting, g) @ project).max() < 1e-12
+    sheets = len(subgroup) // rotations
+    assert np.linalg.matrix_rank(project) == sheets * (rotations if rotations % 2 else rotations - 1)
+    assert abs(down @ up @ down - down).max() < 1e-14

@@ -1,0 +1,266 @@
+"""Spherical features against e3nn: harmonics, Wigner matrices, Gaunt products, aligned blocks as tensor products."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faltung import nn
+from faltung.errors import ArgumentError
+from faltung.nn.symmetry.gaunt import cheapest
+from faltung.nn.symmetry.so3 import align, gaunt_table, quadrature, rotate, spherical_harmonics, wigner
+
+o3 = pytest.importorskip("e3nn.o3")
+DOUBLE = torch.float64
+
+
+def drawn(*shape, seed=0):
+    return torch.randn(shape, dtype=DOUBLE, generator=torch.Generator().manual_seed(seed))
+
+
+def rotation(seed=0):
+    q, r = torch.linalg.qr(drawn(3, 3, seed=seed))
+    q = q * r.diagonal().sign()
+    return q * torch.linalg.det(q)
+
+
+def test_harmonics_are_e3nns():
+    points = torch.nn.functional.normalize(drawn(50, 3), dim=1)
+    wanted = o3.spherical_harmonics(list(range(12)), points, True, "integral")
+    assert torch.allclose(spherical_harmonics(11, points), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize("degree", [0, 1, 6, 13])
+def test_quadrature_is_exact(degree):
+    points, weights = (torch.from_numpy(a) for a in quadrature(degree))
+    values = spherical_harmonics(degree, points)
+    wanted = torch.zeros((degree + 1) ** 2, dtype=DOUBLE)
+    wanted[0] = math.sqrt(4 * math.pi)
+    assert torch.allclose(weights @ values, wanted, atol=1e-12)
+    beyond = spherical_harmonics(degree + 2, points)
+    assert (weights @ beyond)[(degree + 1) ** 2 :].abs().max() > 1e-3  # and no further
+
+
+def test_wigner_matrices_to_degree_12():
+    """Orthogonal, a representation, and e3nn's as far as its tables go."""
+    first, second = rotation(1), rotation(2)
+    a, b, both = (wigner(12, r) for r in (first, second, first @ second))
+    for l in range(13):
+        assert torch.allclose(a[l] @ a[l].T, torch.eye(2 * l + 1, dtype=DOUBLE), atol=1e-12)
+        assert torch.allclose(a[l] @ b[l], both[l], atol=1e-10)
+        if l < 12:
+            wanted = o3.Irrep(l, 1 if l % 2 == 0 else -1).D_from_matrix(first)
+            assert torch.allclose(a[l], wanted.to(DOUBLE), atol=1e-5)  # e3nn's tables are kept in single precision
+
+
+POLES = torch.tensor(
+    [[0, 1, 0], [0, -1, 0], [1e-7, 1, 0], [1e-7, -1, -1e-7], [1, 0, 0], [0, 0, -2], [1, 1e-12, 1], [1, -1e-12, 1]], dtype=DOUBLE
+)  # fmt: skip
+
+
+def test_aligned_edges_point_to_the_pole():
+    edges = torch.cat([POLES, drawn(50, 3)])
+    found = align(edges)
+    pole = torch.tensor([0.0, 1, 0], dtype=DOUBLE)
+    unit = torch.nn.functional.normalize(edges, dim=1)
+    assert torch.allclose(torch.einsum("eij,ej->ei", found, unit), pole.expand(len(edges), 3), atol=1e-14)
+    assert torch.allclose(torch.linalg.det(found), torch.ones(len(edges), dtype=DOUBLE), atol=1e-14)
+    assert align(torch.zeros(1, 3)).isfinite().all()
+
+
+GAUNT = [
+    ((1, 1, 0), 0.28209479), ((1, 1, 2), 0.25231325), ((2, 2, 2), 0.18022375), ((1, 2, 3), 0.24776669), ((2, 2, 4), 0.24179554),
+    ((3, 3, 2), 0.16820883), ((1, 1, 1), 0.0),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("degrees", "wanted"), GAUNT)
+def test_gaunt_coefficients_of_order_zero(degrees, wanted):
+    table = gaunt_table(*degrees)
+    assert table[tuple(l * l + l for l in degrees)] == pytest.approx(wanted, abs=6e-9)
+
+
+def test_gaunt_coefficients_of_other_orders():
+    """Complex ⟨1,1;1,−1;2,0⟩ and ⟨1,1;1,1;2,∓2⟩ in the real basis: (z² − x²)-like and y-like combinations."""
+    table = gaunt_table(1, 1, 2)
+    x, z, zero, two = 1, 3, 6, 8  # x, z of degree 1; m = 0 and m = 2 of degree 2
+    assert abs(table[x, x, zero]) == pytest.approx(0.12615663, abs=5e-9)
+    assert (table[z, z, two] - table[x, x, two]) / 2**0.5 == pytest.approx(0.30901936, abs=5e-9)
+
+
+def test_numbers_of_paths():
+    def paths(highest, even):
+        each = range(highest + 1)
+        triples = [(a, b, c) for a in each for b in each for c in each if abs(a - b) <= c <= a + b]
+        return [t for t in triples if not even or sum(t) % 2 == 0]
+
+    assert [len(paths(l, False)) for l in (1, 2, 3, 4, 6)] == [5, 15, 34, 65, 175]
+    assert [len(paths(l, True)) for l in (1, 2, 3, 4, 6)] == [4, 11, 23, 42, 106]
+    table = gaunt_table(3, 3, 3)
+    at = [slice(l * l, (l + 1) ** 2) for l in range(4)]
+    blocks = [(a, b, c) for a, b, c in paths(3, False) if abs(table[at[a], at[b], at[c]]).max() > 1e-9]
+    assert blocks == paths(3, True)
+
+
+def product(l1, l2, l3=None, method="auto", channels=2):
+    return nn.GauntProduct(channels, l1, l2, l3, False, method, dtype=DOUBLE)
+
+
+@pytest.mark.parametrize("degrees", [(0, 0, 0), (1, 1, 2), (3, 3, 6), (4, 2, 3), (5, 5, 5)])
+def test_all_forms_agree(degrees):
+    l1, l2, l3 = degrees
+    x, y = drawn(4, (l1 + 1) ** 2, 2), drawn(4, (l2 + 1) ** 2, 2, seed=1)
+    found = {m: product(l1, l2, l3, m)(x, y) for m in ("grid", "separable", "dense")}
+    for other in ("separable", "dense"):
+        assert torch.allclose(found["grid"], found[other], atol=1e-12)
+    low = {m: nn.GauntProduct(2, l1, l2, l3, False, m)(x.float(), y.float()) for m in found}
+    for a in low.values():
+        assert (a - found["dense"]).abs().max() <= 1e-5 * found["dense"].abs().max()
+
+
+@given(l=st.integers(1, 4), seed=st.integers(0, 99), mirrored=st.booleans())
+@settings(max_examples=15, deadline=None)
+def test_products_turn_with_their_factors(l, seed, mirrored):
+    """Rotations and reflections; commutative; Y₀ scales by 1 / √4π."""
+    x, y = drawn(3, (l + 1) ** 2, 2, seed=seed), drawn(3, (l + 1) ** 2, 2, seed=seed + 1)
+    d = wigner(2 * l, rotation(seed) * (-1 if mirrored else 1))
+    layer = product(l, l)
+    wanted = rotate(layer(x, y), d)
+    assert torch.allclose(layer(rotate(x, d[: l + 1]), rotate(y, d[: l + 1])), wanted, atol=1e-11)
+    assert torch.allclose(layer(x, y), layer(y, x), atol=1e-12)
+    constant = torch.ones(3, 1, 2, dtype=DOUBLE)
+    assert torch.allclose(product(l, 0, l)(x, constant), x / math.sqrt(4 * math.pi), atol=1e-12)
+
+
+def test_three_bodies_in_any_bracketing():
+    x, y, z = (drawn(2, 9, 1, seed=s) for s in range(3))
+    two, left, right = product(2, 2, channels=1), product(4, 2, 6, channels=1), product(2, 4, 6, channels=1)
+    assert torch.allclose(left(two(x, y), z), right(x, two(y, z)), atol=1e-12)
+
+
+def test_the_method_follows_the_degree():
+    assert cheapest(0, 0, 0) == "dense"
+    assert cheapest(4, 4, 4) == "grid"
+    assert cheapest(30, 30, 30) == "separable"
+
+
+def paths_of(l_in, l_out):
+    return [(i, f, o) for i in range(l_in + 1) for o in range(l_out + 1) for f in range(abs(i - o), i + o + 1)]
+
+
+@torch.no_grad()
+def filled(layer, h):
+    """Blocks A and B that are the tensor products with harmonics of the edge along paths (l_i, l_f, l_o) with weights h."""
+    for block in layer.blocks:
+        block.zero_()
+    for (i, f, o), weight in h.items():
+        w3j = o3.wigner_3j(i, f, o, dtype=DOUBLE)[:, f] * math.sqrt(
+            (2 * f + 1) / (4 * math.pi)
+        )  # Y_f at the pole is m = 0 only
+        for m in range(min(i, o) + 1):
+            rows = layer.blocks[m].unflatten(1, (-1, layer.out_channels)).unflatten(3, (-1, layer.in_channels))
+            rows[0, o - m, :, i - m] += weight * w3j[i + m, o + m]
+            if m:
+                rows[1, o - m, :, i - m] += weight * w3j[i + m, o - m]
+    return layer
+
+
+def test_blocks_are_the_dense_tensor_product():
+    """All orders mixed: equal to e3nn's couplings of x with harmonics of the edge, float64 1e-10 and float32 1e-5."""
+    l_in, l_out = 3, 2
+    layer = nn.SO2Conv(1, 1, l_in, l_out, dtype=DOUBLE)
+    h = {p: float(v) for p, v in zip(paths_of(l_in, l_out), drawn(99), strict=False)}
+    filled(layer, h)
+    x, edge = drawn(len(POLES) + 6, 16, 1), torch.cat([POLES, drawn(6, 3)])
+    y = spherical_harmonics(l_in + l_out, torch.nn.functional.normalize(edge, dim=1))
+    wanted = torch.zeros(len(x), 9, dtype=DOUBLE)
+    for (i, f, o), weight in h.items():
+        coupled = o3.wigner_3j(i, f, o, dtype=DOUBLE)
+        own, around = x[:, i * i : (i + 1) ** 2, 0], y[:, f * f : (f + 1) ** 2]
+        wanted[:, o * o : (o + 1) ** 2] += weight * torch.einsum("abc,ea,eb->ec", coupled, own, around)
+    got = layer(x, edge)[..., 0]
+    assert (got - wanted).abs().max() < 1e-6 * wanted.abs().max()  # e3nn's couplings are kept in single precision
+    single = layer.float()(x.float(), edge.float())[..., 0]
+    assert (single - wanted).abs().max() < 1e-5 * wanted.abs().max()
+
+
+@pytest.mark.parametrize(
+    ("f", "wanted"), [(0, (1, 1, 1)), (1, (-(0.5**0.5), 0, 0.5**0.5)), (2, (0.31622777, -0.63245553, 0.31622777))]
+)
+def test_known_aligned_blocks(f, wanted):
+    """⟨1 m; f 0 | 1 m⟩ up to the sign and norm of a path: even parity on the diagonal, odd parity between m and −m."""
+    w3j = o3.wigner_3j(1, f, 1, dtype=DOUBLE)[:, f] * 3**0.5
+    if f % 2 == 0:
+        found = w3j.diagonal()
+    else:
+        found = torch.stack([w3j[0, 2], w3j[1, 1], w3j[2, 0]])
+        assert w3j[0, 2] == -w3j[2, 0]
+    wanted = torch.tensor(wanted, dtype=DOUBLE)
+    assert torch.allclose(found.abs(), wanted.abs(), atol=1e-7)
+    assert float((found * wanted).sum().abs()) == pytest.approx(float((wanted * wanted).sum()), abs=1e-6)
+
+
+def test_counts_of_l6():
+    layer = nn.SO2Conv(1, 1, 6, 6, 2)
+    assert layer.parameter_count() == 171
+    assert len(layer._stacked()) == 29
+    assert nn.SO2Conv(1, 1, 6, 6).parameter_count() == 231
+
+
+@pytest.mark.parametrize("highest", [0, 1, 3])
+def test_convolution_turns_with_edge_and_features(highest):
+    layer = nn.SO2Conv(2, 3, 3, 3, highest, bias=True, dtype=DOUBLE)
+    with torch.no_grad():
+        layer.bias.normal_()
+    x, edge = drawn(len(POLES) + 5, 16, 2), torch.cat([POLES, drawn(5, 3)])
+    r = rotation(5)
+    d = wigner(3, r)
+    got, wanted = layer(rotate(x, d), edge @ r.T), rotate(layer(x, edge), d)
+    assert torch.allclose(got, wanted, atol=1e-10)
+    order = torch.randperm(len(x))
+    assert torch.equal(layer(x, edge)[order].isfinite(), torch.ones_like(wanted, dtype=torch.bool))
+    assert torch.allclose(layer(x[order], edge[order]), layer(x, edge)[order], atol=1e-12)
+
+
+def test_a_mix_that_is_no_block_is_not_equivariant():
+    """The check above finds a wrong map: the sign of B turned around."""
+    layer = nn.SO2Conv(1, 1, 2, 2, dtype=DOUBLE)
+    x, edge, r = drawn(4, 9, 1), drawn(4, 3, seed=1), rotation(3)
+    d = wigner(2, r)
+    right = layer.mix
+
+    def wrong(x, frame):
+        y = right(x, frame).clone()
+        y[:, 1] *= -1
+        return y
+
+    layer.mix = wrong
+    assert not torch.allclose(layer(rotate(x, d), edge @ r.T), rotate(layer(x, edge), d), atol=1e-3)
+
+
+def test_derivatives_at_the_poles_are_those_of_differences():
+    layer = nn.SO2Conv(1, 1, 2, 2, dtype=DOUBLE)
+    x = drawn(len(POLES), 9, 1)
+    edge = POLES.clone().requires_grad_()
+    weights = drawn(9, 1, seed=4)
+
+    def value(e):
+        return (layer(x, e) * weights).sum()
+
+    (slope,) = torch.autograd.grad(value(edge), edge)
+    for axis in range(3):
+        step = torch.zeros(3, dtype=DOUBLE)
+        step[axis] = 1e-5
+        difference = torch.stack([((layer(x, POLES + step) - layer(x, POLES - step)) * weights).sum((1, 2)) / 2e-5])[0]
+        assert torch.allclose(slope[:, axis], difference, atol=1e-7)
+
+
+def test_wrong_shapes_are_refused():
+    with pytest.raises(ArgumentError):
+        nn.SO2Conv(1, 1, 2, 2)(torch.zeros(3, 9, 1), torch.zeros(2, 3))
+    with pytest.raises(ArgumentError):
+        nn.GauntProduct(1, 1, 1)(torch.zeros(3, 4, 1), torch.zeros(2, 4, 1))
+    with pytest.raises(ArgumentError):
+        nn.GauntProduct(1, 1, 1, method="fourier")
