@@ -25,6 +25,7 @@ from faltung.filters.parabola import FILTER as PARABOLA
 from faltung.filters.parabola import parabola
 from faltung.filters.sobel import FILTER as SOBEL
 from faltung.filters.sobel import sobel
+from faltung.filters.symbol import Symbol
 from faltung.filters.wavelet import FILTER as WAVELET
 from faltung.filters.wavelet import wavelet
 
@@ -45,6 +46,7 @@ ALL: tuple[Filter, ...] = (
 __all__ = [
     "ALL",
     "Filter",
+    "Symbol",
     "binomial",
     "box",
     "disk",
