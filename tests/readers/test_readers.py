@@ -266,3 +266,28 @@ def test_kernels_cannot_be_written_through():
     (node,) = readers.read(model, torch.zeros(1, 1, 5)).convolutions
     with pytest.raises(ValueError, match="read-only"):
         node.kernel[0] = 1
+
+
+@pytest.mark.parametrize("ways", [False, True])
+def test_a_traced_model_runs_without_the_module(ways):
+    class Chooses(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = Net()
+
+        def forward(self, x):
+            y = self.net(x)
+            return {"y": y * 2 if ways and y.sum() > -1e9 else y, "n": 3}
+
+    model, x = Chooses().eval(), sample()
+    found = readers.traced(model, x)
+    assert ("record of one run" in found.network.source) == ways
+    (y,) = found.run(x)
+    torch.testing.assert_close(y, model(x)["y"])
+    values = found.values(x, [n.name for n in found.network.nodes])
+    assert {n.name for n in found.network.nodes if n.word != "write"} == set(values)
+    for name, value in values.items():
+        assert tuple(value.shape) == found.network[name].shape
+    torch.testing.assert_close(values["net.first"], model.net.first(x))
+    with pytest.raises(ArgumentError, match="read the model with these"):
+        found.run(x[:1])

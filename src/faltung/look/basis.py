@@ -19,8 +19,8 @@ class FilterBasis:
     """Principal filters, the largest share of variance first.
 
     Fields:
-        vectors: (components, *k), each of unit length, its largest tap positive.   ratios: shares of the variance, sum 1 (0 where
-            all filters are equal).   mean: (*k), of the scaled filters.   count: how many filters were seen.
+        vectors: (components, *k), each of unit length, its largest tap positive.   ratios: shares of the variance, sum 1 (0
+            where all filters are equal).   mean: (*k), of the scaled filters.   count: how many filters were seen.
     """
 
     vectors: np.ndarray
@@ -115,8 +115,8 @@ def _histogram(values: np.ndarray, bins: int, low: float, high: float) -> np.nda
 
 
 def population_drift(groups: Iterable[Any]) -> np.ndarray:
-    """The drift between each two of several kernels or lists of kernels in one basis of all of them: a symmetric matrix of zeros on
-    its diagonal, histograms over one span."""
+    """The drift between each two of several kernels or lists of kernels in one basis of all of them: a symmetric matrix of
+    zeros on its diagonal, histograms over one span."""
     lists = [[g] if hasattr(g, "ndim") else list(g) for g in groups]
     basis = FilterBasis.fit([w for g in lists for w in g])
     found = [np.concatenate([basis.transform(w) for w in g]) for g in lists]

@@ -9,7 +9,8 @@ from faltung.look.tables import amount, table
 from faltung.readers import Network, Node, read
 
 _BYTES = {
-    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1, "bool": 1,
+    "float64": 8, "float32": 4, "float16": 2, "bfloat16": 2, "int64": 8, "int32": 4, "int16": 2, "int8": 1, "uint8": 1,
+    "bool": 1,
     "complex64": 8, "complex128": 16,
 }  # fmt: skip
 _SILENT = set(

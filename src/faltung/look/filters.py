@@ -63,7 +63,8 @@ def variance_entropy(w: Any, mask: Any = None, scale: str | None = None) -> floa
 
     Args:
         mask: filters to leave out (out, in / groups), for example the dead ones.
-        scale: None for the filters as they are, "absmax" for each divided by its largest tap (two conventions of the literature).
+        scale: None for the filters as they are, "absmax" for each divided by its largest tap (two conventions of the
+        literature).
 
     Returns: 0 to log₁₀ min(taps, filters − 1).
 
@@ -170,7 +171,8 @@ def _drawn_ceiling(n: int, taps: int) -> float:
 
 
 def filter_orthogonality(w: Any) -> float:
-    """One minus the mean |cosine| between the filters of different outputs: 1 where all are orthogonal, 0 where all are parallel.
+    """One minus the mean |cosine| between the filters of different outputs: 1 where all are orthogonal, 0 where all are
+    parallel.
 
     Outputs without any tap are left out; NaN where fewer than two remain.
 
@@ -232,7 +234,8 @@ class FilterLook:
     """The filters of one layer; every number is that of the function of its name.
 
     Fields:
-        filters: how many (out · in / groups).   taps: of each.   sparsity: share of dead ones.   entropy: of the variance, of all.
+        filters: how many (out · in / groups).   taps: of each.   sparsity: share of dead ones.   entropy: of the variance,
+        of all.
         ceiling: of random filters.   ratio: entropy / ceiling; near 1 is like chance, near 0 like copies; NaN for one tap.
         clean_ratio: without the dead filters.   orthogonality: of whole outputs.   separable: share of products of lines.
         dead_outputs: outputs that a norm behind switches off, or that have no tap.   duplicates: pairs of outputs alike.
@@ -264,8 +267,8 @@ class FilterTable:
         """For people."""
         header = ["layer", "kernel", "dead", "entropy / chance", "orthogonal", "separable", "dead outputs", "copies"]
         rows = [
-            [x.name, x.shape, x.sparsity, x.ratio, x.orthogonality, x.separable, x.dead_outputs, x.duplicates] for x in self.layers
-        ]  # fmt: skip
+            [x.name, x.shape, x.sparsity, x.ratio, x.orthogonality, x.separable, x.dead_outputs, x.duplicates] for x in
+        self.layers ]  # fmt: skip
         return "\n".join([table(header, rows), *(f"skipped: {s}" for s in self.skipped)])
 
     def by_depth(self, bins: int = 10) -> list[dict[str, float]]:
@@ -332,8 +335,8 @@ def filters(
     """The filters of every convolution of a model, a file, a network or one kernel; no data are needed.
 
     Args:
-        source: what `faltung.readers.read` takes, or one array (out, in / groups, *k).   example: for the graph, which says what
-            norm stands behind a layer and turns kernels of transposed convolutions the right way; not needed for the rest.
+        source: what `faltung.readers.read` takes, or one array (out, in / groups, *k).   example: for the graph, which says
+            what norm stands behind a layer and turns kernels of transposed convolutions the right way; not needed for the rest.
         eps: dead is below this share of the layer's largest tap.   baseline: see `entropy_ceiling`.
         kernel_size: only layers with these taps.
 

@@ -14,7 +14,7 @@ from faltung.errors import ArgumentError
 
 import_torch("faltung.readers")
 
-from faltung.readers.capture import arguments, capture, unwrapped  # noqa: E402 - a missing torch is to be said first
+from faltung.readers.capture import Traced, arguments, capture, traced, unwrapped  # noqa: E402 - a missing torch is to be said first
 from faltung.readers.network import OPS, Network, Node, read_only, shown  # noqa: E402
 from faltung.readers.undisturbed import first_tensor, undisturbed  # noqa: E402
 
@@ -22,12 +22,14 @@ __all__ = [
     "OPS",
     "Network",
     "Node",
+    "Traced",
     "arguments",
     "capture",
     "first_tensor",
     "read",
     "read_only",
     "shown",
+    "traced",
     "undisturbed",
     "unwrapped",
 ]

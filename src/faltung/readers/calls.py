@@ -71,6 +71,7 @@ class Translator:
     def __init__(self, constants: Mapping[str, Constant]) -> None:
         self.constants: dict[str, Constant] = dict(constants)
         self.producer: dict[str, str] = {}  # tensor -> the node whose result it is
+        self.made: dict[str, str] = {}  # the same, of those results alone that are the node's own
         self.shapes: dict[str, Shape] = {}
         self.viewed: dict[str, str] = {}  # a view -> the tensor that it looks into
         self.nodes: dict[str, Node] = {}
@@ -97,6 +98,8 @@ class Translator:
         )  # fmt: skip
         self.nodes[name] = node
         self.producer[result.name], self.shapes[result.name] = name, result.shape
+        if call.word != "write":
+            self.made[result.name] = name
         return node
 
     def _owner(self, parameters: tuple[str, ...], call: Call) -> str:
@@ -117,7 +120,7 @@ class Translator:
         """An input of the whole network."""
         name = result.name
         self.nodes[name] = Node(name, "input", "input", (), (), result.shape, result.dtype)
-        self.producer[name], self.shapes[name] = name, result.shape
+        self.producer[name], self.shapes[name], self.made[name] = name, result.shape, name
 
     def read(self, call: Call) -> None:
         """Translate one call."""

@@ -2,7 +2,8 @@
 
 import operator
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -53,6 +54,82 @@ def capture(model: nn.Module, example: Any, keywords: Mapping[str, Any] | None =
         0  conv  1 × 3 × 6  kernel 3 × 2 × 5  stride 2
         1  activation  1 × 3 × 6
     """
+    return traced(model, example, keywords).network
+
+
+@dataclass(frozen=True, eq=False)
+class Traced:
+    """A network that can be run, node by node, without the module: on arguments of the shapes of the example.
+
+    Fields:
+        network: the nodes.   graph: torch's own.   constants: the arrays that it reads.   nodes: which node of the network a
+            name of torch's graph stands for.
+    """
+
+    network: Network
+    graph: fx.Graph
+    constants: Mapping[str, Any]
+    nodes: Mapping[str, str]
+
+    def run(self, example: Any, see: Callable[[str, Tensor], Tensor] | None = None) -> list[Tensor]:
+        """The results for an example.
+
+        Args:
+            see: called with the name of each node and its value; what it gives back goes on. A value that it keeps stays as it is
+                if it gives back a copy, since operators may write in place.
+
+        Raises:
+            ArgumentError: arguments of other shapes than those of the graph.
+        """
+        leaves = [leaf for leaf in pytree.tree_leaves(arguments(example)) if isinstance(leaf, Tensor)]
+        wanted = [self.network[name].shape for name in self.network.inputs]
+        if [tuple(leaf.shape) for leaf in leaves] != wanted:
+            came = f"{[tuple(a.shape) for a in leaves]}"
+            raise ArgumentError.of("run", f"tensors of shapes {wanted}", came, "read the model with these")
+        given, entered = iter(leaves), {*self.network.inputs}
+        held: dict[str, Any] = {}
+
+        def value(argument: Any) -> Any:
+            return fx.map_arg(argument, lambda n: held[n.name])
+
+        for node in self.graph.nodes:
+            if node.op == "placeholder":
+                held[node.name] = next(given) if node.name in entered else self.constants.get(node.name)
+            elif node.op == "output":
+                return [t for t in pytree.tree_leaves(value(node.args)) if isinstance(t, Tensor)]
+            else:
+                held[node.name] = node.target(*value(node.args), **value(node.kwargs))
+            name = self.nodes.get(node.name)
+            if see is not None and name is not None and isinstance(held[node.name], Tensor):
+                held[node.name] = see(name, held[node.name])
+        return []
+
+    def values(self, example: Any, names: Iterable[str]) -> dict[str, Tensor]:
+        """The values of some nodes for an example, without gradients."""
+        wanted, found = set(names), {}
+
+        def see(name: str, value: Tensor) -> Tensor:
+            if name in wanted:
+                found[name] = value.clone()
+            return value
+
+        with torch.no_grad():
+            self.run(example, see)
+        return found
+
+
+def traced(model: nn.Module, example: Any, keywords: Mapping[str, Any] | None = None) -> Traced:
+    """As `capture`, with what is needed to run the graph: for looks at values inside a model, without hooks.
+
+    Raises: as `capture`.
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv1d(1, 1, 3), nn.ReLU(inplace=True))
+        >>> x = torch.ones(1, 1, 5)
+        >>> found = traced(net, x).values(x, ["0"])["0"]
+        >>> torch.equal(found, net[0](x))
+        True
+    """
     model = unwrapped(model)
     given, named = arguments(example), dict(keywords or {})
     with warnings.catch_warnings(), undisturbed(model), torch.no_grad(), torch.compiler.set_stance("force_eager"):
@@ -88,7 +165,7 @@ def _plain(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def _exported(program: torch.export.ExportedProgram, model: nn.Module) -> Network:
+def _exported(program: torch.export.ExportedProgram, model: nn.Module) -> Traced:
     signature = program.graph_signature
     stored: dict[str, Tensor] = {**program.constants, **program.state_dict}
     known = {
@@ -181,7 +258,8 @@ def _translated(
     inputs: list[fx.Node],
     source: str,
     learnt: dict[str, tuple[int, ...]],
-) -> Network:
+) -> Traced:
+    stored = dict(constants)
     translator = Translator(constants)
     for node in inputs:
         translator.enter(Result(node.name, *_facts(node.meta["val"])))
@@ -191,7 +269,8 @@ def _translated(
     ends = [n for n in graph.nodes if n.op == "output"][-1]
     found: list[Ref] = []
     fx.map_arg(ends.args, lambda n: found.append(Ref(n.name)))
-    return translator.network(found, source, learnt)
+    held = {name: constant.value for name, constant in stored.items()}
+    return Traced(translator.network(found, source, learnt), graph, held, dict(translator.made))
 
 
 def _call(node: fx.Node) -> Call:

@@ -1,0 +1,210 @@
+"""What happens to a network's answers when its input moves: consistency, equivariance to shifts below a pixel, borders."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from faltung.errors import ArgumentError
+from faltung.look.tables import table
+from faltung.readers import first_tensor, traced, undisturbed
+
+
+@dataclass(frozen=True)
+class Consistency:
+    """How steady the answers are under shifts.
+
+    Fields:
+        agree: share of pairs of shifted samples with the same largest output.   deviation: standard deviation of the outputs
+            over shifts, relative to their size.   pairs: how many were compared.   kind: "crop" or "circular".
+    """
+
+    agree: float
+    deviation: float
+    pairs: int
+    kind: str
+
+    def table(self) -> str:
+        """For people."""
+        return table(["shifts", "pairs", "agree", "deviation"], [[self.kind, self.pairs, self.agree, self.deviation]])
+
+
+def shift_consistency(
+    model: nn.Module, x: Tensor, *, crop: Any = None, most: int = 32, pairs: int = 8, seed: int = 0
+) -> Consistency:
+    """How often a classifier's answer stays the same when its input moves.
+
+    With `crop` each pair are two windows of that size at random offsets below `most`, as with photographs; without, the samples
+    are rolled by whole places, which for a network that is circular throughout changes nothing.
+
+    Shapes: x (batch, channels, *n), larger than crop by most − 1 along each axis.   The model returns (batch, classes).
+
+    Args:
+        crop: a size, or one for each axis.   most: offsets are 0 to most − 1. Default 32.   pairs: for each sample. Default 8.
+        seed: of the offsets; the global random numbers are left alone.
+
+    Raises:
+        ArgumentError: samples too small for the crops, or results that are no classes.
+
+    Source: Zhang, Making convolutional networks shift-invariant again (2019).
+
+    Example:
+        >>> net = nn.Sequential(nn.Conv1d(1, 3, 3, padding=1, padding_mode="circular"), nn.AdaptiveAvgPool1d(1), nn.Flatten())
+        >>> shift_consistency(net, torch.randn(4, 1, 16)).agree
+        1.0
+    """
+    ndim, rng = x.ndim - 2, np.random.default_rng(seed)
+    sizes = None if crop is None else tuple(np.broadcast_to(crop, ndim).tolist())
+    if (
+        ndim < 1
+        or pairs < 1
+        or (sizes is not None and any(n < c + most - 1 for n, c in zip(x.shape[2:], sizes, strict=True)))
+    ):
+        raise ArgumentError.of(
+            "shift_consistency",
+            f"samples at least {most - 1} larger than {sizes}",
+            f"{tuple(x.shape)}",
+            "take a smaller crop",
+        )
+    agree, spread, size = 0, 0.0, 0.0
+    with undisturbed(model), torch.no_grad():
+        for _ in range(pairs):
+            first, second = (_classes(model(_moved(x, sizes, rng.integers(0, most, ndim)))) for _ in range(2))
+            agree += int((first.argmax(1) == second.argmax(1)).sum())
+            spread += (
+                float(((first - second).double() ** 2).sum()) / 2
+            )  # the variance of a pair is half its squared difference
+            size += float((first.double() ** 2).sum() + (second.double() ** 2).sum()) / 2
+    return Consistency(
+        agree / (pairs * len(x)),
+        (spread / size) ** 0.5 if size else 0.0,
+        pairs * len(x),
+        "circular" if crop is None else "crop",
+    )
+
+
+def _moved(x: Tensor, sizes: tuple[int, ...] | None, offsets: np.ndarray) -> Tensor:
+    if sizes is None:
+        return torch.roll(x, offsets.tolist(), tuple(range(2, x.ndim)))
+    return x[(..., *(slice(int(o), int(o) + n) for o, n in zip(offsets, sizes, strict=True)))]
+
+
+def _classes(result: Any) -> Tensor:
+    y = first_tensor(result)
+    if y is None or y.ndim != 2:
+        came = "none" if y is None else f"shape {tuple(y.shape)}"
+        raise ArgumentError.of("shift_consistency", "a result (batch, classes)", came, "wrap the model")
+    return y
+
+
+def fourier_shift(x: Tensor, shift: Any) -> Tensor:
+    """A signal moved around the circle by any distance, by the phases of its Fourier coefficients.
+
+    Where the size is even, what changes sign fastest is dropped: its shift by half a place is not defined.
+
+    Shapes: x (batch, channels, *n).   Args: shift: places, one number or one for each axis.
+
+    Example:
+        >>> x = torch.cos(2 * torch.pi * torch.arange(8) / 8)[None, None]
+        >>> torch.allclose(fourier_shift(x, 1), x.roll(1, -1), atol=1e-6)
+        True
+    """
+    distances = np.broadcast_to(np.asarray(shift, float), x.ndim - 2).tolist()
+    axes = tuple(range(2, x.ndim))
+    spectrum = torch.fft.fftn(x, dim=axes)
+    for axis, distance in zip(axes, distances, strict=True):
+        n = x.shape[axis]
+        frequencies = torch.fft.fftfreq(n, device=x.device, dtype=x.dtype)
+        phase = torch.exp(-2j * torch.pi * frequencies * distance)
+        if n % 2 == 0:
+            phase[n // 2] = 0
+        spectrum = spectrum * phase.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return torch.fft.ifftn(spectrum, dim=axes).real.to(x.dtype)
+
+
+def equivariance_error(
+    model: nn.Module, x: Tensor, act: Callable[[Tensor], Tensor], act_out: Callable[[Tensor], Tensor] | None = None
+) -> float:
+    """How far a model is from commuting with a change of its input.
+
+    Formula: ‖f(g x) − g′ f(x)‖ / ‖f(x)‖ over the batch.
+
+    Args:
+        act: what g does to the input.   act_out: what g does to the result; the same by default, `lambda y: y` for invariance.
+
+    Returns: 0 for an equivariant model.   Raises: ArgumentError: results of different shapes.
+
+    Example:
+        >>> net = nn.Conv1d(1, 2, 3, padding=1, padding_mode="circular")
+        >>> equivariance_error(net, torch.randn(1, 1, 9), lambda s: s.roll(2, -1)) < 1e-6
+        True
+    """
+    with undisturbed(model), torch.no_grad():
+        plain, moved = (first_tensor(model(v)) for v in (x, act(x)))
+    if plain is None or moved is None:
+        raise ArgumentError.of("equivariance_error", "a model that returns a tensor", "none", "wrap it")
+    wanted = (act if act_out is None else act_out)(plain)
+    if wanted.shape != moved.shape:
+        raise ArgumentError.of(
+            "equivariance_error", f"results {tuple(wanted.shape)}", f"{tuple(moved.shape)}", "pass act_out"
+        )
+    size = float(plain.double().norm())
+    return float((moved.double() - wanted.double()).norm()) / size if size else 0.0
+
+
+@dataclass(frozen=True)
+class Borders:
+    """What margins do to a constant signal: for each convolution or pool the largest |border − centre| / |centre|, in order.
+
+    Fields:
+        layers: (name, influence, whether the centre itself still equals its neighbours).
+        depth: how many layers keep a constant centre.
+    """
+
+    layers: tuple[tuple[str, float, bool], ...]
+    depth: int
+
+    def table(self) -> str:
+        """For people."""
+        return table(["layer", "border / centre", "centre constant"], self.layers)
+
+
+def border_influence(model: nn.Module, example: Any, value: float = 1.0) -> Borders:
+    """Feed a constant signal and see how far from the border its margins are felt.
+
+    Args:
+        example: a tensor (batch, channels, *n) for the shapes; its values are replaced by `value`.
+
+    Example:
+        >>> border_influence(nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular"), torch.zeros(1, 1, 9)).layers[0][1] < 1e-6
+        True
+    """
+    first = first_tensor(example)
+    if first is None or first.ndim < 3:
+        raise ArgumentError.of(
+            "border_influence", "an example (batch, channels, *n)", type(example).__name__, "pass a batch"
+        )
+    x = torch.full_like(first, value)
+    with undisturbed(model):
+        found = traced(model, x)
+        kinds = ("conv", "max_pool", "avg_pool")
+        names = [
+            n.name for n in found.network.nodes if n.op in kinds and n.shape is not None and len(n.shape) == first.ndim
+        ]
+        values = found.values(x, names)
+    rows, depth, steady = [], 0, True
+    for name in names:
+        y = values[name][0].double()
+        middle = tuple(n // 2 for n in y.shape[1:])
+        centre = y[(slice(None), *middle)]
+        scale = centre.abs().reshape(-1, *(1,) * len(middle))
+        away = (y - centre.reshape(scale.shape)).abs() / scale.clamp(min=1e-12 * float(y.abs().max()) or 1.0)
+        near = away[(slice(None), *(slice(max(m - 1, 0), m + 2) for m in middle))]
+        constant = bool(near.max() < 1e-5)
+        steady = steady and constant
+        depth += steady
+        rows.append((name, float(away.max()), constant))
+    return Borders(tuple(rows), depth)
