@@ -8,7 +8,10 @@ from typing import Any
 
 _HOME = {
     "Bound": "faltung.certify.bound",
+    "Lipschitz": "faltung.certify.lipschitz",
     "gram_bound": "faltung.certify.gram",
+    "lipschitz": "faltung.certify.lipschitz",
+    "radius": "faltung.certify.radius",
     "spectral_norm": "faltung.certify.spectral_norm",
 }
 

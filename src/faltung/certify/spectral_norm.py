@@ -84,8 +84,7 @@ def spectral_norm(
         raise ArgumentError.of(
             who, "an input_size for method 'gram-fft'", "None", "give the size, or use method 'auto'"
         )
-    found = [_one(operator, case, method, rtol, steps) for case in _cases(operator, size)]
-    upper, lower, said = min(found, key=lambda entry: float(entry[0].detach()))
+    upper, lower, said = _best(operator, size, method, rtol, steps)
     if size is not None:
         exact = operator.padding_mode == "circular" and _goes_round(operator, size) and method != "gram-tap"
         lower, scope = (
@@ -97,6 +96,20 @@ def spectral_norm(
         scope = "every input size" if max(least) <= 1 else f"every input size of at least {' x '.join(map(str, least))}"
     upper = upper if upper.requires_grad else float(upper)
     return Bound(lower, upper, said, scope)
+
+
+def upper_bound(operator: Operator, size: tuple[int, ...] | None, rtol: float) -> float:
+    """The upper end alone: no power iteration at the size of the input."""
+    with torch.no_grad():
+        return float(_best(operator, size, "auto", rtol, None)[0])
+
+
+def _best(
+    operator: Operator, size: tuple[int, ...] | None, method: str, rtol: float, steps: int | None
+) -> tuple[Tensor, float, str]:
+    """The smallest upper bound of all ways to see the boundary."""
+    found = [_one(operator, case, method, rtol, steps) for case in _cases(operator, size)]
+    return min(found, key=lambda entry: float(entry[0].detach()))
 
 
 def _one(operator: Operator, case: "_Case", method: str, rtol: float, steps: int | None) -> tuple[Tensor, float, str]:
