@@ -58,6 +58,7 @@ _ROOMS = (
     "nn",
     "planner",
     "readers",
+    "report",
     "special",
     "synth",
     "testing",

@@ -14,7 +14,13 @@ BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 if BROWSER is None and os.environ.get("FALTUNG_BROWSER") != "required":
     pytest.skip("no Chromium on this machine", allow_module_level=True)
 
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+QUIET = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ def sound():
     """A network without a fault that any rule names."""
     torch.manual_seed(1)
     model = nn.Sequential(
-        nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.AvgPool2d(2), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
         nn.Flatten(), nn.Linear(16, 5),
     ).eval()  # fmt: skip
     # Smooth filters of many kinds, as training leaves them.
@@ -148,7 +148,9 @@ def test_names_cannot_break_out_of_the_page():
 
 def test_folding_norms_keeps_the_results():
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4)
+    ).eval()
     with torch.no_grad():
         for norm in (model[1], model[4]):
             norm.running_mean.normal_()

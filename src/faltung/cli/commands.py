@@ -16,6 +16,7 @@ from faltung import media
 from faltung.cli import work
 from faltung.cli.apply import Request, explained
 from faltung.cli.grep import grep
+from faltung.cli.report import compare, report
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
 from faltung.errors import ArgumentError, FileError
 from faltung.problem import Problem
@@ -188,6 +189,8 @@ def _problems(path: Path) -> list[Problem]:
 
 
 app.command()(grep)
+app.command()(report)
+app.command()(compare)
 
 KINDS = ("methods", "algebras", "domains", "operators", "kernels", "filters")
 

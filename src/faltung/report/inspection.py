@@ -2,10 +2,13 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from faltung.errors import ArgumentError
-from faltung.readers import read, undisturbed
+from faltung.readers import Network, read, undisturbed
 from faltung.report.report import Report, found_by
 from faltung.report.section import LEVELS, Subject
 from faltung.report.sections import ALL
@@ -58,8 +61,10 @@ def inspect(
     tell = progress or (lambda part, share: None)
     tell("reading", 0.0)
     network = read(source, example)
-    subject = Subject(network, level, model, example, data)
+    broken = not_finite(network)
+    subject = Subject(broken.network, level, model, example, data, broken=broken.counts)
     subject.notes += network.notes
+    subject.notes += [f"{name} has weights that are no numbers: only counted" for name in broken.counts]
     layers: dict[str, dict[str, Any]] = {node.name: {} for node in rows(network)}
     used = [section for section in ALL if LEVELS.index(section.level) <= LEVELS.index(level)]
     for n, section in enumerate(used):
@@ -70,7 +75,7 @@ def inspect(
         else:
             values = section.fill(subject)
         for name, row in values.items():
-            layers.setdefault(name, {}).update(row)
+            layers.setdefault(name, {}).update({key: value for key, value in row.items() if value is not None})
     tell("done", 1.0)
     facts = {"layers": len(layers), **subject.facts, "level": level, "took": f"{time.perf_counter() - start:.1f} s"}
     title = type(model).__name__ if model is not None else str(source) if not hasattr(source, "nodes") else "network"
@@ -78,3 +83,27 @@ def inspect(
         f"{title}, read from {network.source}", level, layers, facts, found_by(used, layers, rules), tuple(subject.notes),
         tuple(used), tuple(subject.pictures), model, example,
     )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A network whose kernels with NaN or infinity count as not known, and how many such weights each layer has."""
+
+    network: Network
+    counts: dict[str, int]
+
+
+def not_finite(network: Network) -> Broken:
+    """Set aside what no look could be right about."""
+    counts = {
+        node.name: int(node.kernel.size - np.isfinite(node.kernel).sum())
+        for node in network.nodes
+        if node.kernel is not None and node.kernel.dtype.kind in "fc" and not np.isfinite(node.kernel).all()
+    }
+    if not counts:
+        return Broken(network, counts)
+    nodes = tuple(
+        replace(node, kernel=None, note="weights that are no numbers") if node.name in counts else node
+        for node in network.nodes
+    )
+    return Broken(replace(network, nodes=nodes), counts)

@@ -47,13 +47,17 @@ class Rule:
 
 @dataclass
 class Subject:
-    """What is inspected: the graph, and where they are at hand the module, one input, and many inputs with labels."""
+    """What is inspected: the graph, and where they are at hand the module, one input, and many inputs with labels.
+
+    `broken` counts the weights of a layer that are no numbers; such kernels are None in the graph.
+    """
 
     network: Network
     level: str
     model: Any = None
     example: Any = None
     data: Any = None
+    broken: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     pictures: list[tuple[str, str]] = field(default_factory=list)

@@ -24,22 +24,21 @@ COLUMNS = (
 
 
 def fill(subject: Subject) -> Values:
-    found: dict[str, dict[str, Any]] = {}
+    found: dict[str, dict[str, Any]] = {name: {"not_finite": count} for name, count in subject.broken.items()}
     for node in rows(subject.network):
         kernel = node.filters if node.op == "conv" else node.kernel
         if kernel is None or not kernel.size:
             continue
         flat = np.asarray(kernel, np.float64).reshape(kernel.shape[0], -1)
-        good = np.where(np.isfinite(flat), flat, 0)
-        tops = np.abs(good).max(axis=1)
+        tops = np.abs(flat).max(axis=1)
         used = tops[tops > 0]
         steps = np.where(tops > 0, tops, 1)[:, None] / 127
-        error = ((np.round(good / steps) * steps - good) ** 2).sum()
+        error = ((np.round(flat / steps) * steps - flat) ** 2).sum()
         found[node.name] = {
-            "not_finite": int(flat.size - np.isfinite(flat).sum()),
+            "not_finite": 0,
             "largest": float(tops.max()),
             "range_ratio": float(used.max() / used.min()) if used.size else None,
-            "snr8": float(10 * np.log10((good**2).sum() / error)) if error else None,
+            "snr8": float(10 * np.log10((flat**2).sum() / error)) if error else None,
         }
     return found
 
