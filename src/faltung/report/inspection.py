@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,9 @@ def inspect(
             layers.setdefault(name, {}).update({key: value for key, value in row.items() if value is not None})
     tell("done", 1.0)
     facts = {"layers": len(layers), **subject.facts, "level": level, "took": f"{time.perf_counter() - start:.1f} s"}
-    title = type(model).__name__ if model is not None else str(source) if not hasattr(source, "nodes") else "network"
+    title = (
+        type(model).__name__ if model is not None else Path(source).name if not hasattr(source, "nodes") else "network"
+    )
     return Report(
         f"{title}, read from {network.source}", level, layers, facts, found_by(used, layers, rules), tuple(subject.notes),
         tuple(used), tuple(subject.pictures), model, example,

@@ -42,7 +42,9 @@ def fill(subject: Subject) -> Values:
     subject.facts["parameters"] = network.parameter_count
     if network.connected:
         subject.facts["MACs"] = table.macs if table.macs is not None else f"≥ {table.at_least:,}"
-        subject.notes += [f"multiplications of {name} are not known" for name in table.unknown]
+        if table.unknown:
+            few = ", ".join(table.unknown[:3]) + (" ..." if len(table.unknown) > 3 else "")
+            subject.notes.append(f"multiplications of {len(table.unknown)} operations are not known: {few}")
         drawn = [
             (n, float(v["macs"]), v["intensity"]) for n, v in found.items() if v.get("macs") and v.get("intensity")
         ]

@@ -1,5 +1,6 @@
 """How much each layer can amplify, at which frequency, and how close it is to losing what it reads."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ COLUMNS = (
     Column("nyquist", "gain at π", "largest singular value for signals that alternate", "look.gains"),
 )
 # How far apart certified bounds may lie, by the products of one Gram step: wide layers take minutes for one percent.
+WORK = 2e8  # out · in · min(out, in) · frequencies beyond which the grid is coarse
 TOLERANCES = ((32**3, 0.02), (64**3, 0.1), (128**3, 0.3))
 
 
@@ -58,11 +60,16 @@ def spectrum(node: Node, exact: bool) -> dict[str, Any]:
     import torch
 
     symbol = symbol_of(node)
-    one_tap = all(size == 1 for size in symbol.polyphase().size)
-    row = gains(symbol, 1 if one_tap else None)
+    phases = symbol.polyphase()
+    out, into = phases.channels
+    grid: int | tuple[int, ...] | None = None
+    if all(size == 1 for size in phases.size):
+        grid = 1
+    elif symbol.groups * out * into * min(out, into) * math.prod(4 * k for k in phases.size) > WORK:
+        grid = tuple(2 * (k // 2) + 2 for k in phases.size)  # the coarsest that bounds anything
+    row = gains(symbol, grid)
     upper, lower = row.upper * (1 + 1e-9), row.largest * (1 - 1e-9)
     if exact:
-        out, into = symbol.polyphase().channels
         products = out * into * min(out, into)
         rtol = next((allowed for most, allowed in TOLERANCES if products <= most), None)
         margin = _margin(node)
