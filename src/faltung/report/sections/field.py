@@ -40,7 +40,7 @@ def fill(subject: Subject) -> Values:
             "field_side": None if row.size is None else max(row.size, default=None),
             "least": None if row.least is None else shown(row.least),
             "jump": None if row.jump is None else " × ".join(map(str, dict.fromkeys(row.jump))),
-            "unproductive": row.name in late,
+            "unproductive": row.name in late and max(subject.network[row.name].taps, default=1) > 1,
         }
     drawn = [
         (r.name, float(max(r.least)), float(max(r.size))) for r in table.layers if r.size and r.least and r.op == "conv"
