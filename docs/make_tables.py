@@ -83,6 +83,16 @@ def engine_rows() -> Iterable[tuple[str, str]]:
         yield f"`{name}`", first_line(thing)
 
 
+def rule_rows() -> Iterable[tuple[str, ...]]:
+    """What the report looks for."""
+    from faltung.report.page import WORDS
+    from faltung.report.sections import ALL
+
+    for section in ALL:
+        for rule in section.rules:
+            yield rule.id, section.name, rule.title, WORDS[rule.grade].lower(), rule.expected, rule.meaning
+
+
 def names(room: ModuleType) -> Iterable[tuple[str, str]]:
     """What a room offers, with first lines."""
     found = ((name, getattr(room, name)) for name in room.__all__)
@@ -115,6 +125,7 @@ TABLES = {
             for m in methods.ALL
         ),
     ),
+    "rules": lambda: rows(("rule", "section", "what is wrong", "grade", "expected", "what follows"), rule_rows()),
     "algebras": lambda: rows(
         ("algebra", "add, mul", "dtypes", "laws", "what it is for"),
         (

@@ -62,6 +62,7 @@ _ROOMS = (
     "nn",
     "planner",
     "readers",
+    "report",
     "special",
     "synth",
     "testing",

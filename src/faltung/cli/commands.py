@@ -17,6 +17,7 @@ from faltung.arrays import import_torch
 from faltung.cli import streaming, work
 from faltung.cli.apply import Request, explained
 from faltung.cli.grep import grep
+from faltung.cli.report import compare, report
 from faltung.cli.words import boundary_of, bytes_of, names_of, shape_of, sides_of
 from faltung.errors import ArgumentError, FileError, RefusedError
 from faltung.problem import Problem
@@ -210,6 +211,8 @@ def _problems(path: Path) -> list[Problem]:
 
 
 app.command()(grep)
+app.command()(report)
+app.command()(compare)
 
 KINDS = ("methods", "algebras", "domains", "operators", "kernels", "filters")
 

@@ -107,6 +107,10 @@ def _input(network: Network) -> Node:
     if not network.connected or not network.inputs:
         raise ArgumentError.of("receptive_field", "a network with a graph", network.source, "pass an example")
     entered = network[network.inputs[0]]
+    if entered.shape is not None and None in entered.shape[2:]:
+        raise ArgumentError.of(
+            "receptive_field", "an input of known size", f"{entered.shape}", "pass an example of that size"
+        )
     if entered.shape is None or len(entered.shape) < 3:
         raise ArgumentError.of(
             "receptive_field", "an input (batch, channels, *n)", f"{entered.shape}", "pass a batch of signals"

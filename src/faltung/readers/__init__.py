@@ -44,7 +44,7 @@ def read(source: Any, example: Any = None, keywords: Mapping[str, Any] | None = 
     | torch module without an example; checkpoint; safetensors | no | yes |
     | TorchScript | with an example | yes |
     | torch.export file (.pt2) | yes | yes |
-    | ONNX | yes | yes |
+    | ONNX | yes, with an example for sizes that it leaves open | yes |
 
     Args:
         source: a module, a path, or a `Network`.   example: a tensor, or a tuple of all arguments.   keywords: further arguments.
@@ -83,5 +83,7 @@ def read(source: Any, example: Any = None, keywords: Mapping[str, Any] | None = 
     kind = kind_of(path)
     if kind == "torchscript":
         return torchscript(path, example)
-    readers = {"pt2": program, "checkpoint": checkpoint, "safetensors": safetensors, "onnx": onnx_file}
+    if kind == "onnx":
+        return onnx_file(path, example)
+    readers = {"pt2": program, "checkpoint": checkpoint, "safetensors": safetensors}
     return readers[kind](path)

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from faltung.errors import FaltungError, MissingExtraError
+from faltung.errors import ArgumentError, FaltungError, MissingExtraError
 from faltung.readers.archive import broken
-from faltung.readers.network import Network, Node, Shape, read_only
+from faltung.readers.network import Network, Node, Shape, read_only, shown
 
 _SIMPLE = {
     **dict.fromkeys(
@@ -26,13 +26,15 @@ _SIMPLE = {
 _REDUCE = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "ReduceMin": "amin"}
 
 
-def onnx_file(path: Path) -> Network:
+def onnx_file(path: Path, example: Any = None) -> Network:
     """The network of an ONNX file.
 
-    Arrays beside the file are read only from its own folder. Shapes are those that the format's own inference finds.
+    Arrays beside the file are read only from its own folder. Shapes are those that the format's own inference finds; many files
+    leave the sizes of their inputs open, and an example, array or tensor, or a tuple of them, says them.
 
     Raises:
-        FileError: it is damaged, or points to files elsewhere.   MissingExtraError: the package onnx is not installed.
+        FileError: it is damaged, or points to files elsewhere.   ArgumentError: the example does not fit the inputs.
+        MissingExtraError: the package onnx is not installed.
     """
     try:
         import onnx
@@ -42,12 +44,39 @@ def onnx_file(path: Path) -> Network:
         model = onnx.load(str(path), load_external_data=False)
         if not model.graph.node or not model.ir_version:
             raise ValueError("no graph inside")
-        shapes = onnx.shape_inference.infer_shapes(model)
+        if example is not None:
+            _sized(model.graph, example)
+        shapes = onnx.shape_inference.infer_shapes(model, data_prop=True)
         return _Reader(shapes, path).network()
     except FaltungError:
         raise
     except Exception as error:  # protocol buffers report damage in many ways
         raise broken(path, "ONNX", f"{type(error).__name__}: {error}") from None
+
+
+def _sized(graph: Any, example: Any) -> None:
+    """Write the example's shapes into the graph's inputs, so that inference can go on from them."""
+    stored = {tensor.name for tensor in graph.initializer}
+    open_ones = [value for value in graph.input if value.name not in stored]
+    given = example if isinstance(example, (tuple, list)) else (example,)
+    if len(given) > len(open_ones):
+        raise ArgumentError.of(
+            "read", f"at most {len(open_ones)} arguments for this file", f"{len(given)}", "leave some out"
+        )
+    for value, one in zip(open_ones, given, strict=False):
+        dims = value.type.tensor_type.shape.dim
+        fixed = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value > 0 else None for d in dims)
+        if len(fixed) != len(one.shape) or any(f not in (None, n) for f, n in zip(fixed, one.shape, strict=True)):
+            raise ArgumentError.of(
+                "read", f"an example of shape {shown(fixed)} for {value.name}", shown(one.shape), "change its sizes"
+            )
+        for d, n in zip(dims, one.shape, strict=True):
+            d.Clear()
+            d.dim_value = int(n)
+    for value in (*graph.value_info, *graph.output):  # what the file claims about open sizes would contradict
+        for d in value.type.tensor_type.shape.dim:
+            if not (d.HasField("dim_value") and d.dim_value > 0):
+                d.Clear()
 
 
 class _Reader:
@@ -64,7 +93,7 @@ class _Reader:
             kind = value.type.tensor_type
             if kind.HasField("shape"):
                 self.shapes[value.name] = tuple(
-                    d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim
+                    d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in kind.shape.dim
                 )
             if kind.elem_type:
                 self.dtypes[value.name] = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
@@ -115,8 +144,10 @@ class _Reader:
         given = {a.name: self.attributes_of(a) for a in node.attribute}
         signals = [name for name in node.input if name in self.producer]
         if node.op_type == "Constant" and "value" in given:
-            self.constants[node.output[0]] = self._tensor(given["value"])
-            self.shapes[node.output[0]] = self.constants[node.output[0]].shape
+            array = self.constants[node.output[0]] = self._tensor(given["value"])
+            self.shapes[node.output[0]] = array.shape
+            if array.dtype.kind == "f" and array.size > 1:  # some exporters keep weights in the graph
+                self.learnt[node.output[0]] = array.shape
             return
         if not signals:
             if node.op_type in ("Identity", "Cast") and node.input and node.input[0] in self.constants:

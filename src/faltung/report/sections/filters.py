@@ -1,0 +1,101 @@
+"""Whether the filters learnt something: dead, copied, random or separable ones, from the weights alone."""
+
+from typing import Any
+
+import numpy as np
+
+from faltung.look import FilterBasis, filters, kernels_of
+from faltung.report import pictures
+from faltung.report.section import Column, Rule, Section, Subject, Values
+
+COLUMNS = (
+    Column(
+        "sparsity",
+        "dead filters",
+        "share of filters with all taps below 1 % of the layer's largest",
+        "look.filter_sparsity",
+    ),
+    Column(
+        "dead_outputs", "dead outputs", "outputs that are zero, or switched off by the norm behind", "look.dead_filters"
+    ),
+    Column("dead_share", "share dead", "dead outputs over all outputs", "look.dead_filters"),
+    Column(
+        "ratio",
+        "entropy",
+        "variance entropy over random filters': near 1 random, near 0 copies",
+        "look.variance_entropy",
+    ),
+    Column(
+        "orthogonality", "orthogonality", "1: all outputs at right angles; 0: all alike", "look.filter_orthogonality"
+    ),
+    Column(
+        "separable", "separable", "share of filters that are products of one-dimensional ones", "look.separable_share"
+    ),
+    Column("duplicates", "copies", "pairs of outputs with a cosine above 0.99", "look.duplicate_filters"),
+)
+SMALL = 16  # filters below which entropy says nothing
+
+
+def fill(subject: Subject) -> Values:
+    table = filters(subject.network)
+    subject.notes += [f"filters of {text}" for text in table.skipped]
+    found: dict[str, dict[str, Any]] = {}
+    for row in table.layers:
+        many = row.taps > 1 and row.filters >= SMALL
+        found[row.name] = {
+            "sparsity": row.sparsity,
+            "dead_outputs": row.dead_outputs,
+            "dead_share": row.dead_outputs / row.shape[0],
+            "ratio": row.ratio if many else None,
+            "orthogonality": row.orthogonality,
+            "separable": row.separable if row.taps > 1 else None,
+            "duplicates": row.duplicates,
+        }
+    _draw(subject)
+    return found
+
+
+def _draw(subject: Subject) -> None:
+    """The first layer's filters, and the principal components of all of the commonest size."""
+    known = [n for n in subject.network.convolutions if n.filters is not None and n.ndim == 2 and max(n.taps) > 1]
+    if not known:
+        return
+    first = known[0]
+    subject.pictures.append(
+        (
+            pictures.filters(first.filters, f"The filters of {first.name}"),
+            f"The filters of {first.name}, each by its own range.",
+        )
+    )
+    sizes = [n.taps for n in known]
+    taps = max(set(sizes), key=lambda size: (sizes.count(size), size))
+    kernels = [np.asarray(k) for k in kernels_of(subject.network, taps)]
+    if sum(k.shape[0] * k.shape[1] for k in kernels) > 2 * taps[0] * taps[1]:
+        basis = FilterBasis.fit(kernels)
+        shares = ", ".join(f"{share:.0%}" for share in basis.ratios[:9])
+        words = f"Principal components of all {taps[0]} × {taps[1]} filters, by their share of the variance: {shares}."
+        subject.pictures.append((pictures.filters(basis.vectors.reshape(-1, 1, *taps)[:16], words), words))
+
+
+SECTION = Section(
+    "filters",
+    "fast",
+    COLUMNS,
+    fill,
+    (
+        Rule("F1", "Many dead filters", "sparsity", lambda v: v > 0.5, "at most half",
+             "More than half of the filters do nothing: the layer is wider than what it learnt.",
+             "train with fewer channels, or prune"),
+        Rule("F2", "Filters repeat a few patterns", "ratio", lambda v: v < 0.5, "at least 0.5 of random filters' entropy",
+             "A few components explain all filters: the layer could have a small basis.",
+             "factor the layer over its principal components", "info"),
+        Rule("F3", "Filters look untrained", "ratio", lambda v: v >= 1.0, "below that of random filters",
+             "The filters cannot be told from random ones: the layer was not trained, or not needed.",
+             "look whether gradients reach the layer", "info"),
+        Rule("F4", "Copied outputs", "duplicates", lambda v: v > 0, "none",
+             "Pairs of outputs compute the same but for a factor.", "keep one of each pair and sum what reads them"),
+        Rule("F5", "Dead outputs", "dead_share", lambda v: v > 0.05, "at most 5 %",
+             "Outputs are zero for every input: they cost time and memory and say nothing.",
+             "remove the channels, and what reads them", "bad"),
+    ),
+)  # fmt: skip

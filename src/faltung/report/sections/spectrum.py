@@ -1,0 +1,112 @@
+"""How much each layer can amplify, at which frequency, and how close it is to losing what it reads."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from faltung.certify import spectral_norm
+from faltung.look import gains
+from faltung.look.spectrum import symbol_of
+from faltung.readers import Node
+from faltung.report import charts
+from faltung.report.section import Column, Rule, Section, Subject, Values
+from faltung.report.sections.identity import rows
+
+COLUMNS = (
+    Column("sigma_upper", "σ max ≤", "bound of the factor by which any signal grows", "look.gains"),
+    Column("sigma_lower", "σ max ≥", "a factor that some signal attains", "look.gains"),
+    Column("gap", "gap", "between the two bounds, as a share", "certify.spectral_norm"),
+    Column("sigma_min", "σ min", "smallest singular value on a grid of frequencies", "look.gains"),
+    Column("condition", "condition", "largest over smallest singular value on that grid", "look.gains"),
+    Column("stable_rank", "stable rank", "sum of σ² over the largest σ², mean of the grid", "look.gains"),
+    Column("dc", "gain at 0", "largest singular value for constant signals", "look.gains"),
+    Column("nyquist", "gain at π", "largest singular value for signals that alternate", "look.gains"),
+)
+# How far apart certified bounds may lie, by the products of one Gram step: wide layers take minutes for one percent.
+WORK = 2e8  # out · in · min(out, in) · frequencies beyond which the grid is coarse
+TOLERANCES = ((32**3, 0.02), (64**3, 0.1), (128**3, 0.3))
+
+
+def fill(subject: Subject) -> Values:
+    found: dict[str, dict[str, Any]] = {}
+    for node in rows(subject.network):
+        if node.kernel is None:
+            continue
+        if node.op == "linear":
+            found[node.name] = matrix(np.asarray(node.kernel, np.float64))
+        elif node.op == "conv":
+            found[node.name] = spectrum(node, subject.level != "fast")
+    drawn = [(n, v["sigma_min"], v["sigma_upper"]) for n, v in found.items() if v["sigma_min"] and v["sigma_upper"]]
+    if len(drawn) > 1:
+        words = "Smallest singular value and bound of the largest, layer by layer, in order."
+        chart = charts.ranges(drawn, words, 1.0, "1")
+        subject.pictures.append((chart, words + " Above the line signals may grow, below it fade."))
+    return found
+
+
+def matrix(weight: np.ndarray) -> dict[str, Any]:
+    """The singular values of a linear map."""
+    values = np.linalg.svd(weight, compute_uv=False)
+    top, low = float(values[0]), float(values[-1])
+    return {
+        "sigma_upper": top * (1 + 1e-12), "sigma_lower": top, "gap": 0.0, "sigma_min": low,
+        "condition": top / low if low else float("inf"), "stable_rank": float((values**2).sum() / top**2) if top else 0.0,
+    }  # fmt: skip
+
+
+def spectrum(node: Node, exact: bool) -> dict[str, Any]:
+    """The gains on a grid; with `exact` also a certified norm, as tight as some seconds allow."""
+    import torch
+
+    symbol = symbol_of(node)
+    phases = symbol.polyphase()
+    out, into = phases.channels
+    grid: int | tuple[int, ...] | None = None
+    if all(size == 1 for size in phases.size):
+        grid = 1
+    elif symbol.groups * out * into * min(out, into) * math.prod(4 * k for k in phases.size) > WORK:
+        grid = tuple(2 * (k // 2) + 2 for k in phases.size)  # the coarsest that bounds anything
+    row = gains(symbol, grid)
+    upper, lower = row.upper * (1 + 1e-9), row.largest * (1 - 1e-9)
+    if exact:
+        products = out * into * min(out, into)
+        rtol = next((allowed for most, allowed in TOLERANCES if products <= most), None)
+        margin = _margin(node)
+        if rtol is not None and margin is not None:
+            bound = spectral_norm(
+                torch.tensor(np.asarray(node.kernel)), stride=node.stride, dilation=node.dilation, groups=node.groups,
+                transposed=node.transposed, rtol=rtol, **margin,
+            )  # fmt: skip
+            upper, lower = float(bound), bound.lower
+    return {
+        "sigma_upper": upper, "sigma_lower": lower, "gap": (upper - lower) / upper if upper and exact else None,
+        "sigma_min": None if np.isnan(row.smallest) else row.smallest, "condition": row.condition, "stable_rank": row.rank,
+        "dc": row.dc, "nyquist": row.nyquist,
+    }  # fmt: skip
+
+
+def _margin(node: Node) -> dict[str, Any] | None:
+    """The margin in torch's words; None where it has none for it."""
+    modes = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
+    if node.boundary not in modes or any(a != b for a, b in node.padding):
+        return None
+    return {"padding": tuple(a for a, _ in node.padding) or 0, "padding_mode": modes[node.boundary]}
+
+
+SECTION = Section(
+    "spectrum",
+    "fast",
+    COLUMNS,
+    fill,
+    (
+        Rule("S1", "The layer amplifies strongly", "sigma_lower", lambda v: v > 10, "at most 10",
+             "Some input grows by more than ten times: training and small perturbations are unstable here.",
+             "add spectral normalisation, or look at the norm behind the layer"),
+        Rule("S2", "The layer nearly loses directions", "condition", lambda v: v > 1e6, "at most 10⁶",
+             "Some inputs vanish compared with others: the layer cannot be inverted, and part of its width is wasted.",
+             "initialise orthogonally, or reduce the width", "info"),
+        Rule("S3", "The bounds of the norm lie apart", "gap", lambda v: v > 0.35, "at most 35 %",
+             "The certified norm is not tight.", "raise the effort: certify.spectral_norm(layer, rtol=0.01)", "info"),
+    ),
+)  # fmt: skip

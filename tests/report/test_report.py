@@ -1,0 +1,249 @@
+"""The report: planted faults are caught by name, what is sound is not, and numbers are those of the public functions."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from faltung import certify, look
+from faltung.errors import ArgumentError, FileError
+from faltung.report import compare, inspect
+from faltung.report.report import shown
+from faltung.report.sections import ALL
+
+EXAMPLE = torch.zeros(1, 3, 32, 32)
+
+
+def sound():
+    """A network without a fault that any rule names."""
+    torch.manual_seed(1)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 5, padding=2), nn.ReLU(), nn.AvgPool2d(3, 2, 1), nn.Conv2d(8, 16, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(), nn.Linear(16, 5),
+    ).eval()  # fmt: skip
+    # Smooth filters of many kinds, as training leaves them.
+    with torch.no_grad():
+        for layer in (model[0], model[3]):
+            k = layer.kernel_size[0]
+            window = torch.hann_window(k + 2, periodic=False)[1:-1]
+            layer.weight.mul_(window[:, None] * window)
+    return model
+
+
+PLANTED = {
+    "F5": lambda m: m[3].weight[:3].zero_(),
+    "F4": lambda m: m[3].weight[5].copy_(2 * m[3].weight[2]),
+    "F1": lambda m: m[3].weight[:, :5].mul_(1e-5),
+    "S1": lambda m: m[3].weight.mul_(1000),
+    "N1": lambda m: m[0].weight[0, 0, 0, 0].fill_(60_000),
+    "N2": lambda m: m[0].weight[2].mul_(1000),
+    "N3": lambda m: m[0].weight[1, 1, 2, 2].fill_(math.nan),
+    "P1": lambda m: setattr(m[3], "padding", (2, 2)),
+    "A3": lambda m: setattr(m[0], "stride", (7, 7)),
+}
+LAYER = {"N1": "0", "N2": "0", "N3": "0", "A3": "0"}
+
+
+def rules(report, grades=("bad", "warn")):
+    return {f.rule: [layer for layer, _ in f.where] for f in report.findings if f.grade in grades}
+
+
+def test_nothing_is_found_where_nothing_is_wrong():
+    assert rules(inspect(sound(), EXAMPLE)) == {}
+
+
+@pytest.mark.parametrize("rule", PLANTED)
+def test_a_planted_fault_is_caught_by_name(rule):
+    model = sound()
+    with torch.no_grad():
+        PLANTED[rule](model)
+    found = rules(inspect(model, EXAMPLE), ("bad", "warn", "info"))
+    assert LAYER.get(rule, "3") in found.get(rule, []), found
+
+
+@pytest.mark.parametrize(
+    ("layer", "rule"),
+    [
+        (nn.Conv2d(3, 8, 3, stride=2, padding=1), "A1"),
+        (nn.Conv2d(3, 4, 2, stride=3), "A3"),
+        (nn.ConvTranspose2d(3, 4, 3, stride=2), "A4"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)), "E4"),
+        (nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4)), "E3"),
+    ],
+)
+def test_a_layer_that_breaks_a_rule(layer, rule):
+    assert rule in rules(inspect(layer.eval(), EXAMPLE), ("bad", "warn", "info"))
+
+
+def test_only_the_rules_that_are_wanted():
+    model = sound()
+    with torch.no_grad():
+        PLANTED["F5"](model)
+        PLANTED["S1"](model)
+    assert [f.rule for f in inspect(model, EXAMPLE, rules=["S1"]).findings] == ["S1"]
+
+
+def test_numbers_are_those_of_the_public_functions():
+    model = sound()
+    report = inspect(model, EXAMPLE)
+    row = report.layers["3"]
+    assert row["sparsity"] == look.filter_sparsity(model[3].weight.detach().numpy())
+    assert row["orthogonality"] == look.filter_orthogonality(model[3].weight.detach().numpy())
+    bound = certify.spectral_norm(model[3])
+    assert row["sigma_upper"] == pytest.approx(float(bound), rel=1e-9)
+    assert row["sigma_lower"] <= row["sigma_upper"]
+    assert row["macs"] == 16 * 16 * 16 * 8 * 9
+    assert report.facts["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+def test_the_model_stays_as_it_was():
+    model = sound().train()
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    seed = torch.get_rng_state()
+    inspect(model, EXAMPLE, level="standard")
+    assert model.training
+    assert torch.equal(seed, torch.get_rng_state())
+    assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
+    assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
+
+
+def test_weights_alone_are_inspected():
+    report = inspect(sound())
+    assert report.layers["3"]["sparsity"] is not None
+    assert report.layers["3"].get("macs") is None
+    assert any("example" in note for note in report.notes)
+
+
+def test_text_json_and_page_say_the_same(tmp_path):
+    model = sound()
+    with torch.no_grad():
+        PLANTED["F5"](model)
+        PLANTED["N3"](model)
+    report = inspect(model, EXAMPLE)
+    for ending in ("html", "json", "txt"):
+        report.save(tmp_path / f"r.{ending}")
+    read = json.loads((tmp_path / "r.json").read_text())
+    assert {f["rule"] for f in read["findings"]} == {f.rule for f in report.findings}
+    for text in ((tmp_path / "r.html").read_text(), (tmp_path / "r.txt").read_text()):
+        assert all(f.rule in text and f.title in text for f in report.findings)
+    with pytest.raises(ArgumentError, match="report.html"):
+        report.save(tmp_path / "r.pdf")
+
+
+def test_names_cannot_break_out_of_the_page():
+    class Odd(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.add_module("<script>alert(1)</script>", nn.Conv2d(3, 4, 2, stride=3))
+
+        def forward(self, x):
+            return self._modules["<script>alert(1)</script>"](x)
+
+    text = inspect(Odd(), EXAMPLE).to_html()
+    assert "<script>alert" not in text
+
+
+def test_folding_norms_keeps_the_results():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 4, 3), nn.BatchNorm2d(4)
+    ).eval()
+    with torch.no_grad():
+        for norm in (model[1], model[4]):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+    x = torch.randn(2, 3, 16, 16)
+    better, proof = inspect(model, x).fix("E3")
+    torch.testing.assert_close(better(x), model(x), atol=1e-5, rtol=1e-5)
+    assert isinstance(better[1], nn.Identity)
+    assert isinstance(model[1], nn.BatchNorm2d)
+    assert "2 of 2" in proof[0]
+    assert "E3" not in {f.rule for f in inspect(better, x).findings}
+    with pytest.raises(ArgumentError, match="E3"):
+        inspect(model, x).fix("F4")
+
+
+def test_comparing_tells_what_got_worse(tmp_path):
+    model = sound()
+    before = inspect(model, EXAMPLE)
+    same = compare(before, inspect(sound(), EXAMPLE))
+    assert not same.worse
+    assert same.to_text() == "no difference"
+    with torch.no_grad():
+        PLANTED["F5"](model)
+    before.save(tmp_path / "a.json")
+    inspect(model, EXAMPLE).save(tmp_path / "b.json")
+    worse = compare(tmp_path / "a.json", tmp_path / "b.json")
+    assert worse.worse
+    assert ("F5", "3") in [entry[:2] for entry in worse.new]
+    back = compare(tmp_path / "b.json", tmp_path / "a.json")
+    assert not back.worse
+    assert ("F5", "3") in [entry[:2] for entry in back.gone]
+    (tmp_path / "c.json").write_text("{}")
+    with pytest.raises(FileError, match="format 1"):
+        compare(tmp_path / "a.json", tmp_path / "c.json")
+    with pytest.raises(FileError, match="d.json"):
+        compare(tmp_path / "a.json", tmp_path / "d.json")
+
+
+def test_every_rule_reads_a_column_of_its_section_and_ids_are_unique():
+    ids = [rule.id for section in ALL for rule in section.rules]
+    assert len(ids) == len(set(ids))
+    for section in ALL:
+        keys = [column.key for column in section.columns]
+        assert {rule.column for rule in section.rules} <= set(keys)
+    keys = [column.key for section in ALL for column in section.columns]
+    assert len(keys) == len(set(keys))
+
+
+def test_every_column_names_a_function_that_exists():
+    from importlib import import_module
+
+    for section in ALL:
+        for column in section.columns:
+            path = column.by if column.by.startswith(("faltung.", "numpy.")) else f"faltung.{column.by}"
+            parts = path.split(".")
+            for cut in range(len(parts) - 1, 0, -1):
+                try:
+                    found = import_module(".".join(parts[:cut]))
+                except ImportError:
+                    continue
+                for name in parts[cut:]:
+                    found = getattr(found, name)
+                break
+            assert callable(found), column.by
+
+
+@pytest.mark.parametrize("ndim", [1, 3])
+def test_other_numbers_of_dimensions(ndim):
+    conv = getattr(nn, f"Conv{ndim}d")
+    model = nn.Sequential(conv(2, 8, 3, stride=2, padding=1), nn.ReLU(), conv(8, 8, 3, padding=1, groups=8))
+    report = inspect(model, torch.zeros(1, 2, *(8,) * ndim))
+    assert report.layers["2"]["sigma_upper"] >= report.layers["2"]["sigma_lower"] > 0
+    report.to_html()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: inspect(sound(), EXAMPLE, level="deep"), "'deep'"),
+        (lambda: inspect(sound(), EXAMPLE, level="full"), "data"),
+        (lambda: inspect(sound(), EXAMPLE, rules=["Z9"]), "'Z9'"),
+        (lambda: inspect(3), "int"),
+        (lambda: inspect(sound()).fix("E3"), "example"),
+        (lambda: compare(1, 2), "int"),
+    ],
+)
+def test_wrong_calls_are_told(call, said):
+    with pytest.raises(ArgumentError, match=said):
+        call()
+
+
+def test_what_is_shown():
+    assert [shown(v) for v in (None, 3, 12_345, 0.12345, 123_456.7, math.nan, math.inf, True, "x")] == [
+        "?", "3", "12,345", "0.123", "123,457", "?", "inf", "yes", "x",
+    ]  # fmt: skip
+    assert shown(np.float64(0.5)) == "0.5"
