@@ -1,4 +1,4 @@
-"""The page in a real browser: it loads without the network, sorts, searches, hides columns, fits a phone, and can be read by all."""
+"""The page in a real browser: no network, sorting, searching, columns, a phone, and everybody can read it."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Reports of trained networks that other packages ship: faces, text, pitch, voice; as ONNX, TorchScript, safetensors, checkpoints."""
+"""Reports of trained networks that other packages ship: faces, text, pitch, voice; as ONNX, safetensors, checkpoints."""
 
 import json
 import os
@@ -58,7 +58,7 @@ def test_multiplications_of_a_trained_network_agree_with_its_shapes():
     counted = 0
     for row in report.layers.values():
         if row.get("op") == "conv":
-            out, per_group, *taps = (int(n) for n in row["kernel"].split(" × "))
+            _, per_group, *taps = (int(n) for n in row["kernel"].split(" × "))
             places = [int(n) for n in row["result"].split(" × ")]
             counted += torch.tensor(places).prod().item() * per_group * torch.tensor(taps).prod().item()
     assert counted == sum(row["macs"] for row in report.layers.values() if row.get("op") == "conv")

@@ -40,9 +40,8 @@ FAMILIES = (
     polynomial,
     sequence,
     frequency,
+    symmetry,
 )
-    positions, conditional, fields, branches, large, algebraic, complex, triangular, attention, polynomial, symmetry,
-)  # fmt: skip
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
 _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}
