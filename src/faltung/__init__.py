@@ -43,6 +43,7 @@ _HOME = (
 _ROOMS = (
     "algebras",
     "cayley",
+    "certify",
     "data",
     "domains",
     "engine",

@@ -13,9 +13,11 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     branches,
     complex,
     conditional,
+    contours,
     fields,
     functional,
     large,
+    phase,
     polynomial,
     positions,
     triangular,
@@ -24,7 +26,20 @@ from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
 from faltung.nn.positions import param_groups  # noqa: E402
 
-FAMILIES = (positions, conditional, fields, branches, large, algebraic, complex, triangular, attention, polynomial)
+FAMILIES = (
+    positions,
+    conditional,
+    fields,
+    branches,
+    large,
+    algebraic,
+    complex,
+    triangular,
+    attention,
+    polynomial,
+    phase,
+    contours,
+)
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
 _KINDS = {kind.__name__: kind for kind in ALL if not kind.__module__.startswith("faltung.nn.complex")}

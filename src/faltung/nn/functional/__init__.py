@@ -13,11 +13,13 @@ from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.placed import placed
 from faltung.nn.functional.planes import can_fill_planes, fill_planes
+from faltung.nn.functional.polyphase import choose_phase, crop_each, put_phase, roll_each, take_phase
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.separable import separable_conv
 from faltung.nn.functional.shift import shift
 from faltung.nn.functional.shuffle import pixel_shuffle, pixel_unshuffle
+from faltung.nn.functional.spectrum import low_pass, resample_ideal, shift_ideal
 from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
 from faltung.nn.functional.ways import Call, fastest
@@ -33,6 +35,7 @@ __all__ = [
     "causal_conv",
     "causal_solve",
     "channel_mix",
+    "choose_phase",
     "conv",
     "conv_complex",
     "conv_local",
@@ -43,6 +46,7 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_mixed",
     "conv_transpose_per_sample",
+    "crop_each",
     "deform_conv",
     "delayed",
     "dominant_periods",
@@ -50,6 +54,7 @@ __all__ = [
     "fill_planes",
     "fold_period",
     "inverse_kernel",
+    "low_pass",
     "margins",
     "mixture",
     "named",
@@ -58,12 +63,17 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "placed",
+    "put_phase",
     "redilate",
     "resample",
+    "resample_ideal",
+    "roll_each",
     "rotate_kernel",
     "separable_conv",
     "shift",
+    "shift_ideal",
     "submanifold_conv",
+    "take_phase",
     "translate_kernel",
     "unfold_period",
 ]
