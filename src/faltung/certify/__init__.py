@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from faltung.certify.equivariance import equivariance as equivariance
+    from faltung.certify.equivariance import left_alone as left_alone
 
 _HOME = {
     "actions": "faltung.certify.actions",
     "equivariance": "faltung.certify.equivariance",
+    "left_alone": "faltung.certify.equivariance",
 }
 
 __all__ = [*_HOME]

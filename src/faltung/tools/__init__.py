@@ -4,7 +4,8 @@ from faltung.arrays import import_torch
 
 import_torch("faltung.tools")
 
-from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.antialias import antialias  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402
 from faltung.tools.cite import cite  # noqa: E402
 from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
 from faltung.tools.fold_tunable import fold_tunable  # noqa: E402
@@ -20,6 +21,7 @@ from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
 
 __all__ = [
+    "antialias",
     "check_autoregressive",
     "cite",
     "disperse",

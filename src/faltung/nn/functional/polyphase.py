@@ -115,7 +115,8 @@ def offsets(index: Tensor, stride: tuple[int, ...]) -> Tensor:
                 [1, 0],
                 [1, 1]])
     """
-    found, rest = [], index
+    rest = index
+    found: list[Tensor] = []
     for s in reversed(stride):
         found.insert(0, rest % s)
         rest = rest // s

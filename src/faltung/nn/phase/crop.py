@@ -85,7 +85,7 @@ class CropSelect(Layer):
         if not len(scores):
             return torch.zeros(0, self.ndim, dtype=torch.int64, device=input.device)
         best = (scores == scores.flatten(1).amax(1).reshape(-1, *[1] * self.ndim)).flatten(1).to(torch.int8).argmax(1)
-        found = []
+        found: list[Tensor] = []
         for n in reversed(scores.shape[1:]):
             found.insert(0, best % n)
             best = best // n

@@ -42,7 +42,8 @@ class _Chosen(Layer):
         whole = self.filled(x).double()
         scores = []
         for index in range(int(torch.tensor(self.stride).prod())):
-            start, rest = [], index
+            start: list[int] = []
+            rest = index
             for s in reversed(self.stride):
                 start.insert(0, rest % s)
                 rest //= s
