@@ -100,7 +100,7 @@ def trained(model: nn.Module, z: Tensor, labels: Tensor, epochs: int, turning: b
 
 
 def main(quick: bool) -> str:
-    epochs, seeds = (2, 1) if quick else (60, 3)
+    epochs, seeds = (2, 1) if quick else (40, 2)
     images, labels, others, truth = digits(quick)
     z, test = outlines(images), outlines(others)
     turned = moved(test, 1)

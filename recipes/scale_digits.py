@@ -87,7 +87,7 @@ def error(model: nn.Module, x: Tensor, size: int) -> float:
 
 
 def main(quick: bool) -> str:
-    epochs = 1 if quick else 12
+    epochs = 1 if quick else 8
     images, labels, others, truth = digits(quick)
     x, test = (resample_ideal(batch, (FULL, FULL)) for batch in (images, others))
     kinds = {
@@ -111,7 +111,8 @@ def main(quick: bool) -> str:
     text = f"""# Digits at every resolution
 
 The 8 × 8 digits as {FULL} × {FULL} samples of the same waves, and ideally down-scaled. Three convolutions of 5 × 5 taps,
-{epochs} epochs of Adam; accuracy on test digits of each size, and the largest mean of ‖D f(x) − f(D x)‖² / ‖D f(x)‖² of the features over sizes.
+{epochs} epochs of Adam; accuracy on test digits of each size, and the largest mean of ‖D f(x) − f(D x)‖² / ‖D f(x)‖² of the
+features over sizes.
 
 {table(header, rows)}
 
@@ -123,8 +124,8 @@ Claimed: equivariance error exactly zero at competitive accuracy (MNIST-scale, S
     return f"""{text}
 
 Here: the error is {errors[0]:.0e}, that of rounding, against {errors[1]:.1e} of the CNN, and the mean accuracy over sizes
-when all are trained is {word} the CNN's ({ours:.2%} and {theirs:.2%}). Trained on one size, at 9 pixels the scale-equivariant network is right for
-{right["scale-equivariant, 15 pixels"][3]:.2%}, the CNN for {right["CNN, 15 pixels"][3]:.2%}."""
+when all are trained is {word} the CNN's ({ours:.2%} and {theirs:.2%}). Trained on one size, at 9 pixels the scale-equivariant
+network is right for {right["scale-equivariant, 15 pixels"][3]:.2%}, the CNN for {right["CNN, 15 pixels"][3]:.2%}."""
 
 
 if __name__ == "__main__":

@@ -125,9 +125,9 @@ def main(quick: bool) -> str:
     text = f"""# Digits that stand elsewhere
 
 The 8 × 8 digits on 16 × 16 pixels, trained where they stand in the middle, {epochs} epochs; a CNN with a maximum and a strided
-convolution, {size:,} parameters. `faltung.antialias` rewrites it with its weights; then a quarter of the
-epochs more, the plain network too. *Kept*: test digits times {count} circular shifts with the decision that the unshifted digit got. *Error*: the
-largest relative change of the scores under shifts by fractions of a pixel.
+convolution, {size:,} parameters. `faltung.antialias` rewrites it with its weights; then a quarter of the epochs more, the plain
+network too. *Kept*: test digits times {count} circular shifts with the decision that the unshifted digit got. *Error*: the largest
+relative change of the scores under shifts by fractions of a pixel.
 
 {table(header, rows)}
 

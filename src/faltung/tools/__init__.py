@@ -16,11 +16,22 @@ from faltung.tools.receptive_field import extent, receptive_field  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.sample import sample  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
+from faltung.tools.soft_symmetry import (  # noqa: E402
+    AutoStrength,
+    GridGroup,
+    LinearGroup,
+    soften,
+    symmetric_share,
+    symmetry_penalty,
+)
 from faltung.tools.swap import swap  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
 
 __all__ = [
+    "AutoStrength",
+    "GridGroup",
+    "LinearGroup",
     "antialias",
     "check_autoregressive",
     "cite",
@@ -38,7 +49,10 @@ __all__ = [
     "rotate_kernel",
     "sample",
     "separate",
+    "soften",
     "swap",
+    "symmetric_share",
+    "symmetry_penalty",
     "translate_kernel",
     "tune_density",
 ]

@@ -140,9 +140,15 @@ def _pools_as_modules(graph: fx.GraphModule) -> None:
         settings = dict(zip(("kernel_size", "stride", "padding"), node.args[1:], strict=False)) | {
             key: value for key, value in node.kwargs.items() if key in ("kernel_size", "stride", "padding")
         }
-        rest = set(node.kwargs) - {"kernel_size", "stride", "padding", "input"}
-        if len(node.args) > 4 or any(node.kwargs[key] for key in rest):
-            continue
+        usual = {
+            "dilation": 1,
+            "ceil_mode": False,
+            "return_indices": False,
+            "count_include_pad": True,
+            "divisor_override": None,
+        }
+        if len(node.args) > 4 or any(node.kwargs.get(key, value) != value for key, value in usual.items()):
+            continue  # such a call stays what it is
         at = f"{node.name}_pool"
         graph.add_submodule(at, kind(**settings))
         with graph.graph.inserting_after(node):

@@ -40,9 +40,9 @@ def choose_phase(x: Tensor, stride: Any, criterion: str = "l2") -> Tensor:
 
     Formula: `argmax over phases of Σ |x|^p` over channels and positions, p = 1 or 2; `linf` the largest |x|, `max` the largest x;
     `min-l1`, `min-l2` the smallest sum. The summands are rounded to whole multiples of 2^−40 of the largest, so that their sums
-    are exact and do not depend on where the signal begins. Of equal phases the one with the larger fingerprint is taken, a sum
-    of products of neighbours that equally rolls with the signal; of phases that agree in that as well, the first. So ties do
-    not break equivariance, but for phases that differ and have the same score and fingerprint (a chance of about 2^−64).
+    are exact and do not depend on where the signal begins. Of equal phases the one with the larger fingerprint is taken, a number
+    that equally stays under rolls; of phases that agree in that as well, the first: these are rolls of each other (but for
+    a chance of about 2^−64), so that ties do not break equivariance.
 
     Shapes: x (batch, channels, *n), sizes that the stride divides; returns (batch), int64, `Σ over axes of phase · strides after`.
 
@@ -88,14 +88,18 @@ def choose_phase(x: Tensor, stride: Any, criterion: str = "l2") -> Tensor:
 
 
 def _fingerprints(parts: Tensor) -> Tensor:
-    """A number (batch, phase) for the values of each phase, the same for all rolls of them: a sum modulo 2^64."""
+    """A number (batch, phase) for the values of each phase, the same for all rolls of them: a sum modulo 2^64.
+
+    What stands at a place is mixed with what stands 1, 2, 4, ... places on, until every place knows the whole circle.
+    """
     channels = torch.arange(1, parts.shape[2] + 1, device=parts.device) * _ODD[0]
-    own = _mixed(parts + channels.reshape(-1, *[1] * (parts.ndim - 3)))
-    near = own
-    for axis in range(3, parts.ndim):
-        near = _mixed(near * _ODD[1] + near.roll(-1, axis))
-    across = near.sum(2, keepdim=True)  # which channels meet at a place
-    return _mixed(near + _mixed(across) * _ODD[2]).flatten(2).sum(2)
+    own = _mixed(parts + channels.reshape(-1, *[1] * (parts.ndim - 3))).sum(2)
+    for axis in range(2, own.ndim):
+        step = 1
+        while step < own.shape[axis]:
+            own = _mixed(own * _ODD[1] + own.roll(-step, axis))
+            step *= 2
+    return _mixed(own).flatten(2).sum(2)
 
 
 def _mixed(values: Tensor) -> Tensor:
