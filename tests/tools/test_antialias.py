@@ -99,9 +99,11 @@ def steps(model, x, count=3):
     return model.eval()
 
 
-@pytest.mark.parametrize("how", ["polyphase", "anchor"])
-def test_all_decisions_are_kept_also_after_training(how):
-    model, x = stirred(Residual(), torch.float32), images(12, 1, 16, 16, dtype=torch.float32)
+@pytest.mark.parametrize(
+    ("how", "side"), [("polyphase", 8), *(pytest.param(w, 16, marks=pytest.mark.slow) for w in ("polyphase", "anchor"))]
+)
+def test_all_decisions_are_kept_also_after_training(how, side):
+    model, x = stirred(Residual(), torch.float32), images(12, 1, side, side, dtype=torch.float32)
     wanted = model(x)
     result = antialias(model, x, how)
     assert torch.equal(model(x), wanted), "the model is left as it is"
