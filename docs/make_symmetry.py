@@ -4,6 +4,7 @@ python docs/make_symmetry.py           seconds
 python docs/make_symmetry.py --check   whether the page's orders of magnitude are those that are measured
 """
 
+import cmath
 import math
 import re
 import sys
@@ -80,6 +81,14 @@ def curves() -> Iterable[tuple[str, nn.Module]]:
     yield "`InvariantPool()`", ours.InvariantPool()
 
 
+class ByStart(ContourMotion):
+    """Starts that a coset pool follows sample by sample, modulo its length."""
+
+    def apply_output(self, element: object, y: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+        angle, start, _ = element
+        return cmath.exp(1j * angle) * y.roll(start, -1)
+
+
 class Coordinates(nn.Module):
     """A real layer of the two coordinates of a curve."""
 
@@ -120,7 +129,8 @@ def table() -> str:
     for name, layer in curves():
         torch.manual_seed(0)
         place = "Pool(2)" not in name
-        cells = [words(layer, ContourMotion(step, place), z) for step in (1, 2)]
+        motion = ByStart if "Coset" in name else ContourMotion
+        cells = [words(layer, motion(step, place), z) for step in (1, 2)]
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return "\n".join(lines)
 

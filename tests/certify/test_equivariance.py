@@ -9,8 +9,9 @@ from torch import nn
 from faltung.certify import equivariance
 from faltung.certify.actions import Action, ContourMotion, Declared, Scale, Shift, Turn, named
 from faltung.errors import ArgumentError, DtypeError
-from faltung.nn import Conv2d, PolyphaseDownsample2d
+from faltung.nn import Conv2d, PolyphaseDownsample2d, contours, phase
 from faltung.nn.base import Symmetry, rolled
+from faltung.testing.layers import cases
 
 
 def images(*shape):
@@ -169,6 +170,15 @@ def test_own_actions_and_declared_ones():
     assert equivariance(layer, Declared(Symmetry("sign", lambda v: -v)), images(1, 1, 5, 5)).error > 0.1
     assert isinstance(named("C6"), Turn)
     assert isinstance(named("contour"), ContourMotion)
+
+
+@pytest.mark.parametrize("case", cases((*phase.ALL, *contours.ALL)), ids=lambda case: case.text[:60])
+def test_declared_symmetries_hold_by_this_measure(case):
+    layer, inputs = case.layer(), case.inputs()
+    for symmetry in layer.symmetries():
+        report = equivariance(layer, Declared(symmetry), inputs)
+        assert report.error < 1e-10, symmetry.name
+        assert report.kept
 
 
 def test_a_sample_repeats_with_its_seed_and_counts_all_where_it_can():

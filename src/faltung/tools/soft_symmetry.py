@@ -275,10 +275,10 @@ class AutoStrength:
 
     Example:
         >>> strength = AutoStrength()
-        >>> strength.update({"a": torch.tensor(0.1), "b": torch.tensor(2.0)}).item()
-        2.0999999046325684
+        >>> strength.update({"a": torch.tensor(0.5), "b": torch.tensor(2.0)}).item()
+        2.5
         >>> strength.adjust()
-        {'a': 1.0, 'b': 0.05}
+        {'a': 1.0, 'b': 0.25}
     """
 
     def __init__(self, start: float = 1.0, power: float = 1.0) -> None:
@@ -301,7 +301,7 @@ class AutoStrength:
             raise ArgumentError.of("AutoStrength.adjust", "penalties", "none", "call update in the training loop first")
         least = max(min(self._sums.values()), 1e-300)
         for name, total in self._sums.items():
-            self.strengths[name] = round(self.strengths[name] * (least / max(total, 1e-300)) ** self.power, 12)
+            self.strengths[name] *= (least / max(total, 1e-300)) ** self.power
         self._sums = {}
         return dict(self.strengths)
 
