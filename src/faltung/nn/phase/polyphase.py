@@ -186,7 +186,7 @@ class PolyphaseAnchor(_Chosen):
         yield Example({"ndim": 1, "patch": 3}, ((3, 2, 9),))
         yield Example({"ndim": 2, "patch": (2, 3), "criterion": "l1"}, ((3, 2, 4, 5),))
         yield Example({"ndim": 3, "patch": 2}, ((2, 1, 4, 2, 2),))
-        yield Example({"ndim": 4, "patch": 2, "criterion": "linf"}, ((1, 2, 2, 4, 2, 2),))
+        yield Example({"ndim": 4, "patch": 2, "criterion": "min-l1"}, ((1, 2, 2, 4, 2, 2),))
 
 
 class PolyphaseUpsample(nn.Module):
