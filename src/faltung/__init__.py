@@ -20,6 +20,7 @@ from faltung.version import __version__
 
 # What needs torch, by the room where it lives.
 _TORCH = {
+    "antialias": "faltung.tools",
     "cite": "faltung.tools",
     "swap": "faltung.tools",
     "conv_per_sample": "faltung.nn.functional",

@@ -12,11 +12,14 @@ _HOME = {
     "OrthDefect": "faltung.certify.orthogonal",
     "Scattering2d": "faltung.certify.scattering",
     "SpectralRescale": "faltung.certify.rescale",
+    "actions": "faltung.certify.actions",
     "can_be_orthogonal": "faltung.certify.orthogonal",
+    "equivariance": "faltung.certify.moved",
     "filter_orth_penalty": "faltung.certify.penalties",
     "gram_bound": "faltung.certify.gram",
     "interval": "faltung.certify.box",
     "l_orth": "faltung.certify.orthogonal",
+    "left_alone": "faltung.certify.moved",
     "lipschitz": "faltung.certify.network",
     "lipschitz_penalty": "faltung.certify.penalties",
     "local_lipschitz": "faltung.certify.local",
@@ -32,6 +35,7 @@ __all__ = [*_HOME]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'faltung.certify' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    value = getattr(import_module(_HOME[name]), name)
+    home = import_module(_HOME[name])
+    value = getattr(home, name, home)  # a folder of actions is a name of its own
     globals()[name] = value
     return value

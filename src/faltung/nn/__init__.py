@@ -13,10 +13,12 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     branches,
     complex,
     conditional,
+    contours,
     fields,
     frequency,
     functional,
     large,
+    phase,
     polynomial,
     positions,
     sequence,
@@ -41,6 +43,8 @@ FAMILIES = (
     sequence,
     frequency,
     symmetry,
+    phase,
+    contours,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 

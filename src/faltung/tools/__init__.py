@@ -4,7 +4,8 @@ from faltung.arrays import import_torch
 
 import_torch("faltung.tools")
 
-from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.antialias import antialias  # noqa: E402 - a missing torch is to be said first
+from faltung.tools.check_autoregressive import check_autoregressive  # noqa: E402
 from faltung.tools.cite import cite  # noqa: E402
 from faltung.tools.disperse import disperse, dispersion_matrix  # noqa: E402
 from faltung.tools.fold_tunable import fold_tunable  # noqa: E402
@@ -15,12 +16,24 @@ from faltung.tools.receptive_field import extent, receptive_field  # noqa: E402
 from faltung.tools.redilate import progressive, redilate  # noqa: E402
 from faltung.tools.sample import sample  # noqa: E402
 from faltung.tools.separate import merge, separate  # noqa: E402
+from faltung.tools.soft_symmetry import (  # noqa: E402
+    AutoStrength,
+    GridGroup,
+    LinearGroup,
+    soften,
+    symmetric_share,
+    symmetry_penalty,
+)
 from faltung.tools.swap import swap  # noqa: E402
 from faltung.tools.symmetrise import symmetrise  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
 
 __all__ = [
+    "AutoStrength",
+    "GridGroup",
+    "LinearGroup",
+    "antialias",
     "check_autoregressive",
     "cite",
     "disperse",
@@ -37,8 +50,11 @@ __all__ = [
     "rotate_kernel",
     "sample",
     "separate",
+    "soften",
     "swap",
+    "symmetric_share",
     "symmetrise",
+    "symmetry_penalty",
     "translate_kernel",
     "tune_density",
 ]

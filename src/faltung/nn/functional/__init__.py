@@ -16,6 +16,7 @@ from faltung.nn.functional.per_sample import conv_per_sample, conv_transpose_per
 from faltung.nn.functional.periods import Periods, dominant_periods, fold_period, unfold_period
 from faltung.nn.functional.placed import placed
 from faltung.nn.functional.planes import can_fill_planes, fill_planes
+from faltung.nn.functional.polyphase import choose_phase, crop_each, put_phase, roll_each, take_phase
 from faltung.nn.functional.redilate import redilate
 from faltung.nn.functional.resample import add_resampled, resample
 from faltung.nn.functional.separable import separable_conv
@@ -26,6 +27,7 @@ from faltung.nn.functional.spectrum import from_spectrum, real_spectrum, wide
 from faltung.nn.functional.submanifold import submanifold_conv
 from faltung.nn.functional.triangular import SOLVERS, causal_conv, causal_solve, inverse_kernel, newton_steps
 from faltung.nn.functional.vandermonde import moments, vandermonde
+from faltung.nn.functional.waves import low_pass, resample_ideal, shift_ideal
 from faltung.nn.functional.ways import Call, fastest
 
 __all__ = [
@@ -39,6 +41,7 @@ __all__ = [
     "causal_conv",
     "causal_solve",
     "channel_mix",
+    "choose_phase",
     "chunked_conv",
     "conv",
     "conv_complex",
@@ -50,6 +53,7 @@ __all__ = [
     "conv_transpose",
     "conv_transpose_mixed",
     "conv_transpose_per_sample",
+    "crop_each",
     "dct",
     "deform_conv",
     "delayed",
@@ -61,6 +65,7 @@ __all__ = [
     "gated_conv",
     "idct",
     "inverse_kernel",
+    "low_pass",
     "margins",
     "mixture",
     "moments",
@@ -70,15 +75,20 @@ __all__ = [
     "pixel_shuffle",
     "pixel_unshuffle",
     "placed",
+    "put_phase",
     "real_spectrum",
     "redilate",
     "resample",
+    "resample_ideal",
+    "roll_each",
     "rotate_kernel",
     "separable_conv",
     "shift",
+    "shift_ideal",
     "smooth",
     "squash",
     "submanifold_conv",
+    "take_phase",
     "translate_kernel",
     "unfold_period",
     "vandermonde",

@@ -1,0 +1,42 @@
+"""What can be done to an input, so that a network's result should follow: one family of actions a file, one line here."""
+
+from typing import Any
+
+from faltung.certify.actions.action import Action, Declared
+from faltung.certify.actions.contour import ContourMotion
+from faltung.certify.actions.scale import Scale
+from faltung.certify.actions.shift import Shift
+from faltung.certify.actions.turn import Turn
+from faltung.errors import ArgumentError
+
+NAMED = {
+    "shift": Shift,
+    "shift up to a roll": lambda: Shift(free=True),
+    "fractional shift": lambda: Shift(fraction=True),
+    "C2": lambda: Turn(2),
+    "C4": lambda: Turn(4),
+    "C8": lambda: Turn(8),
+    "D1": lambda: Turn(1, reflect=True),
+    "D4": lambda: Turn(4, reflect=True),
+    "scale": Scale,
+    "contour": ContourMotion,
+}
+
+__all__ = ["NAMED", "Action", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
+
+
+def named(group: Any) -> Action:
+    """The action of that name, or the action itself.
+
+    Raises:
+        ArgumentError: neither.
+    """
+    if isinstance(group, str) and group in NAMED:
+        return NAMED[group]()
+    if isinstance(group, str) and group[:1] in ("C", "D") and group[1:].isdigit() and int(group[1:]) > 0:
+        return Turn(int(group[1:]), reflect=group[0] == "D")
+    if isinstance(group, Action):
+        return group
+    raise ArgumentError.of(
+        "equivariance", "an Action, Cn, Dn or one of " + ", ".join(NAMED), repr(group), "write 'shift', say"
+    )

@@ -1,0 +1,85 @@
+"""The protocol of an action: its elements, what each does to an input, and what it should do to a result."""
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from faltung.nn.base import Symmetry
+
+
+class Action:
+    """What is done to an input, and what that should do to the result: the base to write one's own from.
+
+    A subclass writes `apply` and `apply_output`, and `elements` or `sample`; an element may be anything that these understand.
+    """
+
+    name: str = ""
+
+    def elements(self, x: Tensor) -> list[Any] | None:
+        """All elements for an input like x but the identity, or None where they are not to be counted."""
+        return None
+
+    def sample(self, random: np.random.Generator, x: Tensor) -> Any:
+        """An element for an input like x at random. Default: one of all."""
+        known = self.elements(x)
+        assert known, f"{type(self).__name__} has neither elements nor a sample"
+        return known[random.integers(len(known))]
+
+    def prepare(self, x: Tensor) -> Tensor:
+        """The nearest input on which the elements act without loss. Default: x."""
+        return x
+
+    def apply(self, element: Any, x: Tensor) -> Tensor:
+        """The input moved."""
+        raise TypeError(f"{type(self).__name__} does not say how it moves an input")
+
+    def apply_output(self, element: Any, y: Tensor, x: Tensor) -> Tensor | None:
+        """The result of x, moved as the result of the moved x should be; None where nothing is said of such results.
+
+        Default: results with as many axes as the input move like it, others stay.
+        """
+        return self.apply(element, y) if y.ndim == x.ndim else y
+
+    def difference(self, element: Any, after: Tensor, before: Tensor, x: Tensor) -> Tensor | None:
+        """For each sample the relative 2-norm of what the moved input's result is off; None where they do not compare."""
+        wanted = self.apply_output(element, before, x)
+        return None if wanted is None or wanted.shape != after.shape else relative(after, wanted)
+
+    def interpolation(self, element: Any, x: Tensor) -> float:
+        """What moving there and back loses of the input, relative: 0 for elements that only move addresses."""
+        return 0.0
+
+    def words(self, element: Any) -> str:
+        """The element for people."""
+        return str(element)
+
+
+class Declared(Action):
+    """A `faltung.nn.Symmetry` as an action of one element: what layers declare and the contract suite checks.
+
+    Example:
+        >>> from faltung.nn.base import rolled
+        >>> Declared(rolled(1, 2)).name
+        'shift by 1'
+    """
+
+    def __init__(self, symmetry: Symmetry) -> None:
+        self.name, self.symmetry = symmetry.name, symmetry
+
+    def elements(self, x: Tensor) -> list[Any]:
+        return [self.name]
+
+    def apply(self, element: Any, x: Tensor) -> Tensor:
+        return self.symmetry.on_input(x)
+
+    def apply_output(self, element: Any, y: Tensor, x: Tensor) -> Tensor | None:
+        return self.symmetry.on_output(y)
+
+
+def relative(after: Tensor, wanted: Tensor) -> Tensor:
+    """‖after − wanted‖₂ / ‖wanted‖₂ for each sample, in float64; of two zeros 0."""
+    wide = [t.to(t.dtype.to_complex() if t.is_complex() else t.dtype) for t in (after, wanted)]
+    a, b = (t.reshape(len(t), -1).cdouble() if t.is_complex() else t.reshape(len(t), -1).double() for t in wide)
+    off, size = (a - b).norm(dim=1), b.norm(dim=1)
+    return (off / size.clamp(min=1e-300)).nan_to_num(nan=float("inf")) * (off != 0)

@@ -1,0 +1,315 @@
+"""How symmetric a model's weights are, and how to make them more so: projections, penalties with automatic strengths, softening.
+
+A layer y = W x is equivariant iff W is its own projection P W, the mean over the group of `ρ_out(g) W ρ_in(g)⁻¹`. The distance
+½‖W − P W‖² is a penalty with gradient W − P W, and `P W + α (W − P W)` leads from a symmetric layer (α = 0) to the given one.
+"""
+
+import copy as copies
+import fnmatch
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from faltung.errors import ArgumentError
+
+FIELDS = ("trivial", "regular")
+
+
+class GridGroup:
+    """Rotations by quarters of a turn, and reflections, of the last two axes of a kernel; along one axis, reversal.
+
+    Formula: `P W = 1/|G| Σ over g of ρ_out(g) W(g⁻¹ ·) ρ_in(g)⁻¹`; taps move, and in regular fields channels too: channel
+    c·|G| + h becomes c·|G| + gh.
+
+    Args:
+        name: `C1`, `C2`, `C4` (rotations), `D1`, `D2`, `D4` (with the reflection of the last axis).
+        in_field, out_field: `trivial` (channels stay) or `regular` (fibres of |G| channels). Default trivial.
+
+    Raises:
+        ArgumentError: another group or field.
+
+    Example:
+        >>> kernel = torch.zeros(1, 1, 3, 3)
+        >>> kernel[0, 0, 0, 1] = 1
+        >>> group = GridGroup("C4")
+        >>> (kernel - group.project(kernel)).square().sum().item() / 2
+        0.375
+    """
+
+    def __init__(self, name: str, in_field: str = "trivial", out_field: str = "trivial") -> None:
+        if name[:1] not in ("C", "D") or name[1:] not in ("1", "2", "4"):
+            raise ArgumentError.of(
+                "GridGroup", "C1, C2, C4, D1, D2 or D4", repr(name), "other angles move taps between samples"
+            )
+        if in_field not in FIELDS or out_field not in FIELDS:
+            raise ArgumentError.of("GridGroup", f"fields among {FIELDS}", f"{in_field}, {out_field}", "use 'trivial'")
+        self.name, self.in_field, self.out_field = name, in_field, out_field
+        self.turns = int(name[1:])
+        # r^k s^m as (k, m): the kernel is mirrored first, then turned.
+        self.elements = [(k, m) for m in range(2 if name[0] == "D" else 1) for k in range(self.turns)]
+
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether the layer has a kernel for this group."""
+        weight = getattr(layer, "weight", None)
+        axes = 1 if self.turns == 1 else 2
+        if not isinstance(weight, Tensor) or weight.ndim < 2 + axes:
+            return False
+        return self.turns < 4 or weight.shape[-1] == weight.shape[-2]
+
+    def project(self, weight: Tensor) -> Tensor:
+        """The nearest kernel (out, in, *t) that is equivariant."""
+        total = torch.zeros_like(weight)
+        for g in self.elements:
+            total = total + self._fibres(self._fibres(self.moved(weight, g), g, 0, self.out_field), g, 1, self.in_field)
+        return total / len(self.elements)
+
+    def project_bias(self, bias: Tensor) -> Tensor:
+        """The nearest bias (out) that is invariant."""
+        if self.out_field == "trivial":
+            return bias
+        fibres = bias.reshape(-1, len(self.elements))
+        return fibres.mean(1, keepdim=True).expand_as(fibres).reshape(-1)
+
+    def moved(self, kernel: Tensor, g: tuple[int, int]) -> Tensor:
+        """The taps of a kernel moved by an element."""
+        k, mirrored = g
+        kernel = kernel.flip(-1) if mirrored else kernel
+        return torch.rot90(kernel, 4 * k // self.turns, (-2, -1)) if k else kernel
+
+    def _fibres(self, kernel: Tensor, g: tuple[int, int], axis: int, field: str) -> Tensor:
+        """Channels along an axis permuted as a regular field is."""
+        if field == "trivial":
+            return kernel
+        order = len(self.elements)
+        if kernel.shape[axis] % order:
+            raise ArgumentError.of(
+                "GridGroup", f"channels in fibres of {order}", f"{kernel.shape[axis]}", "use a trivial field there"
+            )
+        place = [self.elements.index(self._product(g, h)) for h in self.elements]
+        back = [place.index(n) for n in range(order)]  # result gh takes what was h
+        at = torch.arange(kernel.shape[axis], device=kernel.device).reshape(-1, order)[:, back].reshape(-1)
+        return kernel.index_select(axis, at)
+
+    def _product(self, g: tuple[int, int], h: tuple[int, int]) -> tuple[int, int]:
+        """r^a s^m · r^b s^n = r^(a ± b) s^(m + n)."""
+        (a, m), (b, n) = g, h
+        return (a - b if m else a + b) % self.turns, (m + n) % 2
+
+
+class LinearGroup:
+    """A group that acts on vectors by matrices, before and after a linear layer: all elements, or generators of rotations.
+
+    Formula: `P W = mean over g of ρ_out(g) W ρ_in(g)⁻¹`; for Lie algebra generators A the orthogonal projection onto the W with
+    `A_out W = W A_in`, of all of them together, averaged over discrete elements where both are given.
+
+    Args:
+        elements: pairs (ρ_in(g), ρ_out(g)) of all elements of a finite group.
+        generators: pairs (A_in, A_out) of antisymmetric matrices. Default: none.
+
+    Raises:
+        ArgumentError: neither elements nor generators.
+
+    Error: elements have to be a whole group, orthogonal; what is none gives no projection (`project` twice differs).
+    Cost: the generators' null space is found once, by a singular value decomposition of size (in · out)².
+
+    Example:
+        >>> turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+        >>> group = LinearGroup([(torch.matrix_power(turn, k),) * 2 for k in range(4)])
+        >>> group.project(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).abs().max().item()
+        0.0
+    """
+
+    def __init__(
+        self, elements: Sequence[tuple[Tensor, Tensor]] = (), generators: Sequence[tuple[Tensor, Tensor]] = ()
+    ) -> None:
+        if not elements and not generators:
+            raise ArgumentError.of("LinearGroup", "elements or generators", "neither", "give pairs of matrices")
+        self.elements = [(a.double(), b.double()) for a, b in elements]
+        self.basis: Tensor | None = None
+        if generators:
+            rows = []
+            for a, b in generators:
+                a, b = a.double(), b.double()
+                # W flattened by rows: (A_out ⊗ I − I ⊗ A_inᵀ) vec W = 0.
+                rows.append(
+                    torch.kron(b, torch.eye(len(a)).double()) - torch.kron(torch.eye(len(b)).double(), a.T.contiguous())
+                )
+            _, sizes, right = torch.linalg.svd(torch.cat(rows))
+            self.basis = right[int((sizes > 1e-9 * max(1.0, sizes.max().item())).sum()) :]
+
+    def fits(self, layer: nn.Module) -> bool:
+        """Whether the layer's weight has the size of the group's matrices."""
+        weight = getattr(layer, "weight", None)
+        if not isinstance(weight, Tensor) or weight.ndim != 2:
+            return False
+        if self.elements:
+            a, b = self.elements[0]
+            return tuple(weight.shape) == (len(b), len(a))
+        assert self.basis is not None
+        return weight.numel() == self.basis.shape[1]
+
+    def project(self, weight: Tensor) -> Tensor:
+        """The nearest matrix (out, in) that is equivariant."""
+        w = weight.double()
+        if self.basis is not None:
+            w = (self.basis.T @ (self.basis @ w.reshape(-1))).reshape(w.shape)
+        if self.elements:
+            w = torch.stack([b @ w @ torch.linalg.inv(a) for a, b in self.elements]).mean(0)
+        return w.to(weight.dtype)
+
+    def project_bias(self, bias: Tensor) -> Tensor:
+        """The nearest bias that no element moves: known for finite groups, 0 for generators without fixed vectors."""
+        if not self.elements:
+            return torch.zeros_like(bias)
+        return torch.stack([b @ bias.double() for _, b in self.elements]).mean(0).to(bias.dtype)
+
+
+def symmetry_penalty(model: nn.Module, groups: Mapping[str, Any]) -> dict[str, Tensor]:
+    """For each candidate symmetry, how far the weights of a model's layers are from it: a differentiable number to add to a loss.
+
+    Formula: `R_j = Σ over layers of ½‖W − P_j W‖² + ½‖b − P_j b‖²`, with gradients W − P W and b − P b.
+
+    Args:
+        groups: for each name a `GridGroup` or `LinearGroup`, for all layers that it fits, or a mapping of patterns of layer names
+            to groups, for hidden layers whose fields differ.
+
+    Returns:
+        A number for each name.
+
+    Raises:
+        ArgumentError: a group that fits no layer.
+
+    Source: Kim, Lee, Yang and Lee, Regularizing towards soft equivariance under mixed symmetries (2023). Averages replace dense
+    projectors of size (in · out)².
+
+    Example:
+        >>> layer = nn.Conv2d(1, 1, 3, bias=False)
+        >>> nn.init.ones_(layer.weight) is layer.weight
+        True
+        >>> symmetry_penalty(layer, {"C4": GridGroup("C4")})["C4"].item()
+        0.0
+    """
+    found = {}
+    for name, group in groups.items():
+        terms = []
+        for _, layer, own in _fitting(model, group):
+            terms.append((layer.weight - own.project(layer.weight)).square().sum() / 2)
+            if getattr(layer, "bias", None) is not None:
+                terms.append((layer.bias - own.project_bias(layer.bias)).square().sum() / 2)
+        if not terms:
+            raise ArgumentError.of(
+                "symmetry_penalty", f"a layer that {name!r} fits", "none", "check the sizes of its matrices"
+            )
+        found[name] = torch.stack(terms).sum()
+    return found
+
+
+def soften(model: nn.Module, group: Any, alpha: float) -> nn.Module:
+    """A copy of a model whose weights are part of the way to their symmetric projections, without any training.
+
+    Formula: `W_α = P W + α (W − P W)`: α = 1 the model as it is, α = 0 layers that are exactly equivariant.
+
+    Args:
+        group: as in `symmetry_penalty`.   alpha: within [0, 1].
+
+    Raises:
+        ArgumentError: another α, a group that fits no layer.
+
+    Source: as `symmetry_penalty`.
+
+    Example:
+        >>> soften(nn.Conv2d(1, 2, 3), GridGroup("C4"), 0.0).weight[0, 0, 0, 0].shape
+        torch.Size([])
+    """
+    if isinstance(alpha, bool) or not isinstance(alpha, (int, float)) or not 0 <= alpha <= 1:
+        raise ArgumentError.of("soften", "an alpha within [0, 1]", repr(alpha), "0 is symmetric, 1 leaves all as it is")
+    made = copies.deepcopy(model)
+    layers = list(_fitting(made, group))
+    if not layers:
+        raise ArgumentError.of("soften", "a layer that the group fits", "none", "check kernels and matrices")
+    with torch.no_grad():
+        for _, layer, own in layers if alpha < 1 else ():
+            near = own.project(layer.weight)
+            layer.weight.copy_(near + alpha * (layer.weight - near))
+            if getattr(layer, "bias", None) is not None:
+                near = own.project_bias(layer.bias)
+                layer.bias.copy_(near + alpha * (layer.bias - near))
+    return made
+
+
+def symmetric_share(model: nn.Module, group: Any) -> dict[str, float]:
+    """Which share of each layer's weights is symmetric: ‖P W‖² / ‖W‖², from |invariants| / |weights| for noise to 1.
+
+    Args:
+        group: as in `symmetry_penalty`.
+
+    Source: as `symmetry_penalty`.
+
+    Example:
+        >>> layer = nn.Conv2d(1, 1, 3)
+        >>> nn.init.ones_(layer.weight) is layer.weight
+        True
+        >>> symmetric_share(layer, GridGroup("D4"))
+        {'': 1.0}
+    """
+    with torch.no_grad():
+        found = ((name, layer.weight.double(), own) for name, layer, own in _fitting(model, group))
+        return {n: (own.project(w).square().sum() / w.square().sum().clamp(min=1e-300)).item() for n, w, own in found}
+
+
+class AutoStrength:
+    """Strengths of several symmetry penalties, set once from what training made of them: who is broken by the data counts less.
+
+    Formula: all λ_j start equal; penalties R_j are averaged over calls of `update` until `adjust`, which sets
+    `λ_j ← λ_j (min over i of R_i / R_j)^p`. The published factor is not known in detail; this is its stated principle.
+
+    Args:
+        start: the first strength of all, above 0. Default 1.   power: p, above 0. Default 1.
+
+    Raises:
+        ArgumentError: numbers out of range; an adjustment without penalties.
+
+    Source: Kim, Lee, Yang and Lee, Regularizing towards soft equivariance under mixed symmetries (2023).
+
+    Example:
+        >>> strength = AutoStrength()
+        >>> strength.update({"a": torch.tensor(0.5), "b": torch.tensor(2.0)}).item()
+        2.5
+        >>> strength.adjust()
+        {'a': 1.0, 'b': 0.25}
+    """
+
+    def __init__(self, start: float = 1.0, power: float = 1.0) -> None:
+        if not start > 0 or not power > 0:
+            raise ArgumentError.of("AutoStrength", "a start and a power above 0", f"{start}, {power}", "use 1 and 1")
+        self.start, self.power = start, power
+        self.strengths: dict[str, float] = {}
+        self._sums: dict[str, float] = {}
+
+    def update(self, penalties: Mapping[str, Tensor]) -> Tensor:
+        """The sum of the penalties by their strengths, to be added to the loss; their sizes are remembered."""
+        for name, value in penalties.items():
+            self.strengths.setdefault(name, self.start)
+            self._sums[name] = self._sums.get(name, 0.0) + value.detach().double().item()
+        return torch.stack([self.strengths[name] * value for name, value in penalties.items()]).sum()
+
+    def adjust(self) -> dict[str, float]:
+        """Set the strengths from the penalties so far, forget these, and return the strengths."""
+        if not self._sums:
+            raise ArgumentError.of("AutoStrength.adjust", "penalties", "none", "call update in the training loop first")
+        least = max(min(self._sums.values()), 1e-300)
+        for name, total in self._sums.items():
+            self.strengths[name] *= (least / max(total, 1e-300)) ** self.power
+        self._sums = {}
+        return dict(self.strengths)
+
+
+def _fitting(model: nn.Module, group: Any) -> Iterator[tuple[str, Any, Any]]:
+    """Names, layers and the group of each layer that it fits."""
+    patterns = group.items() if isinstance(group, Mapping) else (("*", group),)
+    for name, layer in model.named_modules():
+        own = next((g for pattern, g in patterns if fnmatch.fnmatchcase(name, pattern)), None)
+        if own is not None and own.fits(layer):
+            yield name, layer, own

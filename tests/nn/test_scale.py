@@ -1,0 +1,99 @@
+"""Layers that commute with down-scaling: the reference errors, convolutions at full size, shifts together with scales."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from faltung import nn
+from faltung.errors import ArgumentError
+from faltung.nn.functional import resample_ideal, shift_ideal
+from faltung.nn.functional.definition import conv_by_taps
+
+
+def off(a, b):
+    return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def paper(f, x, size):
+    """‖D f(x) − f(D x)‖² / (‖D f(x)‖² + 1e-6)."""
+    wanted = resample_ideal(f(x), size)
+    return ((wanted - f(resample_ideal(x, size))).square().sum() / (wanted.square().sum() + 1e-6)).item()
+
+
+@pytest.mark.parametrize("size", [29, 21, 15, 9])
+def test_the_reference_errors_of_relu(size):
+    x = torch.randn(1, 1, 31, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    layer = nn.ScaleNonlinearity1d()
+    down = resample_ideal(x, (size,))
+    assert off(layer(down), resample_ideal(layer(x), (size,))) < 1e-14
+    assert off(down.relu(), resample_ideal(x.relu(), (size,))) > 0.02
+
+
+def test_a_quadratic_on_a_finer_grid_commutes_with_scales_and_shifts():
+    x = torch.randn(1, 1, 31, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    joint, scale_only = nn.ScaleNonlinearity1d("square", up=2), nn.ScaleNonlinearity1d("square")
+    for layer in (joint, scale_only):
+        assert off(layer(resample_ideal(x, (15,))), resample_ideal(layer(x), (15,))) < 1e-14
+    for shift in (0.3, 5.0):
+        assert off(joint(shift_ideal(x, (shift,))), shift_ideal(joint(x), (shift,))) < 1e-14
+    assert off(scale_only(shift_ideal(x, (0.3,))), shift_ideal(scale_only(x), (0.3,))) > 0.1
+    kinked = nn.ScaleNonlinearity1d()
+    assert off(kinked(shift_ideal(x, (5.0,))), shift_ideal(kinked(x), (5.0,))) > 0.1
+
+
+@settings(max_examples=12, deadline=None)
+@given(
+    sizes=st.tuples(st.integers(4, 8), st.integers(4, 8)).map(lambda s: (2 * s[0] + 1, 2 * s[1] + 1)),
+    taps=st.sampled_from([1, 3, None]), base=st.integers(1, 3), data=st.data(),
+)  # fmt: skip
+def test_a_stack_commutes_at_every_resolution_also_where_it_is_not_square(sizes, taps, base, data):
+    torch.manual_seed(0)
+    top = data.draw(st.integers(base, max(sizes) // 2))
+    small = tuple(min(n, 2 * top + 1) for n in sizes)
+    net = torch.nn.Sequential(
+        nn.ScaleFourierConv2d(2, 3, 9, taps), nn.ScaleNonlinearity2d("relu", base),
+        nn.ScaleFourierConv2d(3, 2, 9, taps), nn.ScaleNonlinearity2d("tanh", base, norm=True),
+    ).double()  # fmt: skip
+    x = torch.randn(1, 2, *sizes, dtype=torch.float64)
+    y = net(x)
+    assert y.dtype == torch.float64
+    assert paper(net, x, small) < 1e-24
+    assert off(net(resample_ideal(x, small)), resample_ideal(y, small)) < 1e-11
+
+
+def test_steps_are_exact_where_they_stop_and_not_between():
+    x = torch.randn(2, 1, 21, dtype=torch.float64)
+    layer = nn.ScaleNonlinearity1d(base=2, step=4)
+    assert off(layer(resample_ideal(x, (13,))), resample_ideal(layer(x), (13,))) < 1e-13  # r = 6
+    assert off(layer(resample_ideal(x, (15,))), resample_ideal(layer(x), (15,))) > 1e-4  # r = 7
+
+
+@pytest.mark.parametrize("sizes", [(7, 7), (9, 5)])
+def test_with_all_taps_it_is_an_ordinary_circular_convolution(sizes):
+    torch.manual_seed(0)
+    layer = nn.ScaleFourierConv2d(2, 3, sizes).double()
+    x = torch.randn(2, 2, *sizes, dtype=torch.float64)
+    pads = tuple(((n - 1) // 2, n // 2) for n in sizes)
+    wanted = conv_by_taps(x, layer.weight, layer.bias, (1, 1), pads, (1, 1), 1, "circular")
+    torch.testing.assert_close(layer(x), wanted, rtol=0, atol=1e-12)
+
+
+def test_exact_after_training_steps():
+    torch.manual_seed(0)
+    layers = (nn.ScaleFourierConv1d(1, 4, 15, 5), nn.ScaleNonlinearity1d(), nn.ScaleFourierConv1d(4, 1, 15, 5))
+    net = torch.nn.Sequential(*layers).double()
+    optimizer = torch.optim.SGD(net.parameters(), 0.1)
+    x = torch.randn(8, 1, 15, dtype=torch.float64)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (net(x) - x.square()).square().mean().backward()
+        optimizer.step()
+    assert paper(net, x, (9,)) < 1e-24
+
+
+def test_wrong_settings_are_refused():
+    with pytest.raises(ArgumentError):
+        nn.ScaleFourierConv2d(1, 1, 3, 5)
+    with pytest.raises(ArgumentError):
+        nn.ScaleNonlinearity2d("step")

@@ -1,0 +1,136 @@
+"""Projections onto equivariant weights: reference numbers, their laws, penalties, softening, strengths that find a symmetry."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from faltung.certify import equivariance
+from faltung.errors import ArgumentError
+from faltung.tools import AutoStrength, GridGroup, LinearGroup, soften, symmetric_share, symmetry_penalty
+
+GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
+
+
+def turn(angle):
+    c, s = math.cos(angle), math.sin(angle)
+    return torch.tensor([[c, -s, 0], [s, c, 0], [0, 0, 1]], dtype=torch.float64)
+
+
+def generator(a, b):
+    found = torch.zeros(3, 3, dtype=torch.float64)
+    found[a, b], found[b, a] = -1, 1
+    return found
+
+
+def test_reference_numbers():
+    kernel = torch.zeros(1, 1, 3, 3)
+    kernel[0, 0, 0, 1] = 1
+    layer = nn.Conv2d(1, 1, 3, bias=False)
+    layer.weight = nn.Parameter(kernel)
+    assert symmetry_penalty(layer, {"C4": GridGroup("C4")})["C4"].item() == 0.375
+    quarter = [(torch.matrix_power(torch.tensor([[0.0, -1.0], [1.0, 0.0]]), k),) * 2 for k in range(4)]
+    linear = nn.Linear(2, 2, bias=False)
+    linear.weight = nn.Parameter(torch.diag(torch.tensor([1.0, -1.0])))
+    assert LinearGroup(quarter).project(linear.weight).abs().max() == 0
+    assert symmetry_penalty(linear, {"C4": LinearGroup(quarter)})["C4"].item() == 1
+
+
+@pytest.mark.parametrize(("k", "c4", "d4"), [(1, 1, 1), (3, 3, 3), (5, 7, 6), (7, 13, 10)])
+def test_dimensions_of_invariant_kernels(k, c4, d4):
+    units = torch.eye(k * k, dtype=torch.float64).reshape(k * k, 1, k, k)
+    for name, wanted in (("C4", c4), ("D4", d4)):
+        matrix = GridGroup(name).project(units).reshape(k * k, -1)
+        assert torch.linalg.matrix_rank(matrix) == wanted
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.sampled_from(GROUPS), st.sampled_from(["trivial", "regular"]), st.sampled_from(["trivial", "regular"]))
+def test_projections_are_idempotent_and_self_adjoint(name, first, second):
+    group = GridGroup(name, first, second)
+    order = len(group.elements)
+    v, w = torch.randn(2, 2 * order, order, 3, 3, dtype=torch.float64)
+    once = group.project(w)
+    torch.testing.assert_close(group.project(once), once, rtol=0, atol=1e-12)
+    torch.testing.assert_close((v * once).sum(), (group.project(v) * w).sum(), rtol=0, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["C4", "D4", "D1"])
+def test_projected_kernels_make_equivariant_layers_and_others_do_not(name):
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, padding=1).double()
+    x = torch.randn(2, 2, 6, 6, dtype=torch.float64)
+    assert equivariance(soften(layer, GridGroup(name), 0.0), name, x).error < 1e-13
+    assert equivariance(soften(layer, GridGroup(name), 0.5), name, x).error > 1e-2
+    assert torch.equal(soften(layer, GridGroup(name), 1)(x), layer(x))
+
+
+def test_regular_fields_move_channels_with_the_picture():
+    """f(g x) has the channels h of f(x) at gh, turned."""
+    torch.manual_seed(0)
+    group = GridGroup("D4", "trivial", "regular")
+    lift = soften(nn.Conv2d(2, 8, 3, padding=1).double(), group, 0.0)
+    second = GridGroup("D4", "regular", "regular")
+    conv = soften(nn.Conv2d(8, 8, 3, padding=1).double(), second, 0.0)
+    x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
+    net = nn.Sequential(lift, nn.ReLU(), conv)
+    for g in group.elements:
+        places = [group.elements.index(group._product(g, h)) for h in group.elements]
+        got, wanted = net(group.moved(x, g)), group.moved(net(x), g)
+        torch.testing.assert_close(got[:, places], wanted, rtol=0, atol=1e-12)
+
+
+def test_the_penalty_is_zero_iff_the_layer_is_equivariant_and_its_gradient_is_the_rest():
+    layer = nn.Conv2d(1, 2, 3, padding=1).double()
+    group = GridGroup("C4")
+    symmetry_penalty(layer, {"C4": group})["C4"].backward()
+    torch.testing.assert_close(layer.weight.grad, layer.weight.detach() - group.project(layer.weight.detach()))
+    near = soften(layer, group, 0.0)
+    assert symmetry_penalty(near, {"C4": group})["C4"] < 1e-28
+    assert symmetric_share(near, group) == {"": pytest.approx(1)}
+    assert 0 < symmetric_share(layer, group)[""] < 1
+
+
+def test_rotations_by_generators_are_the_limit_of_many_turns():
+    w = torch.randn(3, 3, dtype=torch.float64)
+    lie = LinearGroup(generators=[(generator(0, 1), generator(0, 1))]).project(w)
+    many = LinearGroup([(turn(2 * math.pi * k / 64),) * 2 for k in range(64)]).project(w)
+    torch.testing.assert_close(lie, many, rtol=0, atol=1e-12)
+    whole = LinearGroup(generators=[(generator(0, 1),) * 2, (generator(1, 2),) * 2]).project(w)
+    torch.testing.assert_close(whole, w.trace() / 3 * torch.eye(3).double())
+
+
+def test_strengths_find_which_symmetry_the_data_have():
+    """Moments of inertia-like maps: symmetric about the third axis and about no other."""
+    torch.manual_seed(0)
+    groups = {
+        "about z": LinearGroup(generators=[(generator(0, 1),) * 2]),
+        "about x": LinearGroup(generators=[(generator(1, 2),) * 2]),
+    }
+    truth = torch.diag(torch.tensor([1.0, 1.0, 4.0])).double() + 0.5 * generator(0, 1)
+    model, strength = nn.Linear(3, 3).double(), AutoStrength(0.01)
+    optimizer = torch.optim.Adam(model.parameters(), 0.05)
+    for step in range(300):
+        x = torch.randn(64, 3, dtype=torch.float64)
+        optimizer.zero_grad()
+        penalties = symmetry_penalty(model, groups)
+        ((model(x) - x @ truth.T).square().mean() + strength.update(penalties)).backward()
+        optimizer.step()
+        if step == 150:
+            strength.adjust()
+    found = strength.strengths
+    assert found["about z"] / found["about x"] > 10
+
+
+def test_wrong_calls_are_refused():
+    layer = nn.Conv2d(1, 1, 3)
+    wrong = [lambda: GridGroup("C3"), lambda: GridGroup("C4", "vector"), LinearGroup, lambda: AutoStrength(0)]
+    wrong += [lambda: soften(layer, GridGroup("C4"), 2), lambda: AutoStrength().adjust()]
+    wrong += [lambda: symmetry_penalty(nn.Linear(2, 2), {"C4": GridGroup("C4")})]
+    wrong += [lambda: GridGroup("C4", "regular").project(torch.randn(1, 3, 3, 3))]
+    for call in wrong:
+        with pytest.raises(ArgumentError):
+            call()
