@@ -7,8 +7,15 @@ from faltung import nn
 from faltung.testing import layers
 
 CASES = layers.cases(nn.ALL)
+FIRST = {case.kind: n for n, case in reversed(list(enumerate(CASES)))}
+LONG = {"compiles", "exports", "trains"}  # a second each: with every example in the slow suite, with the first in the quick one
 PAIRS = [
-    pytest.param(case, check, id=f"{check}-{n}-{case.kind.__name__}")
+    pytest.param(
+        case,
+        check,
+        id=f"{check}-{n}-{case.kind.__name__}",
+        marks=[pytest.mark.slow] if check in LONG and n != FIRST[case.kind] else [],
+    )
     for n, case in enumerate(CASES)
     for check in layers.applicable(case)
 ]

@@ -10,6 +10,7 @@ from torch import nn
 
 from faltung import certify, look
 from faltung.errors import ArgumentError, FileError
+from faltung.filters import Symbol
 from faltung.report import compare, inspect
 from faltung.report.report import shown
 from faltung.report.sections import ALL
@@ -92,9 +93,14 @@ def test_numbers_are_those_of_the_public_functions():
     row = report.layers["3"]
     assert row["sparsity"] == look.filter_sparsity(model[3].weight.detach().numpy())
     assert row["orthogonality"] == look.filter_orthogonality(model[3].weight.detach().numpy())
-    bound = certify.spectral_norm(model[3])
-    assert row["sigma_upper"] == pytest.approx(float(bound), rel=1e-9)
-    assert row["sigma_lower"] <= row["sigma_upper"]
+    found = look.gains(Symbol(model[3].weight.detach().numpy()))
+    assert (row["sigma_upper"], row["sigma_lower"]) == pytest.approx((found.upper, found.largest), rel=1e-8)
+    assert row["condition"] == found.condition
+    exact = inspect(model, EXAMPLE, level="standard").layers["3"]
+    bound = certify.spectral_norm(model[3], rtol=0.02)
+    assert exact["sigma_upper"] == pytest.approx(float(bound), rel=1e-9)
+    assert bound.lower <= row["sigma_upper"]
+    assert row["sigma_lower"] <= float(bound)
     assert row["macs"] == 16 * 16 * 16 * 8 * 9
     assert report.facts["parameters"] == sum(p.numel() for p in model.parameters())
 
