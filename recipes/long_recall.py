@@ -76,7 +76,7 @@ def main(quick: bool) -> str:
     lines, found = [], {}
     kinds = [(name, False) for name in constructors(1, 1)] + [(name, True) for name in ("free taps", "implicit", "S4D")]
     for name, gated in kinds:
-        line = [f"Hyena, {name}" if gated else name]
+        line = [f"Hyena ({name})" if gated else name]
         for word, task in (("copy", copying), ("recall", recall)):
             make = constructors(WIDTH, task(1)[0].shape[1])[name]
             right, count, steps = accuracy(task, make, gated, seconds)

@@ -71,7 +71,7 @@ def main(quick: bool) -> str:
     seconds, seeds = (0.05, 1) if quick else (4.0, 2)
     data = digits(quick)
     lines, found = [], {}
-    for name in (*constructors(WIDTH, LENGTH), "Hyena, implicit", "near: 5 taps"):
+    for name in (*constructors(WIDTH, LENGTH), "Hyena (implicit)", "near: 5 taps"):
         runs = [accuracy(name, data, seconds, seed) for seed in range(seeds)]
         found[name] = statistics.mean(right for right, _, _ in runs)
         shown = ", ".join(f"{right:.3f}" for right, _, _ in runs)

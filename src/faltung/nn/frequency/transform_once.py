@@ -107,7 +107,6 @@ class T1Block(Layer):
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 1, "channels": 2, "modes": 4}, ((2, 2, 4),))
         yield Example({"ndim": 2, "channels": 2, "modes": (3, 2), "activation": "sin"}, ((2, 2, 3, 2),))
-        yield Example({"ndim": 3, "channels": 1, "modes": (2, 3, 2)}, ((1, 1, 2, 3, 2),))
 
 
 class T1(Layer):
@@ -285,4 +284,3 @@ class T1(Layer):
         few = {"in_channels": 2, "out_channels": 1, "width": 2, "hidden": 3}
         yield Example({"ndim": 1, **few, "modes": 3, "layers": 2}, ((2, 2, 6),))
         yield Example({"ndim": 2, **few, "modes": (2, 3), "layers": 1, "keep_high": True}, ((2, 2, 4, 4),))
-        yield Example({"ndim": 1, **few, "modes": 1, "layers": 0, "activation": "sin"}, ((2, 2, 5),))
