@@ -110,6 +110,8 @@ seconds of processor time on fresh pictures, {BATCH} at a time; accuracy on {16 
 
 A layer of attention with {HEADS} heads, in single precision, would have {length:,}² · {BATCH} · {HEADS} weights of 4 bytes for
 such a batch: {weights:,} bytes, kept for the derivative, and as many again for the derivative itself. That is {verdict} than the
+A layer of attention with {HEADS} heads, in single precision, would have {length:,}² · {BATCH} · {HEADS} weights of 4 bytes for such
+a batch: {weights:,} bytes, kept for the derivative, and as many again for the derivative itself. That is {verdict} than the
 {memory:,} bytes of memory that this machine has. (Implementations that never keep the weights need no such memory, but as
 many products.) The results of the long filters are {4 * BATCH * WIDTH * length:,} bytes.
 

@@ -61,7 +61,7 @@ def accuracy(task: object, make: object, gated: bool, seconds: float) -> tuple[f
         tokens, wanted = task(32)
         return nn.functional.cross_entropy(model(tokens), wanted, ignore_index=-1)
 
-    steps = train_for(seconds, model, loss)
+    steps = train_for(seconds, model, loss, 1e-2)
     model.eval()
     torch.manual_seed(1)
     with torch.no_grad():
@@ -72,11 +72,11 @@ def accuracy(task: object, make: object, gated: bool, seconds: float) -> tuple[f
 
 def main(quick: bool) -> str:
     torch.set_num_threads(1)  # threads that wait for each other would count as processor time
-    seconds = 0.05 if quick else 8.0
+    seconds = 0.05 if quick else 6.0
     lines, found = [], {}
     kinds = [(name, False) for name in constructors(1, 1)] + [(name, True) for name in ("free taps", "implicit", "S4D")]
     for name, gated in kinds:
-        line = [f"Hyena, {name}" if gated else name]
+        line = [f"Hyena ({name})" if gated else name]
         for word, task in (("copy", copying), ("recall", recall)):
             make = constructors(WIDTH, task(1)[0].shape[1])[name]
             right, count, steps = accuracy(task, make, gated, seconds)

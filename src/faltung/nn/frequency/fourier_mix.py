@@ -106,4 +106,3 @@ class FourierMix(Layer):
         yield Example({"ndim": 1}, ((2, 3, 4),))
         yield Example({"ndim": 2, "channels": False, "norm": "backward"}, ((2, 2, 3, 4),))
         yield Example({"ndim": 2}, ((1, 2, 4, 3),))
-        yield Example({"ndim": 3, "norm": "backward"}, ((1, 2, 2, 3, 3),))

@@ -177,4 +177,3 @@ class GlobalFilter(ConvLayer):
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 1, "channels": 2, "size": 6, "bias": True}, ((2, 2, 6),))
         yield Example({"ndim": 2, "channels": 2, "size": (4, 5)}, ((2, 2, 4, 5),))
-        yield Example({"ndim": 3, "channels": 1, "size": (3, 2, 4)}, ((1, 1, 3, 2, 4),))

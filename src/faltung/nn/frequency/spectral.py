@@ -15,28 +15,46 @@ BASES = ("dct", "fourier")
 INITS = ("vp", "naive")
 
 
-def low(coefficients: Tensor, modes: tuple[int, ...], signed: int = 0) -> Tensor:
-    """The lowest `modes` frequencies along the last axes; along the first `signed` of these from −(m − 1) to m − 1, in order."""
-    for axis, m in zip(range(-len(modes), 0), modes, strict=True):
-        if axis < signed - len(modes):
-            n = coefficients.shape[axis]
-            coefficients = coefficients.index_select(axis, torch.arange(1 - m, m, device=coefficients.device) % n)
-        else:
-            coefficients = coefficients.narrow(axis, 0, m)
-    return coefficients
+def low_cosines(x: Tensor, modes: tuple[int, ...]) -> Tensor:
+    """The lowest `modes` orthonormal cosine coefficients along the last axes, each axis cut before the next is transformed."""
+    for axis, m in zip(range(-1, -len(modes) - 1, -1), reversed(modes), strict=True):
+        x = functional.dct(x, axis).narrow(axis, 0, m)
+    return x
 
 
-def high(kept: Tensor, sizes: tuple[int, ...], signed: int = 0) -> Tensor:
-    """The transpose of `low`: these frequencies among zeros, `sizes` of them along the last axes."""
+def from_cosines(kept: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The signal (..., *sizes) that has these coefficients, and zeros above them: the transpose of `low_cosines`."""
     for axis, n in zip(range(-len(sizes), 0), sizes, strict=True):
-        m = kept.shape[axis]
-        places = torch.arange(m, device=kept.device)
-        if axis < signed - len(sizes):
-            places = (places - m // 2) % n
-        shape = list(kept.shape)
-        shape[axis] = n
-        kept = kept.new_zeros(shape).index_copy(axis, places, kept)
+        kept = functional.idct(widened(kept, axis, n), axis)
     return kept
+
+
+def low_bins(x: Tensor, modes: tuple[int, ...]) -> Tensor:
+    """The lowest orthonormal Fourier bins along the last axes: −(m − 1) to m − 1 in this order, 0 to m − 1 along the last one."""
+    bins = functional.real_spectrum(x, 1).narrow(-1, 0, modes[-1])
+    for axis, m in zip(range(-2, -len(modes) - 1, -1), reversed(modes[:-1]), strict=True):
+        bins = torch.fft.fft(bins, dim=axis, norm="ortho") if bins.numel() else bins
+        n = bins.shape[axis]
+        bins = torch.cat([bins.narrow(axis, n - m + 1, m - 1), bins.narrow(axis, 0, m)], axis)
+    return bins
+
+
+def from_bins(kept: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    """The real signal (..., *sizes) that has these bins, and zeros beside them."""
+    for axis, n in zip(range(-len(sizes), -1), sizes, strict=False):
+        m = kept.shape[axis] // 2 + 1
+        shape = list(kept.shape)
+        shape[axis] = n - 2 * m + 1
+        kept = torch.cat([kept.narrow(axis, m - 1, m), kept.new_zeros(shape), kept.narrow(axis, 0, m - 1)], axis)
+        kept = torch.fft.ifft(kept, dim=axis, norm="ortho") if kept.numel() else kept
+    return functional.from_spectrum(widened(kept, -1, sizes[-1] // 2 + 1), sizes[-1:])
+
+
+def widened(kept: Tensor, axis: int, n: int) -> Tensor:
+    """Zeros behind these numbers along an axis, n in all."""
+    shape = list(kept.shape)
+    shape[axis] = n - kept.shape[axis]
+    return torch.cat([kept, kept.new_zeros(shape)], axis) if shape[axis] else kept
 
 
 class SpectralConv(Layer):
@@ -139,15 +157,12 @@ class SpectralConv(Layer):
         self.expect(input, self.in_channels, self.ndim)
         sizes = tuple(input.shape[2:])
         self._fits(sizes)
-        axes = tuple(range(-self.ndim, 0))
         if self.basis == "dct":
-            x = low(functional.dct(functional.wide(input), axes), self.modes)
-            y = functional.idct(high(torch.einsum("bi...,oi...->bo...", x, self.weight), sizes), axes)
+            x = low_cosines(functional.wide(input), self.modes)
+            y = from_cosines(torch.einsum("bi...,oi...->bo...", x, self.weight), sizes)
         else:
-            weight, signed = torch.view_as_complex(functional.wide(self.weight)), self.ndim - 1
-            x = low(functional.real_spectrum(input, self.ndim), self.modes, signed)
-            kept = torch.einsum("bi...,oi...->bo...", x, weight)
-            y = functional.from_spectrum(high(kept, (*sizes[:-1], sizes[-1] // 2 + 1), signed), sizes)
+            weight = torch.view_as_complex(functional.wide(self.weight))
+            y = from_bins(torch.einsum("bi...,oi...->bo...", low_bins(input, self.modes), weight), sizes)
         return y.to(input.dtype)
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -199,7 +214,6 @@ class SpectralConv(Layer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         channels = {"in_channels": 2, "out_channels": 3}
-        yield Example({"ndim": 1, **channels, "modes": 3}, ((2, 2, 7),))
         yield Example({"ndim": 1, **channels, "modes": 4, "size": 6}, ((2, 2, 6),))
         yield Example({"ndim": 1, **channels, "modes": 4, "basis": "dct", "init": "naive"}, ((2, 2, 5),))
         yield Example({"ndim": 2, **channels, "modes": (2, 3), "basis": "dct", "size": (4, 5)}, ((2, 2, 4, 5),))

@@ -159,7 +159,6 @@ class LearnedButterfly(Layer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"n": 8, "factors": (2, 4), "heads": 2, "noise": 0.1}, ((2, 2, 7),))
-        yield Example({"n": 16}, ((1, 1, 16),))
         yield Example({"n": 16, "factors": (8, 2), "activation": "tanh"}, ((1, 1, 13),))
 
 

@@ -208,9 +208,9 @@ class ImplicitConv1d(SequenceConv):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "length": 6, "hidden": 3, "omega": 2.0}
-        yield Example({**few, "heads": 2, "bands": 1}, ((2, 2, 7),))
-        yield Example({**few, "bidirectional": True, "layers": 1, "bands": 0, "skip": False}, ((2, 2, 4),))
-        yield Example({**few, "layers": 3, "bands": 2, "floor": 0.0, "policy": LOCAL}, ((2, 2, 5),))
+        yield Example({**few, "heads": 2, "bands": 1, "bidirectional": True}, ((2, 2, 7),))
+        single = {"layers": 1, "bands": 0, "skip": False, "floor": 0.0}
+        yield Example({**few, **single, "policy": LOCAL}, ((2, 2, 5),))
 
 
 def _geometric(rate: Tensor, count: int) -> Tensor:

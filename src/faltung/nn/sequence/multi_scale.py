@@ -147,7 +147,11 @@ class MultiScale(FilterConstructor):
         for i, (first, factor) in enumerate(self.spans):
             end = first + self.piece * factor
             begin, stop = (min(reach, math.ceil(edge / rate - 0.5)) for edge in (first, end))
-            part = self._stretched(pieces[:, :, i], (middles[begin:stop] - first) / factor)
+            if rate == 1.0:  # whole factors: torch's interpolation is the same, without a gather
+                part = nn.functional.interpolate(pieces[:, :, i], scale_factor=factor, mode=self.interpolation)
+                part = part[..., : stop - begin]
+            else:
+                part = self._stretched(pieces[:, :, i], (middles[begin:stop] - first) / factor)
             if taps is None:
                 parts.append(part)
             else:
@@ -167,7 +171,7 @@ class MultiScale(FilterConstructor):
         return (1 - part) * piece[..., low] + part * piece[..., (low + 1).clamp(max=self.piece - 1)]
 
     def definition_filters(self, length: int, rate: float = 1.0) -> Tensor:
-        """Tap by tap; at rate 1 pieces are stretched by torch's own interpolation."""
+        """Tap by tap."""
         m = [
             self.decay[0] + (self.decay[1] - self.decay[0]) * c / max(self.channels - 1, 1)
             for c in range(self.channels)
@@ -177,15 +181,6 @@ class MultiScale(FilterConstructor):
         for c in range(self.channels):
             for i, (first, factor) in enumerate(self.spans):
                 piece = self.weight[c, :, i] * m[c] ** (self.scales - 1 - i)
-                if rate == 1:
-                    how = (
-                        {"mode": "linear", "align_corners": False}
-                        if self.interpolation == "linear"
-                        else {"mode": "nearest"}
-                    )
-                    wide = nn.functional.interpolate(piece[None], scale_factor=factor, **how)[0]
-                    taps[c, :, first : first + wide.shape[-1]] += wide
-                    continue
                 for step in range(taps.shape[-1]):
                     at = ((step + 0.5) * rate - first) / factor
                     if not 0 <= at < self.piece or (step + 0.5) * rate >= total:
@@ -265,9 +260,9 @@ class SGConv1d(SequenceConv):
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "max_length": 8, "piece": 2}
         yield Example({**few, "heads": 2, "decay": (2.0, 4.0)}, ((2, 2, 9),))
-        yield Example({**few, "mode": "sum", "interpolation": "nearest", "bidirectional": True}, ((2, 2, 5),))
+        both = {"bidirectional": True, "skip": False}
+        yield Example({**few, "mode": "sum", "interpolation": "nearest", **both}, ((2, 2, 5),))
         yield Example({**few, "init": "cosine", "power": (0.5, 1.0), "stretch": 1, "policy": LOCAL}, ((2, 2, 7),))
-        yield Example({**few, "piece": 1, "mode": "sum", "skip": False}, ((1, 2, 6),))
 
 
 def _pair(name: str, given: Any) -> tuple[float, float]:
