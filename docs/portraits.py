@@ -122,7 +122,7 @@ def _field(layer: Any, example: Example) -> Iterator[Panel]:
 
 def _photo(layer: Any, example: Example) -> Iterator[Panel]:
     first, *rest = inputs(example)
-    given, made = levels(first), levels(layer(first, *rest))
+    given, made = levels(first), [y for y in levels(layer(first, *rest)) if y.ndim > 3]  # an index is no picture
     yield from (Panel(x[0, 0].numpy(), f"photo {taps(x[0, 0])}", "grey") for x in given)
     planes = [y[0, c] for y in made for c in range(min(y.shape[1], max(1, 4 - len(given)) if len(made) == 1 else 1))]
     yield from (Panel(plane.numpy(), f"result {taps(plane)}", "grey") for plane in planes)
