@@ -8,7 +8,11 @@ from faltung.testing import layers
 
 CASES = layers.cases(nn.ALL)
 FIRST = {case.kind: n for n, case in reversed(list(enumerate(CASES)))}
-LONG = {"compiles", "exports", "trains"}  # a second each: with every example in the slow suite, with the first in the quick one
+LONG = {
+    "compiles",
+    "exports",
+    "trains",
+}  # a second each: with every example in the slow suite, with the first in the quick one
 PAIRS = [
     pytest.param(
         case,
