@@ -12,7 +12,6 @@ _HOME = {
     "OrthDefect": "faltung.certify.orthogonal",
     "Scattering2d": "faltung.certify.scattering",
     "SpectralRescale": "faltung.certify.rescale",
-    "actions": "faltung.certify.actions",
     "can_be_orthogonal": "faltung.certify.orthogonal",
     "equivariance": "faltung.certify.moved",
     "filter_orth_penalty": "faltung.certify.penalties",
@@ -35,7 +34,6 @@ __all__ = [*_HOME]
 def __getattr__(name: str) -> Any:
     if name not in _HOME:
         raise AttributeError(f"module 'faltung.certify' has no attribute {name!r}; it offers {', '.join(__all__)}")
-    home = import_module(_HOME[name])
-    value = getattr(home, name, home)  # a folder of actions is a name of its own
+    value = getattr(import_module(_HOME[name]), name)
     globals()[name] = value
     return value

@@ -260,7 +260,16 @@ def _first(result: Any) -> Tensor:
 
 @contextmanager
 def left_alone(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; afterwards every module is in the mode in which it was."""
+    """The model in evaluation mode; afterwards every module is in the mode in which it was.
+
+    Example:
+        >>> layer = nn.Dropout()
+        >>> with left_alone(layer):
+        ...     layer.training
+        False
+        >>> layer.training
+        True
+    """
     modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
     try:
         if modes:

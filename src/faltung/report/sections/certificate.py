@@ -20,6 +20,7 @@ COLUMNS = (
 
 
 def fill(subject: Subject) -> Values:
+    """Certified factors by layer."""
     if subject.model is None or subject.example is None:
         return {}
     example = subject.example[0] if isinstance(subject.example, (tuple, list)) else subject.example

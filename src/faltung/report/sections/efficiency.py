@@ -21,6 +21,7 @@ BALANCE = 10.0  # operations a byte where a processor of two cores computes as l
 
 
 def fill(subject: Subject) -> Values:
+    """Counts by layer, and the waterline."""
     network = subject.network
     table = counts(network)
     whole = table.at_least or 1

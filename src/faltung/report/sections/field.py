@@ -23,6 +23,7 @@ COLUMNS = (
 
 
 def fill(subject: Subject) -> Values:
+    """Receptive fields by layer."""
     if not subject.network.connected:
         return {}
     try:

@@ -37,6 +37,7 @@ SMALL = 16  # filters below which entropy says nothing
 
 
 def fill(subject: Subject) -> Values:
+    """The numbers of `faltung.look.filters`, and pictures of filters."""
     table = filters(subject.network)
     subject.notes += [f"filters of {text}" for text in table.skipped]
     found: dict[str, dict[str, Any]] = {}

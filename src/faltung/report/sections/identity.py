@@ -27,6 +27,7 @@ COLUMNS = (
 
 
 def fill(subject: Subject) -> Values:
+    """What the graph says of each layer."""
     network = subject.network
     found: dict[str, dict[str, Any]] = {}
     for node in rows(network):

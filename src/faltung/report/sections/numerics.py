@@ -24,6 +24,7 @@ COLUMNS = (
 
 
 def fill(subject: Subject) -> Values:
+    """Ranges and losses by layer."""
     found: dict[str, dict[str, Any]] = {name: {"not_finite": count} for name, count in subject.broken.items()}
     for node in rows(subject.network):
         kernel = node.filters if node.op == "conv" else node.kernel

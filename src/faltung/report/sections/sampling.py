@@ -20,6 +20,7 @@ LEAST = 0.3  # of the energy that folds where a layer's filters do not look at a
 
 
 def fill(subject: Subject) -> Values:
+    """Alias fractions, of the example too where it may run."""
     network = subject.network
     if not network.connected:
         return {}
