@@ -12,8 +12,8 @@ from faltung import certify, look
 from faltung.errors import ArgumentError, FileError
 from faltung.filters import Symbol
 from faltung.report import compare, inspect
-from faltung.report.report import shown
 from faltung.report.sections import ALL
+from faltung.report.words import shown
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
 

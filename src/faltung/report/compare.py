@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from faltung.errors import ArgumentError, FileError
-from faltung.report.report import FORMAT, GRADES, Report, shown
+from faltung.report.report import FORMAT, GRADES, Report
+from faltung.report.words import shown
 
 WATCHED = ("parameters", "MACs")  # facts whose growth is told
 

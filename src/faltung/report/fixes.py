@@ -2,13 +2,15 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faltung.errors import ArgumentError
-from faltung.report.report import Report
+
+if TYPE_CHECKING:
+    from faltung.report.report import Report
 
 
-def fix(report: Report, rules: Sequence[str]) -> tuple[Any, list[str]]:
+def fix(report: "Report", rules: Sequence[str]) -> tuple[Any, list[str]]:
     """A copy of the report's model with the findings' rewritings applied; see `Report.fix`."""
     import torch
 
@@ -48,7 +50,7 @@ def _far(before: Any, after: Any) -> float:
     return max((float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs), default=0.0)
 
 
-def fold(model: Any, report: Report) -> tuple[Any, str]:
+def fold(model: Any, report: "Report") -> tuple[Any, str]:
     """Frozen batch norms into the convolutions before them."""
     from torch import nn
     from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -65,7 +67,7 @@ def fold(model: Any, report: Report) -> tuple[Any, str]:
     return model, f"{done} of {len(names)} norms folded"
 
 
-def antialiased(model: Any, report: Report) -> tuple[Any, str]:
+def antialiased(model: Any, report: "Report") -> tuple[Any, str]:
     """Strides behind a low-pass."""
     from faltung.tools import antialias
 
@@ -74,7 +76,7 @@ def antialiased(model: Any, report: Report) -> tuple[Any, str]:
     return made.model, f"strides behind a low-pass filter: error under shifts {before:.2g} before, {after:.2g} after"
 
 
-def _norm_behind(report: Report, name: str) -> str:
+def _norm_behind(report: "Report", name: str) -> str:
     """The module name of the norm that alone reads a layer's result."""
     from faltung.readers import read
 
@@ -89,5 +91,5 @@ def _put(model: Any, name: str, module: Any) -> None:
     setattr(model.get_submodule(home), last, module)
 
 
-REWRITINGS: dict[str, Callable[[Any, Report], tuple[Any, str]]] = {"E3": fold, "A1": antialiased}
+REWRITINGS: dict[str, Callable[[Any, "Report"], tuple[Any, str]]] = {"E3": fold, "A1": antialiased}
 KEEPING = ("E3",)  # those that leave the results as they are

@@ -3,17 +3,20 @@
 import math
 import re
 from importlib.resources import files
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from faltung.errors import MissingExtraError
-from faltung.report.report import Report, shown
+from faltung.report.words import shown
+
+if TYPE_CHECKING:
+    from faltung.report.report import Report
 
 WORDS = {"bad": "Fault", "warn": "Warning", "info": "Note"}
 LISTED = 12  # places of a finding that are named
 NAME = "layer"
 
 
-def page(report: Report) -> str:
+def page(report: "Report") -> str:
     """The page's text.
 
     Raises:

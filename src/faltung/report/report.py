@@ -9,6 +9,7 @@ from typing import Any
 
 from faltung.errors import ArgumentError
 from faltung.report.section import Section
+from faltung.report.words import shown
 from faltung.version import __version__
 
 FORMAT = 1
@@ -147,21 +148,6 @@ def found_by(
                     Finding(rule.id, rule.title, rule.grade, rule.expected, rule.meaning, rule.fix, where, rule.rewrite)
                 )
     return tuple(sorted(findings, key=lambda f: GRADES.index(f.grade)))
-
-
-def shown(value: Any) -> str:
-    """A value for people: three digits, thousands apart, `?` for what is not known."""
-    if value is None:
-        return "?"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if math.isnan(value):
-            return "?"
-        return f"{value:,.0f}" if 1e4 <= abs(value) < 1e15 else f"{value:.3g}"
-    return str(value)
 
 
 def _plain(value: Any) -> Any:
