@@ -155,8 +155,8 @@ Claimed: improved classification of shapes under rotation, exactly invariant und
     return f"""{text}
 
 Here: on turned curves the complex network, which never saw one, is right for {best:.2%}, the real one {plain:.2%} after the same
-training and {shown:.2%} when turned curves were shown (the complex one is {word} than that). An outline of a 6 turned by half is one of
-a 9, which costs whoever cannot tell which way is up."""
+training and {shown:.2%} when turned curves were shown (the complex one is {word} than that). An outline of a 6 turned by half
+is one of a 9, which costs whoever cannot tell which way is up."""
 
 
 if __name__ == "__main__":
