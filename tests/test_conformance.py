@@ -244,7 +244,9 @@ def test_the_draws_reach_everything():
         accepted.update(name for name, method in methods.BY_NAME.items() if method.refusal(p) is None)
     # Methods that serve no machine numbers, and those for finite sets, are met by the draws of these.
     drawn_for = {
-        n for n, method in methods.BY_NAME.items() if "grid" in method.places and "machine" in method.arithmetics
+        n
+        for n, method in methods.BY_NAME.items()
+        if "grid" in method.places and "machine" in method.arithmetics and not n.startswith("triton-")  # met on a GPU
     }
     assert not {name for name in drawn_for if accepted[name] < (20 if not HOSTS else 0)}
     assert CHUNK * CHUNKS >= 2000

@@ -70,7 +70,9 @@ def test_printed_plan_of_the_walk_is_the_real_one() -> None:
     lines = printed[1].splitlines()
     plan = plan_problem(Problem.parse(lines[0]))
     table = {
-        line[:16].strip(): line[16:29].strip() for line in lines[8:] if line and not line.startswith((" ", "part"))
+        line[:16].strip(): line[16:29].strip()
+        for line in lines[8:]
+        if line and not line.startswith(" ") and not re.match(r"part\b", line)
     }
     assert set(table) == {c.method.name for c in plan.candidates}
     for candidate in plan.candidates:

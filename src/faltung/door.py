@@ -15,8 +15,9 @@ from faltung.problem import Spec
 from faltung.request import check_together, problem_of
 
 _plans: dict[Any, Plan] = {}
-# The same by what the caller wrote, where nothing has to be done to the arrays before the plan.
-_known: dict[Any, Any] = {}
+# The same by what the caller wrote, where nothing has to be done to the arrays before the plan. One table for each kind of array: a
+# compiler that traces a call with tensors compares its key with all others, and cannot compare NumPy's dtypes.
+_known: dict[type, dict[Any, Any]] = {}
 _texts: dict[Any, tuple[str, str]] = {}
 
 
@@ -76,8 +77,8 @@ def convolve(
         array([0. , 1. , 2.5, 4. , 1.5])
     """
     try:
-        found = _known[
-            True, type(x), x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
+        found = _known[type(x)][
+            True, x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
             policy, dtype,
         ]  # fmt: skip
     except (KeyError, TypeError, AttributeError):
@@ -109,8 +110,8 @@ def correlate(
         array([2. , 3.5, 3. ])
     """
     try:
-        found = _known[
-            False, type(x), x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
+        found = _known[type(x)][
+            False, x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
             policy, dtype,
         ]  # fmt: skip
     except (KeyError, TypeError, AttributeError):
@@ -227,16 +228,16 @@ def _call(
         options = (flip, pattern, mode, boundary, stride, dilation, on, over, dtype)
         problem, policy_text = texts(torch_gate.facts(x), torch_gate.facts(k), options, policy)
         if x is given[0] and k is given[1] and type(x) is type(k) and torch_gate.plain(x, k):
-            way = (flip, type(x), x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
+            way = (flip, x.shape, x.dtype, type(k), k.shape, k.dtype, pattern, mode, boundary, stride, dilation, on, over,
                    policy, dtype)  # fmt: skip
 
             def again(x: Any, k: Any) -> Any:
                 if x.is_cpu and k.is_cpu:
                     return torch_gate.solve(problem, policy_text, x=x, k=k)
-                return _call(*way[:1], x, k, *way[7:])
+                return _call(*way[:1], x, k, *way[6:])
 
             with suppress(TypeError):  # a list among the arguments: planned without the shortcut
-                _remember(_known, way, again)
+                _remember(_known.setdefault(type(x), {}), way, again)
         return torch_gate.solve(problem, policy_text, x=x, k=k)
     rest = pattern, mode, boundary, stride, dilation, on, over, policy, dtype
     key: Any = (flip, x.shape, x.dtype, k.shape, k.dtype, *rest)
@@ -251,8 +252,8 @@ def _call(
         if key is not None:
             _remember(_plans, key, found)
     if key is not None and x is given[0] and k is given[1] and type(x) is type(k) is np.ndarray:
-        way = (flip, np.ndarray, x.shape, x.dtype, np.ndarray, k.shape, k.dtype, *rest)
-        _remember(_known, way, found.quick or found.compute)
+        way = (flip, x.shape, x.dtype, np.ndarray, k.shape, k.dtype, *rest)
+        _remember(_known.setdefault(np.ndarray, {}), way, found.quick or found.compute)
     return found.compute(x, k)
 
 

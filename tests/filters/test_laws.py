@@ -109,7 +109,8 @@ def test_the_binomial_reaches_far_and_says_where_it_ends():
 def test_the_disk_holds_exactly_the_points_within_its_radius(r, n):
     k = filters.disk(r, ndim=n)
     far = np.sqrt(sum(p**2 for p in np.meshgrid(*(np.arange(-(s // 2), s // 2 + 1) for s in k.shape), indexing="ij")))
-    np.testing.assert_array_equal(k > 0, far <= r + 1e-12 * r)
+    clear = np.abs(far - r) > 1e-12 * r  # a point on the circle itself may round to either side
+    np.testing.assert_array_equal((k > 0)[clear], (far <= r)[clear])
     assert len(np.unique(k[k > 0])) == 1
 
 

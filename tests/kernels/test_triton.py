@@ -39,11 +39,13 @@ def interpreted(marks):
     assert " passed" in done.stdout
 
 
+@pytest.mark.slow  # a minute
 def test_kernels_and_methods_in_the_interpreter():
     interpreted("not slow")
 
 
 @pytest.mark.slow
+@pytest.mark.slow  # a minute
 def test_kernels_and_methods_in_the_interpreter_thoroughly():
     interpreted("slow")
 
