@@ -45,7 +45,6 @@ def test_kernels_and_methods_in_the_interpreter():
 
 
 @pytest.mark.slow
-@pytest.mark.slow  # a minute
 def test_kernels_and_methods_in_the_interpreter_thoroughly():
     interpreted("slow")
 
