@@ -63,7 +63,7 @@ THOROUGH = [
     [
         ("long", monarch, ("float16",), 16),
         ("bands", bands, ("float16",), 9),
-        ("windows", windows, ("float32",), 27),
+        pytest.param("windows", windows, ("float32",), 27, marks=pytest.mark.slow),
         ("rows-by-number", gather, ("float64",), 19),
     ],
 )
@@ -167,6 +167,7 @@ def test_bad_operands_get_a_sentence():
         gated_conv(x, k[:1])
 
 
+@pytest.mark.slow
 def test_tuning_keeps_the_fastest_tiles(tmp_path, monkeypatch):
     from faltung.kernels import gpu
     from faltung.planner import tune_gpu

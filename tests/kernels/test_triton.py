@@ -110,12 +110,26 @@ def compiles(home, dtype, n, capability, tmp_path, monkeypatch):
         print(capability, code, name)
         assert code.registers * 32 * start.warps <= REGISTERS, name
         assert code.shared <= shared, name
-        assert code.stack <= 1100, f"{name} spills {code.stack} bytes a thread"
+        spilled = 2000 if "P=tf32x3" in name else 1100
+        assert code.stack <= spilled, f"{name} spills {code.stack} bytes a thread"
 
 
 @pytest.mark.parametrize(("home", "dtype", "n", "capability"), [(*QUICK[0], 80), *((*case, 90) for case in QUICK)])
 def test_kernels_compile_for_devices(home, dtype, n, capability, tmp_path, monkeypatch):
     compiles(home, dtype, n, capability, tmp_path, monkeypatch)
+
+
+def test_passes_around_long_rows_compile_however_few_their_rows(tmp_path, monkeypatch):
+    """A matrix unit takes 16 rows at least, which the interpreter would never notice."""
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+    module = importlib.import_module("faltung.kernels.monarch.on_triton")
+    with starts(module, 80) as seen:
+        x = torch.zeros(1, 1, 4096, dtype=torch.float16)
+        kernel = module.Monarch(x.dtype, 4096, x.device)
+        kernel.convolve(x, kernel.spectrum(x[0]), 0, 4096)
+    passes = [start for start in seen if start.kernel.__name__.startswith("_outer")]
+    assert len(passes) == 2
+    assert all(compiled(start, 80).stack == 0 for start in passes)
 
 
 @pytest.mark.slow

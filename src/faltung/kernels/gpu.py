@@ -45,7 +45,6 @@ _HOPPER: dict[str, dict[str, int]] = {
     "monarch.float32.4096": {"order": 3},
     "summed": {"length": 4096},
     "summed.4096": {"order": 3},
-    "summed.float32": {"length": 2048},
 }
 CAPABLE: dict[int, dict[str, dict[str, int]]] = {80: {}, 90: _HOPPER, 100: _HOPPER, 120: {}}
 """What differs from `DEFAULTS` by compute capability, times ten; others take the nearest below."""
@@ -122,10 +121,10 @@ def tiles(kernel: str, dtype: str, size: int, name: str, capability: int) -> dic
 @lru_cache(maxsize=64)
 def device_of(device: str) -> tuple[str, int]:
     """Name and compute capability (times ten) of a torch device; without one, those that plans are made for."""
-    if device.startswith("cuda"):
+    if device.startswith("cuda") and find_spec("torch") is not None:
         import torch
 
-        if torch.cuda.is_available():
+        if (torch.device(device).index or 0) < torch.cuda.device_count():
             major, minor = torch.cuda.get_device_capability(device)
             return torch.cuda.get_device_name(device), 10 * major + minor
     return "none", 80

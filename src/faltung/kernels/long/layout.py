@@ -16,7 +16,7 @@ Source: Nussbaumer, Fast Fourier Transform and Convolution Algorithms (1981), fo
 from functools import lru_cache
 from typing import Any
 
-LEAST = 256
+LEAST, ROWS = 256, 16
 FACTORS: dict[tuple[int, int], tuple[int, int, int]] = {
     (2, 256): (16, 16, 1),
     (2, 512): (16, 32, 1),
@@ -44,8 +44,11 @@ def factored(M: int, order: int) -> tuple[int, int, int]:
 
 
 def outer(M: int, largest: int) -> int:
-    """How many rows of the largest length that fits one kernel a transform of length M has."""
-    return max(1, M // largest)
+    """How many rows a transform of length M is cut into for kernels of that largest length: none, or 16 and more.
+
+    Matrix units take 16 rows at least, so that up to 2048 values are transformed whole.
+    """
+    return 1 if largest >= M or M < ROWS * LEAST else max(ROWS, M // largest)
 
 
 @lru_cache(maxsize=64)
