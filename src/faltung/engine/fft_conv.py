@@ -34,8 +34,8 @@ def fft_conv(
     Shapes: x, gates and the result (..., channels, n), k (channels, taps).
 
     Args:
-        x, k: NumPy arrays or torch tensors (then differentiable; what the gates make of x is computed again for the gradients
-            instead of being kept).
+        x, k: NumPy arrays or torch tensors (then differentiable; the gated signal is computed again for the gradients instead
+            of being kept).
         in_gate, out_gate: multiplied before and after. Default: none.
         causal: y[p] needs x[0..p]. False centres the filter (mode `same`). Default True.
         size: a circular convolution of that length, at least n and taps. Default: linear, nothing comes around.

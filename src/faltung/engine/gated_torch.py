@@ -1,12 +1,13 @@
-"""Gated long convolutions of tensors: what lies between the gates is never kept, it is computed again for the gradients."""
+"""Gated long convolutions of tensors: the gated signal and its spectra are never kept, only what a gradient cannot do without."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from faltung import monarch
-from faltung.engine.fft_conv import Way, groups, plainly
+from faltung import monarch, torch_gate
+from faltung.door import texts
+from faltung.engine.fft_conv import PATTERN, Way, groups, plainly
 
 
 def gated(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
@@ -32,46 +33,61 @@ def _composed(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way
 
 
 class _Gated(torch.autograd.Function):
-    """Groups of channels, one after the other; only the arguments are kept."""
+    """Groups of channels, one after the other. Kept are the arguments and, where the second gate learns, what it multiplies."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
-        ctx.save_for_backward(x, k, a, b)
         ctx.way = way
         y = x.new_empty(x.shape)
+        before = torch.empty_like(y) if b is not None and ctx.needs_input_grad[3] else None
         for part in _groups(x, way):
             z = _meet(x[:, part] if a is None else x[:, part] * a[:, part], k[part], way)
-            y[:, part] = z
-            if b is not None:
-                y[:, part] *= b[:, part]
+            if before is not None:
+                before[:, part] = z
+            y[:, part] = z if b is None else z * b[:, part]
+        ctx.save_for_backward(x, k, a, b, before)
         return y
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple:
-        x, k, a, b = ctx.saved_tensors
-        given = (x, k, a, b)
-        needs = [g is not None and needed for g, needed in zip(given, ctx.needs_input_grad[:4], strict=True)]
+        *given, before = ctx.saved_tensors
+        x, k, a, b = given
+        way, needs = ctx.way, ctx.needs_input_grad
         if torch.is_grad_enabled():  # a derivative of the derivative is wanted: by way of the plain composition
             with torch.enable_grad():
-                y = _composed(x, k, a, b, ctx.way)
-            asked = [g for g, needed in zip(given, needs, strict=True) if needed]
+                y = _composed(x, k, a, b, way)
+            asked = [g for g, needed in zip(given, needs, strict=False) if g is not None and needed]
             found = iter(torch.autograd.grad(y, asked, cotangent, create_graph=True))
-            return (*(next(found) if needed else None for needed in needs), None)
-        gradients: list[Tensor | None] = [
-            torch.empty_like(g) if needed and g is not None else None for g, needed in zip(given, needs, strict=True)
-        ]
-        for part in _groups(x, ctx.way):
-            pieces = [None if g is None else (g[part] if g is k else g[:, part]).detach() for g in given]
-            with torch.enable_grad():
-                asked = [
-                    p.requires_grad_() for p, needed in zip(pieces, needs, strict=True) if needed and p is not None
-                ]
-                y = _composed(pieces[0], pieces[1], pieces[2], pieces[3], ctx.way)
-            found = iter(torch.autograd.grad(y, asked, cotangent[:, part]))
-            for number, gradient in enumerate(gradients):
-                if gradient is not None:
-                    gradient[part if number == 1 else (slice(None), part)] = next(found)
-        return (*gradients, None)
+            return (*(next(found) if g is not None and n else None for g, n in zip(given, needs, strict=False)), None)
+        gx, gk, ga = (
+            torch.empty_like(g) if g is not None and n else None for g, n in zip(given[:3], needs, strict=False)
+        )
+        for part in _groups(x, way):
+            taps = k[part]
+            u = x[:, part] if a is None else x[:, part] * a[:, part]
+            g = cotangent[:, part] if b is None else cotangent[:, part] * b[:, part]
+            if gk is not None:
+                gk[part] = _partial("k", u, taps, g, way)
+            if gx is not None or ga is not None:
+                gu = _partial("x", u, taps, g, way)
+                if gx is not None:
+                    gx[:, part] = gu if a is None else gu * a[:, part]
+                if ga is not None:
+                    ga[:, part] = gu * x[:, part]
+        return gx, gk, ga, None if before is None else cotangent * before, None
+
+
+def _partial(slot: str, x: Tensor, k: Tensor, y: Tensor, way: Way) -> Tensor:
+    """The cotangent of x or k, from that of the result; planned as a problem of its own where there is one."""
+    if way.size is not None or way.mask is not None:
+        with torch.enable_grad():
+            x, k = x.detach().requires_grad_(), k.detach().requires_grad_()
+            return torch.autograd.grad(_meet(x, k, way), x if slot == "x" else k, y)[0]
+    options = (True, PATTERN, way.pads(k.shape[-1]), "constant", 1, 1, None, None, None, slot)
+    problem, policy = texts(torch_gate.facts(x), torch_gate.facts(k), options, way.policy)
+    x, k = (t.conj().resolve_conj() if t.is_complex() else t for t in (x, k))
+    known = {"k": k} if slot == "x" else {"x": x}
+    return torch_gate.solve(problem, policy, y=y.contiguous(), **known)
 
 
 class _Sparse(torch.autograd.Function):
