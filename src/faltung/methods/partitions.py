@@ -71,7 +71,7 @@ class Partitions(Spectral):
         )
         return (
             2 * machine.seconds("call.fft")
-            + rows * machine.seconds("pass.segments") / share
+            + rows * 2 * machine.seconds("call.fft") / share
             + (rows * _seconds(problem, cut, *_rates(problem, machine)) + filters) / share
         )
 
