@@ -309,7 +309,7 @@ class Stream:
         return Sizes(s.B, s.N, s.O, s.C, self.taps, *names, over)
 
     def _grain(self, block: int | None) -> int:
-        return block or (self._scheme.parts[0].block if self._scheme.parts else self._scheme.grain)
+        return block or (self._scheme.grain if self._scheme.grain > 1 else self._scheme.head or 1)
 
     def _cut(self, block: int | None) -> Scheme:
         """The cheapest scheme that was asked for."""

@@ -26,6 +26,7 @@ from faltung.problem import Spec
 from faltung.request import problem_of
 
 CANONICAL = "b n c *s, b o c *s -> b n o *s"
+SMALLEST = 64  # samples of a block that is worth splitting off
 LEVELS = 4  # sizes of blocks in one filter: more of them do not pay for their transforms
 
 
@@ -65,11 +66,16 @@ def whole(sizes: Sizes, block: int, on: Machine, policy: Policy) -> Scheme:
 
 
 def uniform(sizes: Sizes, block: int, zero_latency: bool, on: Machine, policy: Policy) -> Scheme:
-    """All parts of one size."""
-    first = block if zero_latency else 0
-    count = -(-(sizes.taps - first) // block)
-    parts = (Part(block, first, count),) if count > 0 else ()
-    return _priced(sizes, block, first, parts, on, policy)
+    """All parts of one size: that of the block, or a fraction of it, several of which are then transformed side by side."""
+    first, schemes = block if zero_latency else 0, []
+    for halvings in range(8):
+        size = block >> halvings
+        if size << halvings < block or (halvings and size < SMALLEST):
+            break
+        pieces = -(-(sizes.taps - first) // size)
+        parts = (Part(size, first, pieces),) if pieces > 0 else ()
+        schemes.append(_priced(sizes, block, first, parts, on, policy))
+    return min(schemes, key=lambda scheme: scheme.cost)
 
 
 def growing(sizes: Sizes, block: int, zero_latency: bool, on: Machine, policy: Policy) -> Scheme:
@@ -98,18 +104,23 @@ def growing(sizes: Sizes, block: int, zero_latency: bool, on: Machine, policy: P
 def _priced(sizes: Sizes, block: int, head: int, parts: tuple[Part, ...], on: Machine, policy: Policy) -> Scheme:
     head = min(head, sizes.taps)
     cost = head_plan(sizes, head, block, policy).cost / block if head else 0.0
-    cost += sum(_seconds(sizes, part, on) / part.block for part in parts)
+    for part in parts:
+        many = max(1, block // part.block)
+        cost += _seconds(sizes, part, on, many) / (many * part.block)
     return Scheme(head, 1 if head else block, parts, cost)
 
 
-def _seconds(sizes: Sizes, part: Part, on: Machine) -> float:
-    """One block of a part: transforms there and back, products along the line."""
-    return 2 * on.seconds("call.fft") + _transforms(sizes, part, on) + _products(sizes, part, on)
+def _seconds(sizes: Sizes, part: Part, on: Machine, many: int) -> float:
+    """So many blocks of a part at once: transforms there and back, products along the line."""
+    blocks = _transforms(sizes, part, on, many) + _products(sizes, part, on)
+    return 2 * on.seconds("call.fft") + many * blocks
 
 
-def _transforms(sizes: Sizes, part: Part, on: Machine) -> float:
+def _transforms(sizes: Sizes, part: Part, on: Machine, many: int) -> float:
     points = 2 * part.block
-    place = "cache" if points * np.dtype(sizes.dtype).itemsize <= on.cache else "memory"
+    # A transform alone has no neighbours in the lanes of the vectors: it takes as long as one that leaves the cache.
+    alone = sizes.B * sizes.N * max(sizes.C, sizes.O) * many == 1
+    place = "spilled" if alone or 16 * points * np.dtype(sizes.dtype).itemsize >= on.cache else "cache"
     values = sizes.B * sizes.N * (sizes.C + sizes.O) * points
     return values * math.log2(points) * on.seconds(f"fft.{place}", sizes.dtype)
 
@@ -193,7 +204,7 @@ class _Line:
         samples = past[start : start + (many + 1) * b]
         windows = samples[..., None, :] if many == 1 else sliding(samples, 2 * b, -1)[..., ::b, :]
         rows = s.B * s.N * max(s.C, s.O) * many
-        threads = awake(many * _transforms(s, self.part, self.machine), rows, self.machine)
+        threads = awake(many * _transforms(s, self.part, self.machine, many), rows, self.machine)
         if self.used + many > self.x.shape[-3]:
             room = self.x if P - 1 + many <= self.x.shape[-3] else np.zeros(
                 (*self.x.shape[:-3], 2 * (P - 1 + many), *self.x.shape[-2:]), self.x.dtype
