@@ -99,8 +99,11 @@ class LongOnGPU(OnGPU):
         if problem.unknown == "x":
             assert k is not None
             size = g.n[0] if explicit else g.padded[0]
-            result = kernel.convolve(y, kernel.spectrum(k), lo, size, wrapped=circular)[:, :, None]
-            return result if explicit else folded(problem, result)
+            if explicit:
+                return kernel.convolve(y, kernel.spectrum(k), lo, size, wrapped=circular)[:, :, None]
+            # What the margin hands back is added before halves are rounded.
+            wide = kernel.convolve(y, kernel.spectrum(k), lo, size, wrapped=circular, dtype=torch.float32)
+            return folded(problem, wide[:, :, None]).to(y.dtype)
         assert x is not None
         return kernel.filters(x, y, m - 1 - lo, T, wrapped=circular)[:, None, None]
 
