@@ -122,7 +122,7 @@ def test_kernels_compile_for_devices(home, dtype, n, capability, tmp_path, monke
 def test_passes_around_long_rows_compile_however_few_their_rows(tmp_path, monkeypatch):
     """A matrix unit takes 16 rows at least, which the interpreter would never notice."""
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
-    module = importlib.import_module("faltung.kernels.monarch.on_triton")
+    module = importlib.import_module("faltung.kernels.long.on_triton")
     with starts(module, 80) as seen:
         x = torch.zeros(1, 1, 4096, dtype=torch.float16)
         kernel = module.Monarch(x.dtype, 4096, x.device)

@@ -74,7 +74,8 @@ def test_wrong_sizes_are_refused_when_they_come():
 
 PLANNED = {
     "CondConv": "its way of mixing is chosen by the batch", "CondConvTranspose": "the same",
-    "CrossDConv2d": "the same", "TunableConv": "the same", "Conv": "complex: three or four products are chosen by the size",
+    "CrossDConv2d": "the same", "TunableConv": "the same", "ContourConv": "as complex Conv",
+    "Conv": "complex: three or four products are chosen by the size",
 }  # fmt: skip
 """Layers that choose a way to compute by sizes, not only a plan for one convolution: theirs stay constants."""
 OPEN = [

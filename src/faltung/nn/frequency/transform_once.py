@@ -195,7 +195,7 @@ class T1(Layer):
         x = low_cosines(functional.wide(input), sizes if self.keep_high else self.modes) * fine
         # The lift and the transform are linear, so the coordinates and the constant are lifted as what they are: few coefficients.
         places = [self._coordinate(axis, x) for axis in range(self.ndim)]
-        x = torch.cat([x, torch.stack(places).unsqueeze(0).expand(len(x), *[-1] * (self.ndim + 1))], 1)
+        x = torch.cat([x, torch.stack(places).unsqueeze(0).expand(x.shape[0], *[-1] * (self.ndim + 1))], 1)
         z = torch.einsum("bi...,oi->bo...", x, self.lift.weight) + self._constant(x) * self._column(self.lift.bias)
         if self.keep_high:
             inner = tuple(slice(0, m) for m in self.modes)

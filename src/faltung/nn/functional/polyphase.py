@@ -67,7 +67,7 @@ def choose_phase(x: Tensor, stride: Any, criterion: str = "l2") -> Tensor:
             "choose_phase", f"sizes that the stride {steps} divides", f"{tuple(x.shape[2:])}", "pad or crop the signal"
         )
     if math.prod(steps) == 1 or not x.numel():
-        return torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        return torch.zeros(x.shape[0], dtype=torch.int64, device=x.device)
     values = torch.nan_to_num(x.detach().double(), 0.0)
     largest = values.abs().flatten(1).amax(1).reshape(-1, *[1] * (x.ndim - 1))
     whole = (values / torch.where(largest > 0, largest, torch.ones_like(largest)) * 2.0**_BITS).round()
@@ -139,7 +139,7 @@ def take_phase(x: Tensor, stride: Any, index: Tensor) -> Tensor:
         tensor([[[5., 0.]]])
     """
     steps = numbers("stride", stride, x.ndim - 2, 1)
-    return phases(x, steps)[torch.arange(len(x), device=x.device), index]
+    return phases(x, steps)[torch.arange(x.shape[0], device=x.device), index]
 
 
 def put_phase(y: Tensor, stride: Any, index: Tensor) -> Tensor:
@@ -189,11 +189,11 @@ def crop_each(x: Tensor, starts: Tensor, sizes: tuple[int, ...]) -> Tensor:
         tensor([[[4, 1]]])
     """
     ndim = x.ndim - 2
-    rows = torch.arange(len(x), device=x.device).reshape(-1, *[1] * ndim)
+    rows = torch.arange(x.shape[0], device=x.device).reshape(-1, *[1] * ndim)
     at = []
     for axis, (n, m) in enumerate(zip(x.shape[2:], sizes, strict=True)):
         place = (starts[:, axis, None] + torch.arange(m, device=x.device)) % n
-        at.append(place.reshape(len(x), *[m if other == axis else 1 for other in range(ndim)]))
+        at.append(place.reshape(x.shape[0], *[m if other == axis else 1 for other in range(ndim)]))
     return x.movedim(1, -1)[(rows, *at)].movedim(-1, 1)
 
 

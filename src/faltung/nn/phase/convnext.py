@@ -64,7 +64,7 @@ class GlobalLayerNorm(Layer):
     def definition(self, *inputs: Any) -> Tensor:
         (x,) = inputs
         c = x - x.sum(1, keepdim=True) / self.channels
-        flat = c.reshape(len(x), -1)
+        flat = c.reshape(x.shape[0], -1)
         size = ((flat**2).sum(1) / max(flat.shape[1], 1) + self.eps) ** 0.5
         moved = (c / size.reshape(-1, *[1] * (x.ndim - 1))).movedim(1, -1)
         return (moved * self.weight + self.bias).movedim(-1, 1)

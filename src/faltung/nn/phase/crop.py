@@ -82,7 +82,7 @@ class CropSelect(Layer):
     def place(self, input: Tensor) -> Tensor:
         """Where the chosen crop begins along each axis, (batch, ndim), int64."""
         scores = self.scores(input)
-        if not len(scores):
+        if not scores.shape[0]:
             return torch.zeros(0, self.ndim, dtype=torch.int64, device=input.device)
         best = (scores == scores.flatten(1).amax(1).reshape(-1, *[1] * self.ndim)).flatten(1).to(torch.int8).argmax(1)
         found: list[Tensor] = []
