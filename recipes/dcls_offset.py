@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from faltung import nn
-from faltung.nn.positions import param_groups
+from faltung.nn import param_groups
 from recipe import run, table
 
 WINDOW, SIZE, BATCH = 17, 24, 8

@@ -48,7 +48,7 @@ def learnt(make: object, train: tuple, test: tuple, seconds: float) -> tuple[flo
     """Gains on both recordings, parameters, and steps: pieces of the first, by Adam."""
     torch.manual_seed(0)
     layer = ours.SequenceConv(make(), "bidirectional")
-    optimizer = torch.optim.AdamW(ours.sequence.param_groups(layer), lr=3e-3, weight_decay=0.0)
+    optimizer = torch.optim.AdamW(ours.param_groups(layer), lr=3e-3, weight_decay=0.0)
     noisy, clean = train
     steps, start = 0, time.process_time()
     while not steps or time.process_time() - start < seconds:

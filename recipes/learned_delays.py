@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from faltung import nn
-from faltung.nn.positions import param_groups
+from faltung.nn import param_groups
 from recipe import run, table
 
 LAGS = (2, 5, 8, 11, 14, 17, 20, 23)

@@ -94,7 +94,7 @@ def train_for(seconds: float, model: nn.Module, loss: Callable[[], Tensor], rate
 
     A constructor's own learning rates hold for its parameters. The rate rises over the first tenth and falls to 0 at the end.
     """
-    from faltung.nn.sequence import param_groups
+    from faltung.nn import param_groups
 
     optimizer = torch.optim.AdamW(param_groups(model), lr=rate, weight_decay=0.01)
     full = [group["lr"] for group in optimizer.param_groups]

@@ -9,9 +9,9 @@ import torch
 
 from faltung import nn
 from faltung.errors import ArgumentError, DtypeError
-from faltung.nn import functional
+from faltung.nn import functional, param_groups
 from faltung.nn.functional.placed import FLOORS, INTERPOLATIONS, formula, formula_gradients, place, place_gradients
-from faltung.nn.positions import DCLSConv, param_groups, repulsion
+from faltung.nn.positions import DCLSConv, repulsion
 
 KINDS = list(INTERPOLATIONS)
 NORMALISED = ["bilinear_norm", "triangle", "gauss"]

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from faltung.errors import ArgumentError
+from faltung.nn import param_groups
 from faltung.nn.sequence import (
     LOCAL,
     DenseStateSpace,
@@ -20,7 +21,6 @@ from faltung.nn.sequence import (
     correction,
     discretise,
     matrices,
-    param_groups,
     state_space,
 )
 from faltung.nn.sequence.dense import sampled

@@ -27,7 +27,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
 )
 from faltung.nn.base import ConvLayer, Example, Layer, Symmetry  # noqa: E402
 from faltung.nn.conv import Conv, ConvTranspose  # noqa: E402
-from faltung.nn.positions import param_groups  # noqa: E402
+from faltung.nn.training import param_groups  # noqa: E402
 
 FAMILIES = (
     positions,

@@ -3,8 +3,8 @@
 from faltung.nn.base import Layer
 from faltung.nn.positions.dcls import DCLSConv
 from faltung.nn.positions.delay import Delay1d
-from faltung.nn.positions.training import param_groups, repulsion
+from faltung.nn.positions.repulsion import repulsion
 
 ALL: tuple[type[Layer], ...] = (DCLSConv, Delay1d)
 
-__all__ = ["ALL", "DCLSConv", "Delay1d", "param_groups", "repulsion"]
+__all__ = ["ALL", "DCLSConv", "Delay1d", "repulsion"]

@@ -57,7 +57,7 @@ class DCLSConv(ConvLayer):
 
     Cost: the kernel is made anew in each call, 2ⁿ sums for each weight (bilinear), with no memory but its own; then that of a
     convolution with the whole window. Call `clamp_()` after every step of the optimizer, and see
-    `faltung.nn.positions.param_groups` for learning rates.
+    `faltung.nn.param_groups` for learning rates.
 
     Source: Khalfaoui-Hassani, Pellegrini and Masquelier, Dilated convolution with learnable spacings (2023), and the same,
     Dilated convolution with learnable spacings: beyond bilinear interpolation (2023).

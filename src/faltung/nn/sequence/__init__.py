@@ -16,7 +16,6 @@ from faltung.nn.sequence.multi_scale import MultiScale, SGConv1d
 from faltung.nn.sequence.sequence import DIRECTIONS, LOCAL, FilterConstructor, SequenceConv, State
 from faltung.nn.sequence.state_space import StateSpaceConv1d, state_space
 from faltung.nn.sequence.state_space_nd import StateSpaceConv
-from faltung.nn.sequence.training import param_groups
 
 ALL: tuple[type[Layer], ...] = (
     StateSpaceConv1d,
@@ -76,7 +75,6 @@ __all__ = [
     "correction",
     "discretise",
     "matrices",
-    "param_groups",
     "recall",
     "remember",
     "state_space",

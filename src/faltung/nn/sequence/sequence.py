@@ -58,7 +58,7 @@ class FilterConstructor(nn.Module):
 
     recurrent: ClassVar[bool] = False
     learning_rates: ClassVar[dict[str, float]] = {}
-    """Parameters that describe dynamics, each with its learning rate, see `faltung.nn.sequence.param_groups`."""
+    """Parameters that describe dynamics, each with its learning rate, see `faltung.nn.param_groups`."""
     source: ClassVar[str] = ""
 
     channels: int
