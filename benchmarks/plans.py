@@ -34,7 +34,7 @@ def lines(threads: int) -> list[str]:
     from faltung.planner.choose import planned_on
     from faltung.planner.machine import Machine, shipped
     from faltung.problem import Problem
-    from faltung.torch_gate import stated_last
+    from faltung.torch_memory import stated_last
 
     profile = shipped()
     machine = Machine(profile["rates"], threads, profile["cache"], 24 << 30, "the shipped rates")

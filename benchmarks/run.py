@@ -31,7 +31,8 @@ import peers
 from faltung import Policy, Problem, correlate
 from faltung.planner import plan_problem
 from faltung.problem import ITEMSIZE
-from faltung.torch_gate import solve, stated_last
+from faltung.torch_gate import solve
+from faltung.torch_memory import stated_last
 from timing import HERE, arrays_for, interleaved, mean
 
 QUICK = 14  # every how manyth problem of a class the quick run takes, besides the first

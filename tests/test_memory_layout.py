@@ -183,3 +183,15 @@ def test_half_precision_keeps_what_is_not_finite_local():
         far[3:6, 3:6] = False
         assert not y[..., 3:6, 3:6].isfinite().any()
         torch.testing.assert_close(y[..., far], clean[..., far], atol=0.05, rtol=0.05)
+
+
+def test_gradients_over_ordered_algebras_with_channels_last():
+    x = torch.randn(2, 3, 7, 6, dtype=torch.float64)
+    k = torch.randn(4, 3, 3, 2, dtype=torch.float64)
+    found = []
+    for memory in (torch.contiguous_format, torch.channels_last, torch.channels_last):
+        a, b = x.contiguous(memory_format=memory).requires_grad_(), k.clone().requires_grad_()
+        y = faltung.correlate(a, b, "b c *s, o c *s -> b o *s", over="max-plus", mode="valid")
+        found.append((y, *torch.autograd.grad(y.pow(2).sum(), (a, b))))
+    for other in found[1:]:
+        torch.testing.assert_close(other, found[0])

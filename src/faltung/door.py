@@ -232,8 +232,8 @@ def _call(
                    policy, dtype)  # fmt: skip
 
             def again(x: Any, k: Any) -> Any:
-                if x.is_cpu and k.is_cpu:
-                    return torch_gate.solve(problem, policy_text, x=x, k=k)
+                if x.is_cpu and k.is_cpu and not (x.is_sparse or k.is_sparse):
+                    return torch_gate.solve_fitting(problem, policy_text, x, k)
                 return _call(*way[:1], x, k, *way[6:])
 
             with suppress(TypeError):  # a list among the arguments: planned without the shortcut

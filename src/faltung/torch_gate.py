@@ -13,9 +13,9 @@ is refused by torch with the name of the input.
 """
 
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,15 +27,15 @@ from torch.autograd.function import _SingleLevelFunction
 
 from faltung import arrays
 from faltung.domains import Boundary
-from faltung.errors import RefusedError
-from faltung.planner import Policy, plan_problem
-from faltung.planner.policy import DEFAULT
+from faltung.errors import ArgumentError, RefusedError
 from faltung.problem import Problem
+from faltung.torch_memory import compute, compute_fitting, shaped
 
 _SLOTS = ("x", "k", "y")
 _SLOT_OF = {"x": "x", "k": "k", "out": "y"}
 _UNKNOWN_OF = {slot: unknown for unknown, slot in _SLOT_OF.items()}
 _ORDINARY = (Tensor, torch.nn.Parameter)
+_DENSE = torch._C._dispatch_keys(torch.empty(0)).raw_repr()
 _NARROW = ("float16", "bfloat16", "float32")
 
 _library = torch.library.Library("faltung", "DEF")
@@ -62,16 +62,41 @@ def solve(
         ArgumentError, DtypeError: a tensor is missing or is not what the problem says.
         RefusedError: nothing fits the policy, or a derivative that the algebra does not have is asked for.
     """
-    if plain(x, k, y):
-        return _compute(x, k, y, problem, policy)
-    return _OP(x, k, y, problem, policy)
+    return _solved(compute, problem, policy, x, k, y)
+
+
+def solve_fitting(
+    problem: str, policy: str = "", x: Tensor | None = None, k: Tensor | None = None, y: Tensor | None = None
+) -> Tensor:
+    """As `solve`, for dense tensors that are known to be what the problem says: nothing is looked at again."""
+    return _solved(compute_fitting, problem, policy, x, k, y)
+
+
+def _solved(
+    compute: Callable[..., Tensor], problem: str, policy: str, x: Tensor | None, k: Tensor | None, y: Tensor | None
+) -> Tensor:
+    """By the shortest way that serves whoever watches: none of the operator's layers, derivatives only, or all of them.
+
+    The way through the layers takes longer than a small convolution.
+    """
+    if not unobserved(x, k, y):
+        return _OP(x, k, y, problem, policy)
+    if torch.is_grad_enabled() and torch._C._any_requires_grad(x, k, y) and _differentiable(problem):
+        return _Recorded.apply(compute, x, k, y, problem, policy)
+    return compute(x, k, y, problem, policy)
 
 
 def plain(*operands: Tensor | None) -> bool:
-    """Whether these are ordinary tensors in the processor's memory that nobody watches.
+    """Whether these are ordinary tensors in the processor's memory that nobody watches, and no derivative can be asked for."""
+    return unobserved(*operands) and not (
+        torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in operands)
+    )
 
-    No derivative can be asked for, nothing is traced, batched or cast: then none of the operator's layers has anything to do, and
-    the computation is called directly, because the way through them takes longer than a small convolution.
+
+def unobserved(*operands: Tensor | None) -> bool:
+    """Whether these are ordinary tensors in the processor's memory and nothing is traced, batched, cast or derived forwards.
+
+    At most reverse derivatives can be asked for.
     """
     if torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
         return False
@@ -79,88 +104,24 @@ def plain(*operands: Tensor | None) -> bool:
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    watched = torch.is_grad_enabled()
-    return not any(
-        a is not None and (type(a) not in _ORDINARY or not a.is_cpu or (watched and a.requires_grad)) for a in operands
-    )
+    for a in operands:  # noqa: SIM110 - a generator takes twice as long
+        if a is not None and (type(a) not in _ORDINARY or not a.is_cpu):
+            return False
+    return True
 
 
 def facts(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
     """Shape, dtype and device of a tensor as plain values.
 
-    The symbolic sizes of a dynamic graph become numbers here, which the graph is then guarded by.
+    The symbolic sizes of a dynamic graph become numbers here, which the graph is then guarded by. ArgumentError where it is sparse.
     """
+    if tensor.layout is not torch.strided:
+        raise ArgumentError.of("faltung", "dense tensors", str(tensor.layout), "use .to_dense()")
     return tuple([operator.index(n) for n in tensor.shape]), arrays.dtype_name(tensor), str(tensor.device)
 
 
-@lru_cache(maxsize=256)
-def _policy(text: str) -> Policy:
-    return Policy.parse(text) if text else DEFAULT
-
-
-# -- computing ----------------------------------------------------------------------------------------------------------
-
-
-def _compute(x: Tensor | None, k: Tensor | None, y: Tensor | None, problem: str, policy: str) -> Tensor:
-    last = _innermost(problem, x, y)
-    if last is None:
-        return plan_problem(Problem.parse(problem), _policy(policy))(x, k, y)
-    x, y = (a if a is None else a.permute(order) for a, order in ((x, last.x), (y, last.y)))
-    result = plan_problem(last.problem, _policy(policy))(x, k, y)
-    return result.permute(last.back) if last.back else result
-
-
-def _shaped(x: Tensor | None, k: Tensor | None, y: Tensor | None, problem: str, policy: str) -> Tensor:
-    """The result without values, in the same memory layout: for fake tensors while tracing, and for meta tensors."""
-    last = _innermost(problem, x, y)
-    stated = Problem.parse(problem) if last is None else last.problem
-    known = next(a for a in (x, k, y) if a is not None)
-    result = known.new_empty(stated.result_shape, dtype=getattr(torch, stated.result_dtype))
-    return result.permute(last.back) if last is not None and last.back else result
-
-
-@dataclass(frozen=True)
-class _Last:
-    """A problem stated for memory with channels innermost, the orders that bring signal and result there, and the way back."""
-
-    problem: Problem
-    x: tuple[int, ...]
-    y: tuple[int, ...]
-    back: tuple[int, ...]
-
-
-def _innermost(problem: str, x: Tensor | None, y: Tensor | None) -> _Last | None:
-    """The problem for channels innermost where the tensors lie so (torch.channels_last); None where they do not."""
-    signal = y if x is None else x
-    if signal is None or signal.is_contiguous():
-        return None
-    last = stated_last(problem)
-    return last if signal.permute(last.y if x is None else last.x).is_contiguous() else None
-
-
-@lru_cache(maxsize=4096)
-def stated_last(text: str) -> _Last:
-    """The same problem for tensors with channels innermost (torch.channels_last), batch axes in front."""
-    problem = Problem.parse(text)
-    layout = problem.layout
-
-    def moved(axes: tuple[str, ...], ndim: int) -> tuple[tuple[str, ...], tuple[int, ...]]:
-        batch = tuple(a for a in axes if a in layout.roles["N"])
-        names = (*batch, layout.star, *(a for a in axes if a not in batch and a != layout.star))
-        return names, layout.places(axes, names, ndim)
-
-    (x, to_x), (y, to_y) = moved(layout.x, len(problem.x_shape)), moved(layout.y, len(problem.out_shape))
-    stated = replace(
-        problem,
-        pattern=f"{' '.join(x)}, {' '.join(layout.k)} -> {' '.join(y)}",
-        x_shape=tuple(problem.x_shape[a] for a in to_x),
-    )
-    to = {"out": to_y, "x": to_x, "k": ()}[problem.unknown]
-    return _Last(stated, to_x, to_y, tuple(to.index(a) for a in range(len(to))))
-
-
-_library.impl("solve", _compute, "CompositeExplicitAutograd")
-torch.library.register_fake("faltung::solve", _shaped, lib=_library)
+_library.impl("solve", compute, "CompositeExplicitAutograd")
+torch.library.register_fake("faltung::solve", shaped, lib=_library)
 
 # -- derivatives --------------------------------------------------------------------------------------------------------
 
@@ -214,6 +175,59 @@ def _conjugate(a: Tensor | None) -> Tensor | None:
     return a.conj() if a is not None and a.is_complex() else a
 
 
+def _kept(problem: str, x: Any, k: Any, y: Any, needs: tuple[bool, ...]) -> tuple[Tensor | None, ...]:
+    """The operands that derivatives with respect to those in need are made of."""
+    if not Problem.parse(problem).over.ring:
+        return x, k, y
+    return tuple(
+        [a if any(n for other, n in enumerate(needs) if other != at) else None for at, a in enumerate((x, k, y))]
+    )
+
+
+def _gradients(
+    solve: Callable[..., Tensor],
+    text: str,
+    policy: str,
+    kept: Sequence[Tensor | None],
+    cotangent: Tensor,
+    needs: tuple[bool, ...],
+) -> tuple[Tensor | None, ...]:
+    """The derivative with respect to each operand in need; a problem each."""
+    problem = Problem.parse(text)
+    ring = problem.over.ring
+    known = [_conjugate(a) for a in kept] if ring else list(kept)
+    known[_SLOTS.index(_SLOT_OF[problem.unknown])] = cotangent
+    found: list[Tensor | None] = []
+    for at, needed in enumerate(needs):
+        given = [None if ring and other == at else a for other, a in enumerate(known)]
+        found.append(solve(_partial(text, _SLOTS[at]), policy, *given) if needed else None)
+    return tuple(found)
+
+
+def _differentiable(problem: str) -> bool:
+    return Problem.parse(problem).result_dtype.startswith(("float", "bfloat", "complex"))
+
+
+class _Recorded(torch.autograd.Function):
+    """Reverse derivatives for tensors that nothing else watches: a step of training without the operator's other layers."""
+
+    @staticmethod
+    def forward(ctx: Any, compute: Callable[..., Tensor], x: Any, k: Any, y: Any, problem: str, policy: str) -> Tensor:
+        ctx.texts, ctx.needs = (problem, policy), ctx.needs_input_grad[1:4]
+        ctx.set_materialize_grads(False)
+        ctx.save_for_backward(*_kept(problem, x, k, y, ctx.needs))
+        return compute(x, k, y, problem, policy)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor | None) -> tuple:
+        if cotangent is None:
+            return (None,) * 6
+        text, policy = ctx.texts
+        # Batches of cotangents (is_grads_batched) look like ordinary tensors, but for the keys by which torch finds a kernel.
+        solve = solve_fitting if torch._C._dispatch_keys(cotangent).raw_repr() == _DENSE else _layered
+        return None, *_gradients(solve, text, policy, ctx.saved_tensors, cotangent, ctx.needs), None, None
+
+
 class _Derivatives(_SingleLevelFunction):
     """Reverse and forward derivatives at one level of torch.func; the dispatcher takes care of the others.
 
@@ -225,13 +239,7 @@ class _Derivatives(_SingleLevelFunction):
     def forward(ctx: Any, below: Callable[..., Tensor], x: Any, k: Any, y: Any, problem: str, policy: str) -> Tensor:
         ctx.texts = problem, policy
         ctx.set_materialize_grads(False)
-        needs = dict(zip(_SLOTS, ctx.needs_input_grad[1:4], strict=True))
-        operands = {"x": x, "k": k, "y": y}
-        if Problem.parse(problem).over.ring:  # an operand is kept for the sake of the others only
-            kept = [a if any(needs[o] for o in _SLOTS if o != slot) else None for slot, a in operands.items()]
-        else:
-            kept = [x, k, y]
-        ctx.save_for_backward(*kept)
+        ctx.save_for_backward(*_kept(problem, x, k, y, ctx.needs_input_grad[1:4]))
         ctx.save_for_forward(x, k, y)
         return below(x, k, y, problem, policy)
 
@@ -240,16 +248,8 @@ class _Derivatives(_SingleLevelFunction):
         if cotangent is None:
             return (None,) * 6
         text, policy = ctx.texts
-        problem = Problem.parse(text)
-        known = dict(zip(_SLOTS, ctx.saved_tensors, strict=True))
-        if problem.over.ring:
-            known = {slot: _conjugate(a) for slot, a in known.items()}
-        known[_SLOT_OF[problem.unknown]] = cotangent
-        gradients = []
-        for slot, needed in zip(_SLOTS, ctx.needs_input_grad[1:4], strict=True):
-            given = {**known, slot: None} if problem.over.ring else known
-            gradients.append(_OP(*_in_order(given), _partial(text, slot), policy) if needed else None)
-        return None, *gradients, None, None
+        found = _gradients(_layered, text, policy, ctx.saved_tensors, cotangent, ctx.needs_input_grad[1:4])
+        return None, *found, None, None
 
     @staticmethod
     def jvp(ctx: Any, _: Any, *tangents: Any) -> Tensor | None:
@@ -268,6 +268,10 @@ class _Derivatives(_SingleLevelFunction):
         return total
 
 
+def _layered(problem: str, policy: str, x: Tensor | None, k: Tensor | None, y: Tensor | None) -> Tensor:
+    return _OP(x, k, y, problem, policy)
+
+
 def _in_order(known: Mapping[str, Tensor | None]) -> tuple[Tensor | None, ...]:
     return tuple(known[slot] for slot in _SLOTS)
 
@@ -277,7 +281,7 @@ def _differentiate(keyset: Any, x: Any, k: Any, y: Any, problem: str, policy: st
     reverse, forward = torch.is_grad_enabled(), torch._C._is_fwd_grad_enabled()
     nested = torch._C._functorch.peek_interpreter_stack() is not None
     wanted = nested or forward_ad._current_level >= 0 or (reverse and torch._C._any_requires_grad(x, k, y))
-    traced = wanted and Problem.parse(problem).result_dtype.startswith(("float", "bfloat", "complex"))
+    traced = wanted and _differentiable(problem)
 
     def below(*operands: Any) -> Tensor:
         # The modes are those of the caller, which outer levels of torch.func look at.

@@ -16,8 +16,8 @@ from faltung.problem import Problem
 class OneDNN(Method):
     """y by `torch.nn.functional.conv1d/2d/3d`, gradients by `aten.convolution_backward`; the plan picks the memory layout.
 
-    Layers of many channels along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones above all;
-    tensors that lie so are neither copied before nor after. float16 is computed in float32 on the CPU, where native half arithmetic
+    Layers of many channels in groups along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones above
+    all; tensors that lie so, and dense layers of either layout, are neither copied before nor after. float16 is computed in float32 on the CPU, where native half arithmetic
     is an order of magnitude slower; bfloat16 goes as it is to processors that multiply it and sum in float32. Their instruction
     takes pairs, so that a NaN may reach a neighbour: such results are computed again in float32.
     """
@@ -41,15 +41,15 @@ class OneDNN(Method):
         return None
 
     def _channels_last(self, problem: Problem) -> bool:
-        """Thin layers are one to two orders slower with channels first, dense ones by more than the two copies take.
+        """Thin layers are one to two orders slower with channels first; dense ones by a seventh, as their blocks are of channels.
 
         Groups of whole vectors of a single sample (a filter for each sample comes so) are not: the copies would take a third.
         """
         s = problem.sizes
         if problem.grid.ndim != 2 or problem.channels_last:
             return problem.grid.ndim == 2
-        blocked = s.N == 1 and s.B > 1 and s.C % 16 == 0 and s.O % 16 == 0
-        return not blocked and min(s.B * s.C, s.B * s.O) >= 8
+        blocked = s.N == 1 and s.C % 16 == 0 and s.O % 16 == 0
+        return s.B > 1 and not blocked and min(s.B * s.C, s.B * s.O) >= 8
 
     def reads(self, problem: Problem) -> str:
         dtypes = {problem.x_dtype, problem.k_dtype, problem.out_dtype}
@@ -71,6 +71,8 @@ class OneDNN(Method):
             kind = "onednn.thin-signal" if problem.unknown == "x" else "onednn.thin-filter"
         single = problem.compute_dtype == "float32"
         work = blocks * problem.macs * machine.seconds(kind, "float32" if single else "float64")
+        if dense and problem.grid.ndim == 2 and not flat:
+            work *= 1.15  # brought into blocks and back
         if dense and self.reads(problem) == "bfloat16":
             work *= 0.5
         item = np.dtype(problem.compute_dtype).itemsize
@@ -79,9 +81,12 @@ class OneDNN(Method):
         ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
         if flat != problem.channels_last:
             moved += turning(problem, machine) * threads
-        straight = problem.unknown == "out" and flat == problem.channels_last and problem.grid.ndim < 3
-        calls = 1 if straight else 3  # merged, turned and handed over
-        return calls * machine.seconds("call.onednn") + (work + moved) / threads
+        return self.calls(problem) * machine.seconds("call.onednn") + (work + moved) / threads
+
+    def calls(self, problem: Problem) -> int:
+        """How many calls of torch a call takes: operands that are not as torch's function wants them are merged and turned."""
+        straight = problem.unknown == "out" and self._channels_last(problem) == problem.channels_last
+        return 1 if straight and problem.grid.ndim < 3 else 4
 
     def error(self, problem: Problem) -> float:
         return summation_error(problem)
@@ -107,7 +112,7 @@ class OneDNN(Method):
         x, y = ((*N, *star, *B, *a) if innermost else (*N, *B, *a, *star) for a in (C, O))
         if (layout.x, layout.k, layout.y) != (x, (*B, *O, *C, *star), y):
             return None
-        (conv, call), y_shape = _conv(problem), problem.out_shape
+        (conv, call), y_shape = conv_of(problem), problem.out_shape
         c, size = s.B * s.C, (s.N, s.B * s.C, *g.n)
         if innermost:
             steps: tuple[int, ...] = (c * g.n[0] * g.n[1], 1, c * g.n[1], c)
@@ -132,7 +137,7 @@ class OneDNN(Method):
 
         s, g = problem.sizes, problem.grid
         threads = context.threads
-        explicit, (conv, call) = _explicit(problem), _conv(problem)
+        explicit, (conv, call) = _explicit(problem), conv_of(problem)
         memory = torch.channels_last if self._channels_last(problem) else torch.contiguous_format
 
         def merged(a: Any) -> Any:  # (B, N, C, *) -> (N, B·C, *): shared axes are groups
@@ -171,7 +176,7 @@ def _explicit(problem: Problem) -> bool:
     return all(lo == hi and lo >= 0 for lo, hi in problem.grid.pads) and problem.grid.zero_padded
 
 
-def _conv(problem: Problem) -> tuple[Any, tuple]:
+def conv_of(problem: Problem) -> tuple[Any, tuple]:
     """torch's function and its settings: stride, padding, dilation, groups."""
     import torch
 

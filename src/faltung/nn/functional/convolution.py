@@ -5,8 +5,9 @@ wrong calls raise `ArgumentError` and `DtypeError`, which are a ValueError and a
 """
 
 import operator
+from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from faltung import torch_gate
 from faltung.door import problem_of
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.functional import open_sizes
+from faltung.nn.functional.straight import straight
 from faltung.planner import Policy
 from faltung.problem import Problem, Spec
 
@@ -31,6 +33,7 @@ _GROUPED = "b g c *s, g o c *s -> b g o *s"
 
 Facts = tuple[tuple[int, ...], str, str]
 _texts: dict[Any, tuple[str, str]] = {}
+_ways: dict[Any, Callable[..., Tensor]] = {}
 
 # Layers are called over and over: a kernel that must be compiled first pays.
 MANY_CALLS = Policy(calls=10_000)
@@ -123,6 +126,16 @@ def conv_transpose(
 def _layer(
     transposed: bool, input: Tensor, weight: Tensor, bias: Tensor | None, options: tuple, policy: Policy | None
 ) -> Tensor:
+    key = None
+    if torch_gate.unobserved(input, weight, bias):
+        trained = torch.is_grad_enabled() and torch._C._any_requires_grad(input, weight, bias)
+        with suppress(TypeError, RuntimeError):  # a list among the options, a tensor without steps in memory
+            key = (
+                transposed, trained, input.shape, input.dtype, input.stride(), weight.shape, weight.dtype, weight.stride(),
+                None if bias is None else (bias.shape, bias.dtype), options, policy,
+            )  # fmt: skip
+            if (way := _ways.get(key)) is not None:
+                return way(input, weight, bias)
     who = "conv_transpose" if transposed else "conv"
     for name, tensor in (("input", input), ("weight", weight), ("bias", bias)):
         if not isinstance(tensor, Tensor) and not (name == "bias" and tensor is None):
@@ -134,19 +147,45 @@ def _layer(
     mixed = mixes(input, weight, bias)
     known = tuple([None if a is None else torch_gate.facts(a) for a in (input, weight, bias)])
     problem, limits = texts(transposed, known, options, mixed, policy)
-    groups, single = options[3], input.ndim < weight.ndim
-    x, k = input.unsqueeze(0) if single else input, weight
-    if groups > 1:
-        x = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
-        k = k.reshape(groups, k.shape[0] // groups, *k.shape[1:])
-    known_as = {"y": x} if transposed else {"x": x}
-    y = torch_gate.solve(problem, limits, k=k, **known_as)
-    if groups > 1:
-        y = y.flatten(1, 2)
-    if bias is not None:
-        column = bias.to(y.dtype).reshape(-1, *[1] * (weight.ndim - 2))
-        y = y.add_(column) if torch_gate.plain(y, bias) else y + column
-    return y.squeeze(0) if single else y
+    way = _Way(problem, limits, transposed, options[3], input.ndim < weight.ndim)
+    y = way(input, weight, bias, torch_gate.solve)
+    if key is not None:
+        if len(_ways) >= 4096:
+            _ways.clear()
+        sizes = (input.shape, input.stride()), (weight.shape, weight.stride())
+        _ways[key] = (None if way.single else straight(problem, limits, *sizes, trained)) or way
+    return y
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """From the tensors of a layer to those of its problem and back."""
+
+    problem: str
+    limits: str
+    transposed: bool
+    groups: int
+    single: bool
+
+    def __call__(
+        self,
+        input: Tensor,
+        weight: Tensor,
+        bias: Tensor | None,
+        solve: Callable[..., Tensor] = torch_gate.solve_fitting,
+    ) -> Tensor:
+        groups, x, k = self.groups, input.unsqueeze(0) if self.single else input, weight
+        if groups > 1:
+            x = x.reshape(x.shape[0], groups, x.shape[1] // groups, *x.shape[2:])
+            k = k.reshape(groups, k.shape[0] // groups, *k.shape[1:])
+        given = (None, k, x) if self.transposed else (x, k, None)
+        y = solve(self.problem, self.limits, *given)
+        if groups > 1:
+            y = y.flatten(1, 2)
+        if bias is not None:
+            column = bias.to(y.dtype).reshape(-1, *[1] * (weight.ndim - 2))
+            y = y.add_(column) if torch_gate.plain(y, bias) else y + column
+        return y.squeeze(0) if self.single else y
 
 
 def mixes(input: Tensor, weight: Tensor, bias: Tensor | None) -> bool:
