@@ -16,10 +16,11 @@ from faltung.problem import Problem
 class OneDNN(Method):
     """y by `torch.nn.functional.conv1d/2d/3d`, gradients by `aten.convolution_backward`; the plan picks the memory layout.
 
-    Layers of many channels in groups along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones above
-    all; tensors that lie so, and dense layers of either layout, are neither copied before nor after. float16 is computed in float32 on the CPU, where native half arithmetic
-    is an order of magnitude slower; bfloat16 goes as it is to processors that multiply it and sum in float32. Their instruction
-    takes pairs, so that a NaN may reach a neighbour: such results are computed again in float32.
+    Layers of many channels in groups along two axes go through channels-last memory, where oneDNN is fastest, depthwise ones
+    above all; tensors that lie so, and dense layers of either layout, are neither copied before nor after. float16 is computed in
+    float32 on the CPU, where native half arithmetic is an order of magnitude slower; bfloat16 goes as it is to processors that
+    multiply it and sum in float32. Their instruction takes pairs, so that a NaN may reach a neighbour: such results are computed
+    again in float32.
     """
 
     name = "onednn"
