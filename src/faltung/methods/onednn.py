@@ -192,10 +192,20 @@ def _local(conv: Any, x: Any, k: Any, call: tuple) -> Any:
     import torch
 
     y = conv(x, k, None, *call)
-    # A finite sum proves finite values; an infinite one may be mere overflow and costs the second computation.
-    if x.dtype != torch.bfloat16 or not x.is_cpu or y.sum(dtype=torch.float32).isfinite():
+    if x.dtype != torch.bfloat16 or not x.is_cpu:
+        return y
+    # Finite operands have no NaN to spread, and neither has a finite result: what is smaller is looked at. A finite sum proves
+    # finite values; an infinite one may be mere overflow and costs the second computation.
+    seen = (x, k) if x.numel() + k.numel() < y.numel() else (y,)
+    if all(math.isfinite(_flat(a).sum().item()) for a in seen):
         return y
     return conv(x.float(), k.float(), None, *call).to(x.dtype)
+
+
+def _flat(a: Any) -> Any:
+    """All values in the order of memory, where they lie without gaps; sums along other axes are slower."""
+    dense = a.is_contiguous() or (a.ndim == 4 and a.permute(0, 2, 3, 1).is_contiguous())
+    return a.as_strided((a.numel(),), (1,)) if dense else a
 
 
 def _in_memory(a: Any, memory: Any, threads: int, purpose: str) -> Any:
