@@ -148,13 +148,15 @@ def _layer(
     known = tuple([None if a is None else torch_gate.facts(a) for a in (input, weight, bias)])
     problem, limits = texts(transposed, known, options, mixed, policy)
     way = _Way(problem, limits, transposed, options[3], input.ndim < weight.ndim)
-    y = way(input, weight, bias, torch_gate.solve)
-    if key is not None:
-        if len(_ways) >= 4096:
-            _ways.clear()
-        sizes = (input.shape, input.stride()), (weight.shape, weight.stride())
-        _ways[key] = (None if way.single else straight(problem, limits, *sizes, trained)) or way
-    return y
+    if key is None:
+        return way(input, weight, bias, torch_gate.solve)
+    # The first call goes the way of all others, so that all give the same bits.
+    sizes = (input.shape, input.stride()), (weight.shape, weight.stride())
+    chosen = (None if way.single else straight(problem, limits, *sizes, trained)) or way
+    if len(_ways) >= 4096:
+        _ways.clear()
+    _ways[key] = chosen
+    return chosen(input, weight, bias)
 
 
 @dataclass(frozen=True, slots=True)
