@@ -27,13 +27,15 @@ from faltung.kernels.fourier.on_numba import keys as tile_keys
 from faltung.kernels.indirect.on_numba import key as indirect_key
 from faltung.kernels.indirect.on_numba import shapes as indirect_shapes
 from faltung.kernels.modular.short import key as short_key
+from faltung.kernels.negacyclic.frame import Frame
+from faltung.kernels.negacyclic.on_numba import key as ring_key
 from faltung.kernels.ntt.on_numba import keys as ntt_keys
 from faltung.kernels.passes.on_numba import key as passes_key
 from faltung.kernels.pointwise.on_numba import key as pointwise_key
 from faltung.kernels.threads import spread
 from faltung.kernels.winograd.on_numba import filter_key as winograd_filters
 from faltung.kernels.winograd.on_numba import key as winograd_key
-from faltung.methods import overlap
+from faltung.methods import negacyclic, overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
 from faltung.planner.choose import crossing, plan_problem
@@ -166,6 +168,7 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     for dtype in REALS:
         rates[f"line.product.{dtype}"], rates[f"monarch.fma.{dtype}"] = _spectra(dtype), _small_matrices(dtype)
         rates |= {f"lanes.{kind}.{dtype}": rate for kind, rate in zip(overlap.RATES, _lanes(dtype), strict=True)}
+        rates |= {f"ring.{kind}.{dtype}": rate for kind, rate in zip(negacyclic.RATES, _ring(dtype), strict=True)}
     for number, (rate, method, line) in enumerate(steps):
         if progress is not None:
             progress(0.5 + 0.5 * number / len(steps), rate)
@@ -188,6 +191,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL), pointwise_key(dtype, REAL))]
     keys += [indirect_key(dtype, REAL, *shape) for dtype in REALS for shape in indirect_shapes(dtype)]
     keys += [line_key(dtype) for dtype in REALS]
+    keys += [ring_key(what, dtype) for dtype in REALS for what in ("spectra", "convolve", "gradients")]
     keys += [*ntt_keys(True), *ntt_keys(False), short_key(998244353), short_key(2**61 - 1)]
     square = ((4, 3), (4, 3))  # results and taps of a tile for 3 x 3 filters
     keys += [key for dtype in REALS for key in (winograd_key(dtype, square), winograd_filters(dtype, square))]
@@ -326,6 +330,36 @@ def _lanes(dtype: str) -> tuple[float, ...]:
         work.append([groups * amount / seconds for amount in overlap.group_work(problem, lengths, cache)])
         times.append(1.0)
     rates, _ = nnls(np.array(work), np.array(times))
+    return tuple(max(float(rate), 1e-13) for rate in rates)
+
+
+# Tiles (channels in, channels out, points) of the negacyclic kernel.
+_RING = (
+    (1, 1, 256),
+    (1, 1, 1024),
+    (1, 1, 4096),
+    (1, 1, 16384),
+    (1, 1, 65536),
+    (1, 1, 262144),
+    (4, 4, 1024),
+    (8, 1, 1024),
+)
+
+
+def _ring(dtype: str) -> tuple[float, ...]:
+    """The rates of negacyclic transforms: least squares over tiles of all sizes, each on one thread."""
+    from scipy.optimize import nnls
+
+    work, cache = [], machines.this_machine().cache
+    for C, O, points in _RING:
+        N = max(1, (1 << 15) // points)
+        frame = Frame(dtype, 1, N, C, O, 2 * points - 7, 8, 2 * points - 7, 0, points)
+        x, y = np.ones((1, N, C, frame.n), dtype), np.empty((1, N, O, frame.m), dtype)
+        spectra = frame.spectra(np.ones((1, O, C, 8), dtype), 1)
+        frame.convolve(x, spectra, y, 1)
+        seconds = min(_timed(partial(frame.convolve, x, spectra, y, 1)) for _ in range(5)) / N
+        work.append([amount / seconds for amount in negacyclic.tile_work(frame, cache)])
+    rates, _ = nnls(np.array(work), np.ones(len(work)))
     return tuple(max(float(rate), 1e-13) for rate in rates)
 
 
