@@ -73,16 +73,20 @@ def plain(*operands: Tensor | None) -> bool:
     No derivative can be asked for, nothing is traced, batched or cast: then none of the operator's layers has anything to do, and
     the computation is called directly, because the way through them takes longer than a small convolution.
     """
+    if torch.is_grad_enabled() and any(a is not None and a.requires_grad for a in operands):
+        return False
+    return ordinary(*operands)
+
+
+def ordinary(*operands: Tensor | None) -> bool:
+    """Whether these are ordinary tensors in the processor's memory, and nothing but reverse derivatives can be asked for."""
     if torch.compiler.is_compiling() or torch._C._is_any_autocast_enabled() or forward_ad._current_level >= 0:
         return False
     if torch._C._len_torch_dispatch_stack() or torch._C._len_torch_function_stack() or torch._C._get_tracing_state():
         return False
     if torch._C._functorch.peek_interpreter_stack() is not None:
         return False
-    watched = torch.is_grad_enabled()
-    return not any(
-        a is not None and (type(a) not in _ORDINARY or not a.is_cpu or (watched and a.requires_grad)) for a in operands
-    )
+    return not any(a is not None and (type(a) not in _ORDINARY or not a.is_cpu) for a in operands)
 
 
 def facts(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
