@@ -205,7 +205,7 @@ def test_memory_does_not_grow():
 
     def held():
         running = stream._filters[0]
-        arrays = [running.past.values, running.acc.values, *(line.x for line in running.lines)]
+        arrays = [running.past.values, running.acc.values, *(line.line.ring for line in running.lines)]
         return sum(a.nbytes for a in arrays)
 
     sizes = []

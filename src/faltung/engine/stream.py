@@ -109,6 +109,7 @@ class Stream:
         self._scheme = self._cut(block)
         self.block, self.cost = self._grain(block), self._scheme.cost
         self._bound: tuple | None = None
+        self._plain: tuple | None = None  # dtype and leading axes of chunks that are canonical as they come
         self._filters: list[Running] = []
         self._fade = (0, 0)
 
@@ -163,6 +164,11 @@ class Stream:
             ArgumentError, DtypeError: a chunk of another shape, dtype or host than the first one; a tensor that asks for a
             gradient (`faltung.nn.functional.chunked_conv` is made for those).
         """
+        if type(chunk) is np.ndarray and (chunk.dtype, chunk.shape[:-1]) == self._plain and chunk.shape[-1]:
+            # Short blocks come often: what the first chunk has settled is not asked again.
+            pieces = list(self._results(chunk.reshape(self._as_x)))
+            y = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+            return y.reshape(self._as_y)
         chunk = arrays.as_array(chunk, "push")
         x = self._canonical(chunk)
         return self._leave(self._results(x) if x.shape[-1] else [])
@@ -176,7 +182,7 @@ class Stream:
         first = self._filters[0]
         zeros = first.past.fill
         while wanted > 0:
-            length = min(first.span, -(-wanted // self.block) * self.block)
+            length = -(-wanted // self.block) * self.block
             x = np.full((*first.past.values.shape[:-1], length), zeros, first.past.values.dtype)
             piece = np.concatenate(list(self._results(x)), axis=-1)[..., :wanted]
             pieces.append(piece)
@@ -386,6 +392,11 @@ class Stream:
         self._way_out, self._lead = [back.index(a) for a in layout.y], [of[a] for a in back[:-1]]
         running = Running(self._filter(self._k), self._sizes, self._scheme, self._machine, self._policy)
         self._filters = [running]
+        s, last = self._sizes, len(layout.x) - 1
+        in_place = [*self._way_in] == [*range(last + 1)] and [*self._way_out] == [*range(len(layout.y))]
+        if in_place and problem.host == "numpy" and problem.x_dtype == problem.out_dtype == s.dtype:
+            self._plain = np.dtype(s.dtype), facts[0]
+            self._as_x, self._as_y = (s.B, s.N, s.C, -1), (*self._lead, -1)
 
     def _leave(self, pieces: Iterable[np.ndarray]) -> Any:
         """Canonical results in the caller's axes, kind of array and dtype."""

@@ -100,9 +100,15 @@ def frame_of(problem: Problem, machine: Machine) -> Frame:
     s, g = problem.sizes, problem.grid
     plain, (lo, hi) = g.zero_padded, g.pads[0]
     n, first = (g.n[0], g.reach[0] - 1 - lo) if plain else (g.n[0] + lo + hi, g.reach[0] - 1)
-    dtype = problem.compute_dtype
+    return cheapest(problem.compute_dtype, s.B, s.N, s.C, s.O, n, g.reach[0], g.m[0], first, machine)
+
+
+def cheapest(
+    dtype: str, B: int, N: int, C: int, O: int, n: int, reach: int, m: int, first: int, machine: Machine
+) -> Frame:  # fmt: skip
+    """The frame whose tiles take the least time together."""
     rates = tuple(machine.seconds(f"ring.{kind}", dtype) for kind in RATES)
-    return _cheapest(dtype, s.B, s.N, s.C, s.O, n, g.reach[0], g.m[0], first, rates, machine.cache, machine.threads)
+    return _cheapest(dtype, B, N, C, O, n, reach, m, first, rates, machine.cache, machine.threads)
 
 
 @lru_cache(maxsize=4096)

@@ -1,6 +1,5 @@
 """Where a convolution lies in its ring: sizes, tables and working memory of the negacyclic kernels."""
 
-import math
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import accumulate
@@ -31,6 +30,11 @@ class Frame:
     m: int
     first: int
     points: int
+    lanes: int = 0  # values in a vector, the processor's own where 0; fewer of them for short filters
+
+    @property
+    def width(self) -> int:
+        return self.lanes or lanes(self.dtype)
 
     @cached_property
     def single(self) -> bool:
@@ -57,21 +61,21 @@ class Frame:
     @cached_property
     def shape(self) -> tuple[int, int]:
         """Rows and columns."""
-        return sides(self.points, lanes(self.dtype))
+        return sides(self.points, self.width)
 
     @cached_property
     def _tables(self) -> tuple[np.ndarray, np.ndarray]:
-        return tables(self.dtype, *self.shape)
+        return tables(self.dtype, *self.shape, self.width)
 
     @cached_property
     def _plane(self) -> int:
         """Bytes of the spectrum of one signal, row by row; a point more than dense, or columns would share cache sets."""
-        W = lanes(self.dtype)
+        W = self.width
         return np.dtype(self.dtype).itemsize * self.shape[0] * 2 * W * (self.shape[1] // W + 1)
 
     def _memory(self, planes: int, lines: int, totals: int) -> tuple[int, ...]:
         """Bytes of working memory of one thread: planes, lines, a total of spectra, addresses, spare values."""
-        item, W, (R, S) = np.dtype(self.dtype).itemsize, lanes(self.dtype), self.shape
+        item, W, (R, S) = np.dtype(self.dtype).itemsize, self.width, self.shape
         parts = planes * self._plane, item * 2 * W * max(R, lines * S), item * 2 * R * S * totals, 8 * W, item * W
         return tuple(-(-part // 64) * 64 for part in parts)
 
@@ -99,7 +103,7 @@ class Frame:
         """The transforms of filters (B, O, C, reach) in time's own order, as the kernels read them."""
         h = np.ascontiguousarray(h)
         out = np.empty((self.B * self.O * self.C, 2 * self.points), self.dtype)
-        work, (w, twist), sizes = native.load(*kernel.key("spectra", self.dtype)), self._tables, self._sizes()
+        work, (w, twist), sizes = native.load(*kernel.key("spectra", self.dtype, self.lanes)), self._tables, self._sizes()
         memory = self._memory(1, 1, 0)
         fixed = address(w), address(twist), address(sizes)
 
@@ -186,13 +190,13 @@ def frequencies(n: int) -> np.ndarray:
     return np.concatenate([np.arange(radix)[:, None] + radix * frequencies(n // radix)[None]], axis=0).reshape(-1)
 
 
-@lru_cache(maxsize=32)
-def tables(dtype: str, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+@lru_cache(maxsize=12)
+def tables(dtype: str, rows: int, columns: int, W: int) -> tuple[np.ndarray, np.ndarray]:
     """cos and −sin of both transforms, the weights of the rows and 1/points; and the twists between columns and rows.
 
     Column c of row k meets exp(−2πi c (k − 1/4) / points) after the transform of the columns, row r exp(2πi r / (4 rows)) before.
     """
-    W, points = lanes(dtype), rows * columns
+    points = rows * columns
     turns = [np.exp(-2j * np.pi * np.arange(n) / n) for n in (rows, columns)]
     weights = np.exp(0.5j * np.pi * np.arange(rows) / rows)
     w = np.concatenate([*turns, weights, [1.0 / points]])
@@ -204,11 +208,57 @@ def tables(dtype: str, rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]
     return np.ascontiguousarray(w).view(np.float64).astype(dtype), twist
 
 
+class Line:
+    """Past blocks of signals (B, N, C) against the pieces of filters (B, O, C, pieces · block), spectrum by spectrum.
+
+    A ring holds the spectra of as many blocks as there are pieces. A call takes in blocks and adds their results; it is one call
+    into compiled code, because short blocks come often.
+    """
+
+    def __init__(self, h: np.ndarray, block: int, N: int) -> None:
+        (B, O, C, taps), dtype = h.shape, str(h.dtype)
+        self.block, self.pieces, self.rows, self.dtype = block, -(-taps // block), B * N, dtype
+        full = lanes(dtype)
+        width = full if block >= full * full else full // 2
+        points = frame_points(block, width)
+        self.frame = Frame(dtype, B, N, C, O, 2 * points, block, block, 0, points, 0 if width == full else width)
+        pieces = np.zeros((B, O, C, self.pieces * block), dtype)
+        pieces[..., :taps] = h
+        as_filters = Frame(dtype, B * O * C, 1, 1, self.pieces, 2 * points, block, block, 0, points, self.frame.lanes)
+        hop = kernel.CHUNK * 2 * width
+        self.chunks = 2 * points // hop
+        spectra = as_filters.spectra(pieces.reshape(B * O * C, self.pieces, 1, block), 1)
+        self.h = np.ascontiguousarray(spectra.reshape(B * O * C, self.pieces, self.chunks, hop).swapaxes(1, 2))
+        self.ring = np.zeros((B * N * C, self.chunks, self.pieces, hop), dtype)
+        self.newest = self.pieces - 1
+        self.sizes = self.frame._sizes(PIECES=self.pieces)
+        self.sizes[kernel.VALID] = block
+        w, twist = self.tables = self.frame._tables
+        ends = list(accumulate(self.frame._memory(C + O, 1, 0)))
+        self.bytes, self.parts = ends[-1], (ends[0], ends[2], ends[3])
+        self.work = native.load(*kernel.key("line", dtype, self.frame.lanes))
+        self.fixed = address(w), address(twist), address(self.sizes)
+        self.own = address(self.h), address(self.ring)
+
+    def run(self, past: np.ndarray, at: int, y: np.ndarray, to: int, many: int, silent: int = 0, threads: int = 1) -> None:
+        """Take in `many` blocks and add the results of all but the first `silent` ones.
+
+        Shapes: past (B, N, C, samples) dense, the block before the first one begins at `at`; y (B, N, O, results) dense, from `to` on.
+        """
+        given = address(past), at, past.shape[-1], *self.own, address(y), to, y.shape[-1]
+        newest = self.newest
+
+        def task(first: int, last: int) -> None:
+            plane = scratch(self.bytes)
+            buf, rows, spare = plane + self.parts[0], plane + self.parts[1], plane + self.parts[2]
+            self.work(*given, plane, plane, buf, rows, *self.fixed, spare, newest, silent, many, first, last)
+
+        if threads == 1:
+            task(0, self.rows)
+        else:
+            spread(task, self.rows, threads)
+        self.newest = (newest + many) % self.pieces
+
+
 def _parts(memory: tuple[int, ...]) -> list[int]:
     return list(accumulate(memory[:-1], initial=scratch(sum(memory))))
-
-
-def spectra_bytes(frame: Frame) -> int:
-    """Memory of the filters' spectra and of the tables."""
-    item = np.dtype(frame.dtype).itemsize
-    return item * 2 * math.prod(frame.shape) * (frame.B * frame.O * frame.C + 3)

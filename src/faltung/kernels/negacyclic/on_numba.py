@@ -22,7 +22,9 @@ from faltung.kernels.butterflies import transforms
 # Places in the array of sizes. Steps are in values.
 (ROWS, COLUMNS, W_ROWS, W_COLUMNS, WEIGHTS, SAMPLES, CHANNELS, OUTPUTS, TILES, VALID) = range(10)
 (N, M, REACH, X_AT, Y_AT, X_B, X_N, X_C, Y_B, Y_N, Y_O) = range(10, 21)
-(IN_GATE, OUT_GATE, WANT_X, WANT_K, WANT_A, WANT_B, SIZES) = range(21, 28)
+(IN_GATE, OUT_GATE, WANT_X, WANT_K, WANT_A, WANT_B, PIECES, SIZES) = range(21, 29)
+PLAIN, TIMES, PLUS = range(3)  # what becomes of a gate on the way out
+CHUNK = 4  # points whose sums over all pieces stay in registers
 
 
 def pieces(dtype: str, width: int) -> SimpleNamespace:
@@ -85,7 +87,7 @@ def pieces(dtype: str, width: int) -> SimpleNamespace:
 
     @jit
     def uncolumns(plane, frm, y, at, gate, gated, n, first, other, also, both, buf, w, twist, s, spare):
-        """The way back: what the frame holds from place `first` on, times a gate into y, times `other` into `also`."""
+        """The way back: what the frame holds from place `first` on, times or plus a gate into y, times `other` into `also`."""
         R, S = s[ROWS], s[COLUMNS]
         half, pitch = R * S, W2 * (S // W + 1)
         scale = splat(w[s[WEIGHTS] + 2 * R])
@@ -106,8 +108,10 @@ def pieces(dtype: str, width: int) -> SimpleNamespace:
                 if both:
                     put(also, at, n, q, low * fetch(other, at, n, q, spare), spare)
                     put(also, at, n, q + half, high * fetch(other, at, n, q + half, spare), spare)
-                if gated:
+                if gated == TIMES:
                     low, high = low * fetch(gate, at, n, q, spare), high * fetch(gate, at, n, q + half, spare)
+                elif gated == PLUS:
+                    low, high = low + fetch(gate, at, n, q, spare), high + fetch(gate, at, n, q + half, spare)
                 put(y, at, n, q, low, spare)
                 put(y, at, n, q + half, high, spare)
                 q += S
@@ -200,7 +204,7 @@ def build_convolve(dtype: str, width: int) -> tuple[Callable, str]:
             for o in range(O):
                 at = batch * s[Y_B] + n * s[Y_N] + o * s[Y_O] + back
                 uncolumns(
-                    plane, o * size, y, at, b, s[OUT_GATE] == 1, wide, s[Y_AT], y, y, False, buf, w, twist, s, spare
+                    plane, o * size, y, at, b, s[OUT_GATE], wide, s[Y_AT], y, y, False, buf, w, twist, s, spare
                 )  # fmt: skip
 
     p = f"p:{dtype}"
@@ -257,23 +261,113 @@ def build_gradients(dtype: str, width: int) -> tuple[Callable, str]:
                         scatter(plane_at + size * ITEM, group, buf, line, rows, w, s)
                 if want_x or want_a:
                     uncolumns(
-                        plane, size, to_x, at, a, s[IN_GATE] == 1, s[N], s[X_AT], x, to_a, want_a, buf, w, twist, s, spare
+                        plane, size, to_x, at, a, s[IN_GATE], s[N], s[X_AT], x, to_a, want_a, buf, w, twist, s, spare
                     )  # fmt: skip
                 if want_b:
-                    uncolumns(plane, 0, to_b, to, g, True, s[M], s[Y_AT], g, g, False, buf, w, twist, s, spare)
+                    uncolumns(plane, 0, to_b, to, g, TIMES, s[M], s[Y_AT], g, g, False, buf, w, twist, s, spare)
             if want_k:
                 for group in range(R // W):
                     for f in range(0, line, W):
                         store(buf, f, load(total, group * line + f))
                     scatter(plane_at, group, buf, 0, rows, w, s)
                 reach = s[REACH]
-                uncolumns(plane, 0, to_k, batch * reach, k, False, reach, 0, k, k, False, buf, w, twist, s, spare)
+                uncolumns(plane, 0, to_k, batch * reach, k, PLAIN, reach, 0, k, k, False, buf, w, twist, s, spare)
 
     p = f"p:{dtype}"
     return gradients, ",".join([p] * 11 + ["i", p, "p:int64", p, p, "p:int64", p, "i", "i"])
 
 
-def key(what: str, dtype: str) -> tuple:
-    """What `native.load` takes for `spectra`, `convolve` or `gradients`."""
-    build = {"spectra": build_spectra, "convolve": build_convolve, "gradients": build_gradients}[what]
-    return f"negacyclic-{what}-{dtype}", build, dtype, native.lanes(dtype)
+def build_line(dtype: str, width: int) -> tuple[Callable, str]:
+    """The kernel of a line of past blocks: blocks come in, meet all pieces of a filter, and are added to the result.
+
+    Spectra lie in chunks of a few points, the pieces of a chunk one behind the other; the line is a ring of as many blocks as
+    there are pieces. The first `silent` blocks enter the line and have no results.
+    """
+    use = pieces(dtype, width)
+    columns, uncolumns, gather, scatter = use.columns, use.uncolumns, use.gather, use.scatter
+    load, store, splat, W, W2, ITEM, zero = use.load, use.store, use.splat, use.W, use.W2, use.ITEM, use.zero
+    HOP = CHUNK * W2
+
+    @native.inner
+    def meet(ring, x, h, k, step, newest, pieces, channels, buf, to):
+        """One chunk of a result: Σ over channels and pieces of what stands in the line times the filter."""
+        none = splat(zero)
+        ar, ai, br, bi, cr, ci, dr, di = none, none, none, none, none, none, none, none
+        for _ in range(channels):
+            p, q = x + newest * HOP, k
+            for piece in range(pieces):
+                xr, xi, kr, ki = load(ring, p), load(ring, p + W), load(h, q), load(h, q + W)
+                ar, ai = ar + xr * kr, ai + xr * ki
+                ar, ai = ar - xi * ki, ai + xi * kr
+                xr, xi, kr, ki = load(ring, p + W2), load(ring, p + W2 + W), load(h, q + W2), load(h, q + W2 + W)
+                br, bi = br + xr * kr, bi + xr * ki
+                br, bi = br - xi * ki, bi + xi * kr
+                u, v = p + 2 * W2, q + 2 * W2
+                xr, xi, kr, ki = load(ring, u), load(ring, u + W), load(h, v), load(h, v + W)
+                cr, ci = cr + xr * kr, ci + xr * ki
+                cr, ci = cr - xi * ki, ci + xi * kr
+                u, v = u + W2, v + W2
+                xr, xi, kr, ki = load(ring, u), load(ring, u + W), load(h, v), load(h, v + W)
+                dr, di = dr + xr * kr, di + xr * ki
+                dr, di = dr - xi * ki, di + xi * kr
+                p += (pieces - 1) * HOP if piece == newest else -HOP
+                q += HOP
+            x += step
+            k += step
+        store(buf, to, ar)
+        store(buf, to + W, ai)
+        store(buf, to + W2, br)
+        store(buf, to + W2 + W, bi)
+        store(buf, to + 2 * W2, cr)
+        store(buf, to + 2 * W2 + W, ci)
+        store(buf, to + 3 * W2, dr)
+        store(buf, to + 3 * W2 + W, di)
+
+    def line(
+        past, p_at, p_step, h, ring, acc, a_at, a_step, plane, plane_at, buf, rows, w, twist, s, spare, newest, silent, many,
+        first, last,
+    ):  # fmt: skip
+        R, S, C, O, P, b = s[ROWS], s[COLUMNS], s[CHANNELS], s[OUTPUTS], s[PIECES], s[VALID]
+        size, span, line_ = R * W2 * (S // W + 1), S * W2, S // CHUNK
+        chunks, end = R // W * line_, 2 * R * S
+        step = chunks * P * HOP
+        for bn in range(first, last):
+            slot = newest
+            for block in range(many):
+                slot = 0 if slot + 1 == P else slot + 1
+                for c in range(C):
+                    at = (bn * C + c) * p_step + p_at + block * b
+                    columns(past, at, past, False, 2 * b, end - 2 * b, plane, c * size, buf, w, twist, s, spare)
+                for g in range(R // W):
+                    for c in range(C):
+                        gather(plane_at + c * size * ITEM, g, buf, 0, rows, w, s)
+                        to = (bn * C + c) * step + (g * line_ * P + slot) * HOP
+                        for f in range(0, span, HOP):
+                            for i in range(f, f + HOP, W):
+                                store(ring, to + i - f, load(buf, i))
+                            to += P * HOP
+                    if block >= silent:
+                        for o in range(O):
+                            x = bn * C * step + g * line_ * P * HOP
+                            k = (bn // s[SAMPLES] * O + o) * C * step + g * line_ * P * HOP
+                            for f in range(0, span, HOP):
+                                meet(ring, x, h, k, step, slot, P, C, buf, f)
+                                x += P * HOP
+                                k += P * HOP
+                            # the planes of the signal's channels are still to be read: those of the results lie behind
+                            scatter(plane_at + (C + o) * size * ITEM, g, buf, 0, rows, w, s)
+                if block >= silent:
+                    for o in range(O):
+                        at = (bn * O + o) * a_step + a_at + block * b
+                        uncolumns(
+                            plane, (C + o) * size, acc, at, acc, PLUS, b, end - b, acc, acc, False, buf, w, twist, s, spare
+                        )  # fmt: skip
+
+    p = f"p:{dtype}"
+    return line, ",".join([p, "i", "i", p, p, p, "i", "i", p, "i", p, "p:int64", p, p, "p:int64", p, *"iiiii"])
+
+
+def key(what: str, dtype: str, width: int = 0) -> tuple:
+    """What `native.load` takes for `spectra`, `convolve`, `gradients` or `line`; fewer lanes for shorter blocks."""
+    build = {"spectra": build_spectra, "convolve": build_convolve, "gradients": build_gradients, "line": build_line}[what]
+    return f"negacyclic-{what}-{dtype}", build, dtype, width or native.lanes(dtype)
