@@ -166,7 +166,10 @@ class Stream:
         """
         if type(chunk) is np.ndarray and (chunk.dtype, chunk.shape[:-1]) == self._plain and chunk.shape[-1]:
             # Short blocks come often: what the first chunk has settled is not asked again.
-            pieces = list(self._results(chunk.reshape(self._as_x)))
+            x = chunk.reshape(self._as_x)
+            if len(self._filters) == 1 and x.shape[-1] <= self._filters[0].short:
+                return self._filters[0].step(x).reshape(self._as_y)
+            pieces = list(self._results(x))
             y = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
             return y.reshape(self._as_y)
         chunk = arrays.as_array(chunk, "push")

@@ -283,11 +283,11 @@ class Running:
             self.leap = self.leap or Leap(self.k, self.sizes, self.machine)
             while length - at >= self.sizes.taps and self.leap.pays(length - at, self.scheme.cost):
                 piece = x[..., at : at + self.leap.longest]
-                yield self._leapt(piece) if np.isfinite(piece.sum()) else self._step(piece)
+                yield self._leapt(piece) if np.isfinite(piece.sum()) else self.step(piece)
                 at += piece.shape[-1]
         span = self.span
         for start in range(at, length, span):
-            yield self._step(x[..., start : start + span])
+            yield self.step(x[..., start : start + span])
 
     @cached_property
     def span(self) -> int:
@@ -296,7 +296,13 @@ class Running:
         fit = self.machine.cache // (np.dtype(s.dtype).itemsize * 4 * s.B * s.N * (s.C + s.O))
         return self.largest * max(1, max(fit, 4 * self.scheme.head) // self.largest)
 
-    def _step(self, x: np.ndarray) -> np.ndarray:
+    @cached_property
+    def short(self) -> int:
+        """Most samples for which `step` is all that `push` does."""
+        return min(self.span, self.sizes.taps - 1) if self.leaps else self.span
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """The results that these samples complete; a few samples, for which the line is the cheapest."""
         self.past.append(x)
         self.seen += x.shape[-1]
         ready = self.seen // self.scheme.grain * self.scheme.grain
@@ -325,7 +331,7 @@ class Running:
         return y
 
     def _leapt(self, x: np.ndarray) -> np.ndarray:
-        """As `_step`, for samples that are longer than the filter: all at once, and then the lines are brought up to date."""
+        """As `step`, for samples that are longer than the filter: all at once, and then the lines are brought up to date."""
         assert self.leap is not None
         self.past.append(x)
         self.seen += x.shape[-1]
