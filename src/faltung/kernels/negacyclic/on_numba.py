@@ -38,7 +38,7 @@ def pieces(dtype: str, width: int) -> SimpleNamespace:
     forward, inverse = transforms(dtype, width)
     jit = native.inner
 
-    @jit
+    @native.inlined
     def fetch(x, at, n, q, spare):
         """W values of a signal from position q on, zeros where it has none."""
         if q >= 0 and q + W <= n:
@@ -49,7 +49,7 @@ def pieces(dtype: str, width: int) -> SimpleNamespace:
             spare[i] = x[at + q + i] if 0 <= q + i < n else zero
         return load(spare, 0)
 
-    @jit
+    @native.inlined
     def put(y, at, n, q, value, spare):
         """W values from position q on, as far as the result reaches."""
         if q >= 0 and q + W <= n:
