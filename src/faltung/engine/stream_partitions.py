@@ -228,9 +228,9 @@ class Leap:
         self.each, self.fixed = tile_cost(frame, machine), 8 * machine.seconds("call")
 
     def pays(self, samples: int, cost: float) -> bool:
-        """Whether so many samples take less time than at `cost` seconds each."""
+        """Whether so many samples take less time than at `cost` seconds each, on one thread: the bits must not depend on more."""
         tiles = -(-samples // (2 * self.points - self.sizes.taps + 1)) * self.sizes.B * self.sizes.N
-        return self.fixed + -(-tiles // self.threads) * self.each < samples * cost
+        return self.fixed + tiles * self.each < samples * cost
 
     def results(self, x: np.ndarray) -> np.ndarray:
         """Of all samples behind the first taps − 1."""

@@ -106,14 +106,14 @@ def frame_of(problem: Problem, machine: Machine) -> Frame:
 def cheapest(
     dtype: str, B: int, N: int, C: int, O: int, n: int, reach: int, m: int, first: int, machine: Machine
 ) -> Frame:  # fmt: skip
-    """The frame whose tiles take the least time together."""
+    """The frame whose tiles take the least time together, on one thread: results must not depend on how many there are."""
     rates = tuple(machine.seconds(f"ring.{kind}", dtype) for kind in RATES)
-    return _cheapest(dtype, B, N, C, O, n, reach, m, first, rates, machine.cache, machine.threads)
+    return _cheapest(dtype, B, N, C, O, n, reach, m, first, rates, machine.cache)
 
 
 @lru_cache(maxsize=4096)
 def _cheapest(
-    dtype: str, B: int, N: int, C: int, O: int, n: int, reach: int, m: int, first: int, rates: tuple, cache: int, threads: int
+    dtype: str, B: int, N: int, C: int, O: int, n: int, reach: int, m: int, first: int, rates: tuple, cache: int
 ) -> Frame:  # fmt: skip
     width = lanes(dtype)
     whole = frame_points(least_points(n, reach, m, first), width)
@@ -124,7 +124,7 @@ def _cheapest(
 
     def seconds(points: int) -> float:
         frame = Frame(dtype, B, N, C, O, n, reach, m, first, points)
-        return -(-B * N * frame.tiles // threads) * _seconds(frame, rates, cache)
+        return frame.tiles * _seconds(frame, rates, cache)
 
     return Frame(dtype, B, N, C, O, n, reach, m, first, min(candidates, key=seconds))
 
