@@ -122,8 +122,8 @@ def _work(sizes: Sizes, part: Part, on: Machine) -> float:
     points = frame_points(part.block, width if part.block >= width * width else width // 2)
     C, O, rows = pairs * sizes.C, pairs * sizes.O, sizes.B * sizes.N
     each = math.log2(points) * on.seconds("ring.transform", real) + on.seconds("ring.move", real)
-    products = C * O * part.pieces / width * on.seconds("line.product", real)
-    return rows * points * ((C + O) * each + products)
+    products = C * O * part.pieces * on.seconds("line.product", real)
+    return rows * points / width * ((C + O) * each + products)
 
 
 def error(sizes: Sizes, scheme: Scheme, policy: Policy) -> float:

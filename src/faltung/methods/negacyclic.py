@@ -136,11 +136,11 @@ def _alone(frame: Frame) -> Frame:
 
 def tile_work(frame: Frame, cache: int) -> tuple[float, ...]:
     """How much of each kind of work, in the order of RATES, one tile is."""
-    points, both = frame.points, frame.C + frame.O
+    points, both, vectors = frame.points, frame.C + frame.O, frame.points / frame.width
     far = 0.0
     if 1.5 * frame.thread_bytes > cache:  # planes, spectra and twists come from beyond the core's own cache
         far = np.dtype(frame.dtype).itemsize * 2.0 * points * (4.0 * both + frame.C * frame.O)
-    return both * points * math.log2(points), float(both * points), float(frame.C * frame.O * points), far
+    return both * vectors * math.log2(points), both * vectors, frame.C * frame.O * vectors, far
 
 
 def _seconds(frame: Frame, rates: tuple, cache: int) -> float:
