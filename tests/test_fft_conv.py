@@ -220,9 +220,12 @@ def test_what_is_not_finite_stays_within_its_taps():
             t.requires_grad_()
         y = F.gated_conv(*given, policy=faltung.Policy(only=("negacyclic", "direct")))
         bad = ~y.isfinite()
-        assert bad[1, 2, 300:340].all() and bad.sum() == 40
+        assert bad[1, 2, 300:340].all()
+        assert bad.sum() == 40
         gx, gk = torch.autograd.grad(y[0].sum() + y[1, 0].sum(), (x, k))[:2]
-        assert gx.isfinite().all() and gk[:2].isfinite().all() and not gk[2].isfinite().any()
+        assert gx.isfinite().all()
+        assert gk[:2].isfinite().all()
+        assert not gk[2].isfinite().any()
 
 
 @pytest.mark.parametrize(

@@ -43,13 +43,13 @@ def forward(
     x, a, b = _lying_alike(x, a, b)
     y = np.empty(x.shape, x.dtype)
     spectra = frame.spectra(k[:, None, None], threads)
-    frame.convolve(_canonical(x), spectra, _canonical(y), threads, _canonical(a), _canonical(b))
+    frame.convolve(_canonical(x), spectra, _canonical(y), threads, _perhaps(a), _perhaps(b))
     return y if finite(y, threads) else None
 
 
 def backward(
     on: tuple[Frame, int], x: np.ndarray, k: np.ndarray, a: np.ndarray | None, b: np.ndarray | None, g: np.ndarray,
-    wanted: tuple[bool, bool, bool, bool],
+    wanted: tuple[bool, ...],
 ) -> list[np.ndarray | None] | None:  # fmt: skip
     """The cotangents of x, k, a and b that are wanted, from that of the result; None where something is not finite."""
     frame, threads = on
@@ -58,8 +58,8 @@ def backward(
     of_k = np.empty(k.shape, x.dtype) if wanted[1] else None
     of_a, of_b = (np.empty(x.shape, x.dtype) if want else None for want in wanted[2:])
     spectra = frame.spectra(k[:, None, None], threads)
-    places = _canonical(of_x), of_k, _canonical(of_a), _canonical(of_b)
-    frame.gradients(_canonical(x), spectra, _canonical(g), _canonical(a), _canonical(b), *places, threads)
+    places = _perhaps(of_x), of_k, _perhaps(of_a), _perhaps(of_b)
+    frame.gradients(_canonical(x), spectra, _canonical(g), _perhaps(a), _perhaps(b), *places, threads)
     found = [of if want else None for of, want in zip((of_x, of_k, of_a, of_b), wanted, strict=True)]
     return found if all(of is None or finite(of, threads) for of in found) else None
 
@@ -72,6 +72,10 @@ def _lying_alike(x: np.ndarray, *others: np.ndarray | None) -> tuple:
     return x, *others
 
 
-def _canonical(t: np.ndarray | None) -> np.ndarray | None:
+def _canonical(t: np.ndarray) -> np.ndarray:
     """(b, c, n) as (c, b, 1, n)."""
-    return None if t is None else t.swapaxes(0, 1)[:, :, None]
+    return t.swapaxes(0, 1)[:, :, None]
+
+
+def _perhaps(t: np.ndarray | None) -> np.ndarray | None:
+    return None if t is None else _canonical(t)

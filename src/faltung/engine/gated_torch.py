@@ -53,16 +53,17 @@ class _Ring(torch.autograd.Function):
     ) -> Tensor:  # fmt: skip
         ctx.way, ctx.on = way, on
         ctx.save_for_backward(x, k, a, b)
-        y = gated_ring.forward(on, *map(_array, (x, k, a, b)))
+        y = gated_ring.forward(on, _array(x), _array(k), _array(a), _array(b))
         return _composed(x, k, a, b, way) if y is None else torch.from_numpy(y)
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor) -> tuple:
-        given = ctx.saved_tensors
-        needs = ctx.needs_input_grad[:4]
-        wanted = tuple(g is not None and n for g, n in zip(given, needs, strict=True))
+        given = x, k, a, b = ctx.saved_tensors
+        wanted = tuple(g is not None and n for g, n in zip(given, ctx.needs_input_grad, strict=False))
         if not torch.is_grad_enabled():
-            found = gated_ring.backward(ctx.on, *map(_array, (*given, cotangent)), wanted)
+            found = gated_ring.backward(
+                ctx.on, _array(x), _array(k), _array(a), _array(b), _array(cotangent), wanted
+            )  # fmt: skip
             if found is not None:
                 return (*(None if t is None else torch.from_numpy(t) for t in found), None, None)
         return (*_by_composition(given, wanted, cotangent, ctx.way), None, None)
@@ -74,7 +75,8 @@ def _by_composition(given: Any, wanted: tuple, cotangent: Tensor, way: Way) -> l
     with torch.enable_grad():
         if not again:
             given = [t if t is None else t.detach().requires_grad_(w) for t, w in zip(given, wanted, strict=True)]
-        y = _composed(*given, way)
+        x, k, a, b = given
+        y = _composed(x, k, a, b, way)
     asked = [t for t, want in zip(given, wanted, strict=True) if want]
     found = iter(torch.autograd.grad(y, asked, cotangent, create_graph=again))
     return [next(found) if want else None for want in wanted]

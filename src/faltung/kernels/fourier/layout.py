@@ -53,7 +53,9 @@ class Layout(Correlation):
         width, element, D = lanes(self.real), 2 if self.dtype != self.real else 1, len(self.n)
         s = np.zeros(kernel.HEAD + kernel.AXIS * D, np.int64)
         tiles = math.prod(self.counts)
-        pairs = -(-self.N * tiles // 2) if element == 1 else self.N * tiles  # whichever tiles of samples that share filters
+        pairs = (
+            -(-self.N * tiles // 2) if element == 1 else self.N * tiles
+        )  # whichever tiles of samples that share filters
         s[kernel.DIMS], s[kernel.PAIRED], s[kernel.WIDE], s[kernel.BATCH] = D, element == 1, wide, self.B
         s[kernel.SAMPLES], s[kernel.CHANNELS], s[kernel.OUTPUTS] = self.N, self.C, self.O
         s[kernel.PAIRS], s[kernel.GROUPS] = pairs, -(-pairs // width)

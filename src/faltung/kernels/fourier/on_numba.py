@@ -271,10 +271,7 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
                 for axis in range(D - 2, 0, -1):
                     across(buf, c * tile, axis, s, w, False)
             columns = s[COLUMNS]
-            if s[WIDE]:
-                kb = group // s[PAIRS] * O * columns * n0 * W2
-            else:
-                kb = group // s[GROUPS] * O * C * columns * n0 * 2
+            kb = group // s[PAIRS] * O * columns * n0 * W2 if s[WIDE] else group // s[GROUPS] * O * C * columns * n0 * 2
             for column in range(columns):
                 rest, p = column, 0
                 for d in range(D - 1, 0, -1):

@@ -14,7 +14,9 @@ from faltung.kernels.threads import scratch, spread
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """Signals (B, N, C, n) and filters (B, O, C, reach) in time's own order into results (B, N, O, m): `y[i] = Σ x[first + i − u] h[u]`.
+    """Signals (B, N, C, n) and filters (B, O, C, reach) in time's own order into results (B, N, O, m).
+
+    Formula: `y[i] = Σ over u of x[first + i − u] h[u]`.
 
     `points` complex points, 2 · points real ones, hold one tile. A single tile has the signal at its beginning; several
     are windows that overlap, of which `valid` results each are right.
@@ -103,7 +105,11 @@ class Frame:
         """The transforms of filters (B, O, C, reach) in time's own order, as the kernels read them."""
         h = np.ascontiguousarray(h)
         out = np.empty((self.B * self.O * self.C, 2 * self.points), self.dtype)
-        work, (w, twist), sizes = native.load(*kernel.key("spectra", self.dtype, self.lanes)), self._tables, self._sizes()
+        work, (w, twist), sizes = (
+            native.load(*kernel.key("spectra", self.dtype, self.lanes)),
+            self._tables,
+            self._sizes(),
+        )
         memory = self._memory(1, 1, 0)
         fixed = address(w), address(twist), address(sizes)
 
@@ -115,7 +121,8 @@ class Frame:
         return out
 
     def convolve(
-        self, x: np.ndarray, spectra: np.ndarray, y: np.ndarray, threads: int, a: np.ndarray | None = None, b: np.ndarray | None = None
+        self, x: np.ndarray, spectra: np.ndarray, y: np.ndarray, threads: int, a: np.ndarray | None = None,
+        b: np.ndarray | None = None,
     ) -> None:  # fmt: skip
         """`((x·a) ∗ h)·b` into y; the last axes are dense, a lies as x does and b as y."""
         work, (w, twist) = native.load(*kernel.key("convolve", self.dtype)), self._tables
@@ -140,7 +147,7 @@ class Frame:
         self, x: np.ndarray, spectra: np.ndarray, g: np.ndarray, a: np.ndarray | None, b: np.ndarray | None,
         to_x: np.ndarray | None, to_k: np.ndarray | None, to_a: np.ndarray | None, to_b: np.ndarray | None, threads: int,
     ) -> None:  # fmt: skip
-        """All cotangents that have a place: arrays (B, N, 1, ...) as `convolve` has them, to_k (B, reach) dense in time's own order."""
+        """All cotangents that have a place: arrays (B, N, 1, ...) as `convolve` has them, to_k (B, reach) dense, tap 0 first."""
         work, (w, twist) = native.load(*kernel.key("gradients", self.dtype)), self._tables
         assert to_a is None or to_x is not None
         flags = {"IN_GATE": a, "OUT_GATE": b, "WANT_X": to_x, "WANT_K": to_k, "WANT_A": to_a, "WANT_B": to_b}
@@ -240,10 +247,13 @@ class Line:
         self.fixed = address(w), address(twist), address(self.sizes)
         self.own = address(self.h), address(self.ring)
 
-    def run(self, past: np.ndarray, at: int, y: np.ndarray, to: int, many: int, silent: int = 0, threads: int = 1) -> None:
+    def run(
+        self, past: np.ndarray, at: int, y: np.ndarray, to: int, many: int, silent: int = 0, threads: int = 1
+    ) -> None:
         """Take in `many` blocks and add the results of all but the first `silent` ones.
 
-        Shapes: past (B, N, C, samples) dense, the block before the first one begins at `at`; y (B, N, O, results) dense, from `to` on.
+        Shapes: past (B, N, C, samples) dense, the block before the first one begins at `at`; y (B, N, O, results)
+            dense, from `to` on.
         """
         given = address(past), at, past.shape[-1], *self.own, address(y), to, y.shape[-1]
         newest = self.newest

@@ -369,5 +369,7 @@ def build_line(dtype: str, width: int) -> tuple[Callable, str]:
 
 def key(what: str, dtype: str, width: int = 0) -> tuple:
     """What `native.load` takes for `spectra`, `convolve`, `gradients` or `line`; fewer lanes for shorter blocks."""
-    build = {"spectra": build_spectra, "convolve": build_convolve, "gradients": build_gradients, "line": build_line}[what]
+    build = {"spectra": build_spectra, "convolve": build_convolve, "gradients": build_gradients, "line": build_line}[
+        what
+    ]
     return f"negacyclic-{what}-{dtype}", build, dtype, width or native.lanes(dtype)
