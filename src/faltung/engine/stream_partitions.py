@@ -279,9 +279,10 @@ class Running:
     def push(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The results that these samples complete, in pieces; long signals go a piece at a time, so that memory is bounded."""
         at, length = 0, x.shape[-1]
-        if self.leaps and length >= self.sizes.taps:
+        least = max(self.sizes.taps, self.scheme.grain)  # a block at least comes out
+        if self.leaps and length >= least:
             self.leap = self.leap or Leap(self.k, self.sizes, self.machine)
-            while length - at >= self.sizes.taps and self.leap.pays(length - at, self.scheme.cost):
+            while length - at >= least and self.leap.pays(length - at, self.scheme.cost):
                 piece = x[..., at : at + self.leap.longest]
                 yield self._leapt(piece) if np.isfinite(piece.sum()) else self.step(piece)
                 at += piece.shape[-1]
