@@ -164,15 +164,68 @@ def kept_for_backward(call):
     return sum(held.values())
 
 
-def test_what_is_kept_is_at_most_half():
+@pytest.mark.parametrize("only", ["negacyclic", "overlap"])
+def test_what_is_kept_is_at_most_half(only):
     x, k, a, b = (drawn(*s, dtype=torch.float32) for s in ((4, 8, 4096), (8, 4096), (4, 8, 4096), (4, 8, 4096)))
-    ours = kept_for_backward(lambda: F.gated_conv(x, k, a, b))
+    policy = faltung.Policy(only=only)
+    ours = kept_for_backward(lambda: F.gated_conv(x, k, a, b, policy=policy))
     theirs = kept_for_backward(lambda: plain(x, k, a, b))
-    assert ours == sum(t.nbytes for t in (x, k, a, b)) + x.nbytes  # and what the second gate multiplies
+    arguments = sum(t.nbytes for t in (x, k, a, b))
+    # The arguments; and what the second gate multiplies, where its cotangent does not come with the others.
+    assert ours == arguments + (0 if only == "negacyclic" else x.nbytes)
     assert ours <= 0.5 * theirs
     frozen = b.detach()
-    ours = kept_for_backward(lambda: F.gated_conv(x, k, a, frozen))
-    assert ours == sum(t.nbytes for t in (x, k, a, b))
+    assert kept_for_backward(lambda: F.gated_conv(x, k, a, frozen, policy=policy)) == arguments
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("gates", range(4))
+@pytest.mark.parametrize("causal", [True, False])
+def test_one_pass_for_all_derivatives_equals_those_of_the_definition(dtype, gates, causal):
+    """Held against sums in double precision, for every choice of operands that learn; filters longer than the signal too."""
+    torch.manual_seed(gates)
+    policy, near = faltung.Policy(only="negacyclic"), 1e-12 if dtype == torch.float64 else 3e-6
+    for n, taps in ((700, 650), (300, 500)):
+        x, k, a, b = (torch.randn(s, dtype=dtype) for s in ((3, 2, n), (2, taps), (3, 2, n), (3, 2, n)))
+        given = [x, k, a if gates & 1 else None, b if gates & 2 else None]
+        late = 0 if causal else (taps - 1) // 2
+        pads = (taps - 1 - late, late)
+        cotangent = torch.randn(3, 2, n, dtype=dtype)
+        for learns in ((1, 1, 1, 1), (1, 0, 0, 0), (0, 1, 0, 0), (0, 0, 1, 0), (0, 0, 0, 1), (0, 1, 1, 0)):
+            mine = [
+                None if t is None else t.clone().requires_grad_(bool(l)) for t, l in zip(given, learns, strict=True)
+            ]
+            known = [t for t in mine if t is not None and t.requires_grad]
+            if not known:
+                continue
+            y = F.gated_conv(*mine, causal=causal, policy=policy)
+            assert y.grad_fn.next_functions[0][0].name() == "_RingBackward" or y.grad_fn.name() == "_RingBackward"
+            wide = [None if t is None else t.detach().double().requires_grad_(t.requires_grad) for t in mine]
+            u = wide[0] if wide[2] is None else wide[0] * wide[2]
+            z = torch.nn.functional.conv1d(torch.nn.functional.pad(u, pads), wide[1].flip(1)[:, None], groups=2)
+            z = z if wide[3] is None else z * wide[3]
+            assert (y - z).norm() <= near * z.norm()
+            ours = torch.autograd.grad(y, known, cotangent)
+            theirs = torch.autograd.grad(z, [t for t in wide if t is not None and t.requires_grad], cotangent.double())
+            for one, other in zip(ours, theirs, strict=True):
+                assert (one - other).norm() <= near * other.norm()
+
+
+def test_what_is_not_finite_stays_within_its_taps():
+    torch.manual_seed(6)
+    for gates in (0, 3):
+        x, k, a, b = (torch.randn(s) for s in ((2, 3, 600), (3, 40), (2, 3, 600), (2, 3, 600)))
+        x[1, 2, 300], given = float("inf"), [x, k, *((a, b) if gates else ())]
+        for t in given:
+            t.requires_grad_()
+        y = F.gated_conv(*given, policy=faltung.Policy(only=("negacyclic", "direct")))
+        bad = ~y.isfinite()
+        assert bad[1, 2, 300:340].all()
+        assert bad.sum() == 40
+        gx, gk = torch.autograd.grad(y[0].sum() + y[1, 0].sum(), (x, k))[:2]
+        assert gx.isfinite().all()
+        assert gk[:2].isfinite().all()
+        assert not gk[2].isfinite().any()
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import faltung
+from faltung.engine.stream_partitions import Leap
 from faltung.errors import ArgumentError, DtypeError
 
 # Blocks of registers are compiled for each shape; here it is the streaming that is tested.
@@ -54,6 +55,45 @@ def test_all_results_together_are_the_convolution(scheme, zero, block, taps, len
     wanted = faltung.convolve(x, k)
     near(stream, x, k, in_chunks(stream, x, lengths), wanted)
     near(stream, x, k, in_chunks(stream, x, lengths[::-1]), wanted)  # as new after a flush
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    scheme=st.sampled_from(("uniform", "growing")),
+    zero=st.booleans(),
+    block=st.sampled_from([1, 7, 16, 64, 100]),
+    taps=st.integers(1, 400),
+    lengths=st.lists(st.integers(0, 1500), min_size=1, max_size=6),
+    dtype=st.sampled_from(["float32", "float64"]),
+)
+def test_long_pushes_leap_and_the_lines_go_on(scheme, zero, block, taps, lengths, dtype):
+    """Pushes longer than the filter take another way; what comes after them must find the lines as if they had not."""
+    random = np.random.default_rng(taps)
+    x, k = (random.standard_normal(n).astype(dtype) for n in (sum(lengths) + 50, taps))
+    stream = faltung.stream(k, block=block, zero_latency=zero, partitions=scheme)
+    leaps = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Leap, "pays", lambda self, samples, cost: leaps.append(samples) or True)
+        near(stream, x, k, in_chunks(stream, x, lengths), faltung.convolve(x, k))
+    assert leaps or not stream.parts or max(*lengths, 50) < max(taps, block)
+
+
+def test_long_pushes_are_cheaper_at_once_and_bits_do_not_depend_on_threads():
+    random = np.random.default_rng(2)
+    x, k = (random.standard_normal((2, n)).astype("float32") for n in (60_000, 9000))
+    made = [
+        faltung.stream(k, "c *t, c *t -> c *t", block=256, partitions="uniform", policy=faltung.Policy(threads=threads))
+        for threads in (1, 2)
+    ]
+    both = [np.concatenate([s.push(x), s.push(x[:, :300]), s.flush()], -1) for s in made]
+    assert both[0].tobytes() == both[1].tobytes()
+    assert all(s._filters[0].leap is not None for s in made)
+    x[0, 30_000] = np.nan  # stays with its own taps, rounded up to parts: no leap over what is not finite
+    y = made[0].push(x)
+    bad = ~np.isfinite(y)
+    assert not bad[1].any()
+    assert bad[0, 30_000:39_000].all()
+    assert not bad[0, :29_696].any()
 
 
 def test_parts_grow_as_soon_as_their_answer_is_in_time():
@@ -205,7 +245,7 @@ def test_memory_does_not_grow():
 
     def held():
         running = stream._filters[0]
-        arrays = [running.past.values, running.acc.values, *(line.x for line in running.lines)]
+        arrays = [running.past.values, running.acc.values, *(line.line.ring for line in running.lines)]
         return sum(a.nbytes for a in arrays)
 
     sizes = []

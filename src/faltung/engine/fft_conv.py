@@ -8,10 +8,11 @@ import numpy as np
 
 from faltung import arrays, monarch
 from faltung.door import convolve
+from faltung.engine import gated_ring
 from faltung.errors import ArgumentError
 from faltung.planner import Policy
 
-PATTERN = "b c *t, c *t -> b c *t"
+PATTERN = gated_ring.PATTERN
 
 
 def fft_conv(
@@ -125,11 +126,21 @@ def _gated(x: np.ndarray, k: np.ndarray, a: np.ndarray | None, b: np.ndarray | N
         return y if b is None else y * b
     if a is None and b is None:
         return plainly(x, k, way)
+    if (on := in_a_ring(x, k, a, b, way)) is not None and (z := gated_ring.forward(on, x, k, a, b)) is not None:
+        return z
     y = np.empty(x.shape, np.result_type(x, k, *(g for g in (a, b) if g is not None)))
     for part in groups(x.shape, x.dtype.itemsize):
         z = plainly(x[:, part] if a is None else x[:, part] * a[:, part], k[part], way)
         np.multiply(z, 1 if b is None else b[:, part], out=y[:, part])
     return y
+
+
+def in_a_ring(x: Any, k: Any, a: Any, b: Any, way: Way) -> Any:
+    """What `gated_ring` needs where it serves, arrays or tensors (b, c, n) of one dtype; None elsewhere."""
+    if way.size is not None or way.mask is not None or any(g is not None and g.dtype != x.dtype for g in (k, a, b)):
+        return None
+    taps = k.shape[-1]
+    return gated_ring.frame_for(tuple(x.shape), tuple(k.shape), arrays.dtype_name(x), way.pads(taps), way.policy)
 
 
 def plainly(x: Any, k: Any, way: Way) -> Any:

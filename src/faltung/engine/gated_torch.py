@@ -1,4 +1,8 @@
-"""Gated long convolutions of tensors: the gated signal and its spectra are never kept, only what a gradient cannot do without."""
+"""Gated long convolutions of tensors: the gated signal and its spectra are never kept, only what a gradient cannot do without.
+
+Where the planner chooses negacyclic transforms, one pass computes the result and another one all derivatives; elsewhere groups
+of channels go through the planner's methods one after the other.
+"""
 
 from typing import Any
 
@@ -7,14 +11,18 @@ from torch import Tensor
 
 from faltung import monarch, torch_gate
 from faltung.door import texts
-from faltung.engine.fft_conv import PATTERN, Way, groups, plainly
+from faltung.engine import gated_ring
+from faltung.engine.fft_conv import PATTERN, Way, groups, in_a_ring, plainly
 
 
 def gated(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
     """`((x · a) ∗ k) · b` of tensors (..., c, n) and k (c, taps)."""
     flat = x.reshape(-1, *x.shape[-2:])
     a, b = (None if g is None else g.reshape(flat.shape) for g in (a, b))
-    if a is None and b is None:
+    on = in_a_ring(flat, k, a, b, way) if torch_gate.unobserved(flat, k, a, b) else None
+    if on is not None:
+        y = _Ring.apply(flat, k, a, b, way, on)
+    elif a is None and b is None:
         y = _meet(flat, k, way)
     elif torch.compiler.is_compiling():  # a graph keeps what it likes
         y = _composed(flat, k, a, b, way)
@@ -30,6 +38,48 @@ def _meet(x: Tensor, k: Tensor, way: Way) -> Tensor:
 def _composed(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
     y = _meet(x if a is None else x * a, k, way)
     return y if b is None else y * b
+
+
+def _array(t: Tensor | None) -> Any:
+    return None if t is None else t.detach().resolve_neg().numpy()
+
+
+class _Ring(torch.autograd.Function):
+    """Everything in one pass each way. Kept are the arguments."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way, on: Any
+    ) -> Tensor:  # fmt: skip
+        ctx.way, ctx.on = way, on
+        ctx.save_for_backward(x, k, a, b)
+        y = gated_ring.forward(on, _array(x), _array(k), _array(a), _array(b))
+        return _composed(x, k, a, b, way) if y is None else torch.from_numpy(y)
+
+    @staticmethod
+    def backward(ctx: Any, cotangent: Tensor) -> tuple:
+        given = x, k, a, b = ctx.saved_tensors
+        wanted = tuple(g is not None and n for g, n in zip(given, ctx.needs_input_grad, strict=False))
+        if not torch.is_grad_enabled():
+            found = gated_ring.backward(
+                ctx.on, _array(x), _array(k), _array(a), _array(b), _array(cotangent), wanted
+            )  # fmt: skip
+            if found is not None:
+                return (*(None if t is None else torch.from_numpy(t) for t in found), None, None)
+        return (*_by_composition(given, wanted, cotangent, ctx.way), None, None)
+
+
+def _by_composition(given: Any, wanted: tuple, cotangent: Tensor, way: Way) -> list[Tensor | None]:
+    """The derivatives of the plain composition, which have derivatives themselves where these can be asked for."""
+    again = torch.is_grad_enabled()
+    with torch.enable_grad():
+        if not again:
+            given = [t if t is None else t.detach().requires_grad_(w) for t, w in zip(given, wanted, strict=True)]
+        x, k, a, b = given
+        y = _composed(x, k, a, b, way)
+    asked = [t for t, want in zip(given, wanted, strict=True) if want]
+    found = iter(torch.autograd.grad(y, asked, cotangent, create_graph=again))
+    return [next(found) if want else None for want in wanted]
 
 
 class _Gated(torch.autograd.Function):
@@ -54,11 +104,8 @@ class _Gated(torch.autograd.Function):
         x, k, a, b = given
         way, needs = ctx.way, ctx.needs_input_grad
         if torch.is_grad_enabled():  # a derivative of the derivative is wanted: by way of the plain composition
-            with torch.enable_grad():
-                y = _composed(x, k, a, b, way)
-            asked = [g for g, needed in zip(given, needs, strict=False) if g is not None and needed]
-            found = iter(torch.autograd.grad(y, asked, cotangent, create_graph=True))
-            return (*(next(found) if g is not None and n else None for g, n in zip(given, needs, strict=False)), None)
+            wanted = tuple(g is not None and n for g, n in zip(given, needs, strict=False))
+            return (*_by_composition(given, wanted, cotangent, way), None)
         gx, gk, ga = (
             torch.empty_like(g) if g is not None and n else None for g, n in zip(given[:3], needs, strict=False)
         )

@@ -109,6 +109,7 @@ class Stream:
         self._scheme = self._cut(block)
         self.block, self.cost = self._grain(block), self._scheme.cost
         self._bound: tuple | None = None
+        self._plain: tuple | None = None  # dtype and leading axes of chunks that are canonical as they come
         self._filters: list[Running] = []
         self._fade = (0, 0)
 
@@ -163,6 +164,14 @@ class Stream:
             ArgumentError, DtypeError: a chunk of another shape, dtype or host than the first one; a tensor that asks for a
             gradient (`faltung.nn.functional.chunked_conv` is made for those).
         """
+        if type(chunk) is np.ndarray and (chunk.dtype, chunk.shape[:-1]) == self._plain and chunk.shape[-1]:
+            # Short blocks come often: what the first chunk has settled is not asked again.
+            x = chunk.reshape(self._as_x)
+            if len(self._filters) == 1 and x.shape[-1] <= self._filters[0].short:
+                return self._filters[0].step(x).reshape(self._as_y)
+            pieces = list(self._results(x))
+            y = pieces[0] if len(pieces) == 1 else np.concatenate(pieces, axis=-1)
+            return y.reshape(self._as_y)
         chunk = arrays.as_array(chunk, "push")
         x = self._canonical(chunk)
         return self._leave(self._results(x) if x.shape[-1] else [])
@@ -171,19 +180,13 @@ class Stream:
         """The results that are left, `taps − 1` and what waited for its block; the stream is then as new."""
         if self._bound is None:
             raise ArgumentError.of("flush", "a stream that has seen samples", "none", "push some first")
-        wanted = self.seen + self.taps - 1 if self.seen else 0
-        wanted, pieces = wanted - self.emitted, []
-        first = self._filters[0]
-        zeros = first.past.fill
-        while wanted > 0:
-            length = min(first.span, -(-wanted // self.block) * self.block)
-            x = np.full((*first.past.values.shape[:-1], length), zeros, first.past.values.dtype)
-            piece = np.concatenate(list(self._results(x)), axis=-1)[..., :wanted]
-            pieces.append(piece)
-            wanted -= piece.shape[-1]
+        wanted, pieces, past = self.seen + self.taps - 1 - self.emitted if self.seen else 0, [], self._filters[0].past
+        if wanted > 0:  # whole blocks of zeros complete as many results as they have samples
+            shape = (*past.values.shape[:-1], -(-wanted // self.block) * self.block)
+            x = np.full(shape, past.fill, past.values.dtype)
+            pieces.append(np.concatenate(list(self._results(x)), axis=-1)[..., :wanted])
         result = self._leave(pieces)
-        for running in self._filters[1:]:
-            self._filters = [running]
+        self._filters = self._filters[-1:]
         self._filters[0].reset()
         self._fade = (0, 0)
         return result
@@ -214,8 +217,8 @@ class Stream:
         if not isinstance(fade, int) or fade < 0:
             raise ArgumentError.of("exchange", "fade as a whole number of at least 0", repr(fade), "give samples")
         if len(self._filters) > 1:
-            left = self._fade[0] + self._fade[1] - self.emitted
-            raise ArgumentError.of("exchange", "no fade under way", f"{left} results left of one", "push on before")
+            left = f"{self._fade[0] + self._fade[1] - self.emitted} results left of one"
+            raise ArgumentError.of("exchange", "no fade under way", left, "push on before")
         k = arrays.as_array(k, "exchange")
         at = self._layout.k.index(self._layout.star)
         missing = self.taps - k.shape[at] if k.ndim == self._k.ndim else -1
@@ -293,8 +296,7 @@ class Stream:
 
     def _problem(self, x_shape: tuple[int, ...], dtype: str, host: str, device: str) -> Problem:
         x, k = Spec(x_shape, dtype), Spec(tuple(self._k.shape), arrays.dtype_name(self._k))
-        pattern = self._layout.text
-        return problem_of(True, x, k, pattern, "full", over=self._over, host=host, device=device)
+        return problem_of(True, x, k, self._layout.text, "full", over=self._over, host=host, device=device)
 
     def _any_shape(self) -> tuple[int, ...]:
         """A signal's shape as far as the filter knows it."""
@@ -351,12 +353,8 @@ class Stream:
         layout = self._layout
         at = layout.x.index(layout.star)
         if chunk.ndim != len(layout.x):
-            raise ArgumentError.of(
-                "push",
-                f"a chunk with the axes {' '.join(layout.x)}",
-                f"shape {tuple(chunk.shape)}",
-                "match the pattern",
-            )
+            came = f"shape {tuple(chunk.shape)}"
+            raise ArgumentError.of("push", f"a chunk with the axes {' '.join(layout.x)}", came, "match the pattern")
         others = tuple(n for a, n in enumerate(chunk.shape) if a != at)
         facts = (others, arrays.dtype_name(chunk), arrays.host_of(chunk), arrays.device_of(chunk))
         if arrays.is_torch(chunk) and chunk.requires_grad:
@@ -384,8 +382,12 @@ class Stream:
         there, back = ((*(a for role in roles for a in layout.roles[role]), layout.star) for roles in ("BNC", "BNO"))
         self._way_in = layout.places(layout.x, there, len(layout.x))
         self._way_out, self._lead = [back.index(a) for a in layout.y], [of[a] for a in back[:-1]]
-        running = Running(self._filter(self._k), self._sizes, self._scheme, self._machine, self._policy)
-        self._filters = [running]
+        s = self._sizes
+        self._filters = [Running(self._filter(self._k), s, self._scheme, self._machine, self._policy)]
+        in_place = [*self._way_in] == [*range(len(layout.x))] and [*self._way_out] == [*range(len(layout.y))]
+        if in_place and problem.host == "numpy" and problem.x_dtype == problem.out_dtype == s.dtype:
+            self._plain = np.dtype(s.dtype), facts[0]
+            self._as_x, self._as_y = (s.B, s.N, s.C, -1), (*self._lead, -1)
 
     def _leave(self, pieces: Iterable[np.ndarray]) -> Any:
         """Canonical results in the caller's axes, kind of array and dtype."""

@@ -9,16 +9,16 @@ later taps have time. What must answer within a block is a *head* that the plann
 import itertools
 import math
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view as sliding
 
-from faltung.kernels.delay_line.on_numba import delay_line, strip
-from faltung.kernels.delay_line.strips import bins_of, from_strips, into_strips, real_of, strips_of
-from faltung.kernels.fourier import on_scipy as fourier
+from faltung.kernels.delay_line.strips import real_of
 from faltung.kernels.native import lanes
+from faltung.kernels.negacyclic.frame import Frame, Line, frame_points
 from faltung.methods.method import ROUNDOFF, Machine
+from faltung.methods.negacyclic import cheapest, tile_cost
 from faltung.methods.pieced import awake
 from faltung.planner import Plan, plan_problem
 from faltung.planner.policy import Policy
@@ -111,24 +111,19 @@ def _priced(sizes: Sizes, block: int, head: int, parts: tuple[Part, ...], on: Ma
 
 
 def _seconds(sizes: Sizes, part: Part, on: Machine, many: int) -> float:
-    """So many blocks of a part at once: transforms there and back, products along the line."""
-    blocks = _transforms(sizes, part, on, many) + _products(sizes, part, on)
-    return 2 * on.seconds("call.fft") + many * blocks
+    """So many blocks of a part in one call."""
+    return 2 * on.seconds("call") + many * _work(sizes, part, on)
 
 
-def _transforms(sizes: Sizes, part: Part, on: Machine, many: int) -> float:
-    points = 2 * part.block
-    # A transform alone has no neighbours in the lanes of the vectors: it takes as long as one that leaves the cache.
-    alone = sizes.B * sizes.N * max(sizes.C, sizes.O) * many == 1
-    place = "spilled" if alone or 16 * points * np.dtype(sizes.dtype).itemsize >= on.cache else "cache"
-    values = sizes.B * sizes.N * (sizes.C + sizes.O) * points
-    return values * math.log2(points) * on.seconds(f"fft.{place}", sizes.dtype)
-
-
-def _products(sizes: Sizes, part: Part, on: Machine) -> float:
-    real = real_of(sizes.dtype)
-    vectors = sizes.B * sizes.N * sizes.C * sizes.O * part.pieces * bins_of(part.block, sizes.dtype) / lanes(real)
-    return vectors * on.seconds("line.product", real)
+def _work(sizes: Sizes, part: Part, on: Machine) -> float:
+    """One block on one thread: transforms there and back, products along the line."""
+    real, pairs = real_of(sizes.dtype), 2 if sizes.dtype.startswith("complex") else 1
+    width = lanes(real)
+    points = frame_points(part.block, width if part.block >= width * width else width // 2)
+    C, O, rows = pairs * sizes.C, pairs * sizes.O, sizes.B * sizes.N
+    each = math.log2(points) * on.seconds("ring.transform", real) + on.seconds("ring.move", real)
+    products = C * O * part.pieces * on.seconds("line.product", real)
+    return rows * points / width * ((C + O) * each + products)
 
 
 def error(sizes: Sizes, scheme: Scheme, policy: Policy) -> float:
@@ -137,7 +132,7 @@ def error(sizes: Sizes, scheme: Scheme, policy: Policy) -> float:
     if scheme.parts:
         u, largest = ROUNDOFF[sizes.dtype], 2 * max(part.block for part in scheme.parts)
         terms = sizes.C * sum(part.pieces for part in scheme.parts)
-        bound += 4.0 * u * (math.log2(largest) + 2.0) * (1.0 + 0.2 * sizes.C**0.5)
+        bound += 5.0 * u * (math.log2(largest) + 2.0) * (1.0 + 0.2 * sizes.C**0.5)
         bound += (min(terms, 6.0 * terms**0.5) + len(scheme.parts) + 1.0) * u
     return bound
 
@@ -180,48 +175,70 @@ class Strip:
 
 
 class _Line:
-    """One part at work: its filter's spectra, the spectra of past blocks, how many blocks are done."""
+    """One part at work: its line of past blocks, and how many blocks are done. Complex signals are two real ones each."""
 
     def __init__(self, part: Part, k: np.ndarray, sizes: Sizes, machine: Machine) -> None:
         self.part, self.sizes, self.machine, self.done = part, sizes, machine, 0
-        real, b, P = real_of(sizes.dtype), part.block, part.pieces
-        self.bins, self.strips, W = bins_of(b, sizes.dtype), strips_of(b, sizes.dtype), strip(real)
-        taps = np.zeros((sizes.B, sizes.O, sizes.C, P, b), sizes.dtype)
-        mine = k[..., part.first : part.first + P * b]
-        taps.reshape(*taps.shape[:3], P * b)[..., : mine.shape[-1]] = mine
-        self.h = np.zeros((sizes.B, sizes.O, sizes.C, self.strips, P, 2, W), real)
-        into_strips(fourier.spectrum(taps, (2 * b,), machine.threads), self.h)
-        self.x = np.zeros((sizes.B, sizes.N, sizes.C, self.strips, 2 * P, 2, W), real)
-        self.used = P - 1  # spectra that lie in the line
-
-    def run(self, past: Strip, seen: int, acc: Strip) -> None:
-        """Apply all blocks that are complete; their results are added from tap `first` on."""
-        b, P, s = self.part.block, self.part.pieces, self.sizes
-        many = seen // b - self.done
-        if many <= 0:
-            return
-        start = (self.done - 1) * b
-        samples = past[start : start + (many + 1) * b]
-        windows = samples[..., None, :] if many == 1 else sliding(samples, 2 * b, -1)[..., ::b, :]
-        rows = s.B * s.N * max(s.C, s.O) * many
-        threads = awake(many * _transforms(s, self.part, self.machine, many), rows, self.machine)
-        if self.used + many > self.x.shape[-3]:
-            room = self.x if P - 1 + many <= self.x.shape[-3] else np.zeros(
-                (*self.x.shape[:-3], 2 * (P - 1 + many), *self.x.shape[-2:]), self.x.dtype
+        h = k[..., part.first : part.first + part.pieces * part.block]
+        self.complex = sizes.dtype.startswith("complex")
+        if self.complex:  # (re, im) meets ((re, −im), (im, re))
+            h = np.concatenate(
+                [np.concatenate([h.real, -h.imag], 2), np.concatenate([h.imag, h.real], 2)], 1
             )  # fmt: skip
-            room[..., : P - 1, :, :] = self.x[..., self.used - P + 1 : self.used, :, :].copy()
-            self.x, self.used = room, P - 1
-        into_strips(fourier.spectrum(windows, (2 * b,), threads), self.x[..., self.used : self.used + many, :, :])
-        pieces = s.B * s.N * s.O * self.strips
-        together = awake(many * _products(s, self.part, self.machine), pieces, self.machine)
-        y = delay_line(self.x, self.h, self.used, many, together)
-        self.used, self.done = self.used + many, self.done + many
-        spectra = from_strips(y, self.bins)
-        back = fourier.signal(spectra, (2 * b,), not s.dtype.startswith("complex"), threads)[..., b:]
-        at = start + b + self.part.first
-        acc.extend(at + many * b)
-        into = acc[at : at + many * b]
-        into += back.reshape(*back.shape[:-2], many * b)
+        self.line = Line(h, part.block, sizes.N)
+        self.rows = sizes.B * sizes.N
+
+    def run(self, past: Strip, seen: int, acc: Strip, silent: int = 0) -> None:
+        """Take in all blocks that are complete; the results of all but the first `silent` ones are added from tap `first` on."""
+        b = self.part.block
+        at, stop = self.done * b + self.part.first, seen // b * b + self.part.first
+        if stop > at:
+            acc.extend(stop)
+            self.into(past, seen, acc.values, at - acc.base, silent)
+
+    def into(self, past: Strip, seen: int, y: np.ndarray, to: int, silent: int = 0) -> None:
+        """As `run`, into an array from place `to` on."""
+        b = self.part.block
+        many, start = seen // b - self.done, (self.done - 1) * b
+        threads = 1
+        if self.rows > 1:
+            threads = awake(many * _work(self.sizes, self.part, self.machine), self.rows, self.machine)
+        if self.complex:
+            samples = past[start : start + (many + 1) * b]
+            split = np.concatenate([samples.real, samples.imag], 2)
+            both = np.zeros((*y.shape[:2], 2 * self.sizes.O, many * b), split.dtype)
+            self.line.run(split, 0, both, 0, many, silent, threads)
+            into = y[..., to : to + many * b]
+            into.real += both[:, :, : self.sizes.O]
+            into.imag += both[:, :, self.sizes.O :]
+        else:
+            self.line.run(past.values, start - past.base, y, to, many, silent, threads)
+        self.done += many
+
+
+class Leap:
+    """A filter applied to many samples at once, as to a whole signal: for pushes that are longer than the filter."""
+
+    def __init__(self, k: np.ndarray, sizes: Sizes, machine: Machine) -> None:
+        self.sizes, self.threads, self.longest = sizes, machine.threads, max(8 * sizes.taps, 1 << 16)
+        frame = cheapest(sizes.dtype, *sizes[:2], sizes.C, sizes.O, self.longest + sizes.taps - 1, sizes.taps,
+            self.longest, sizes.taps - 1, machine)  # fmt: skip
+        self.points = frame.points
+        self.spectra = frame.spectra(k, self.threads)
+        self.each, self.fixed = tile_cost(frame, machine), 8 * machine.seconds("call")
+
+    def pays(self, samples: int, cost: float) -> bool:
+        """Whether so many samples take less time than at `cost` seconds each, on one thread: the bits must not depend on more."""
+        tiles = -(-samples // (2 * self.points - self.sizes.taps + 1)) * self.sizes.B * self.sizes.N
+        return self.fixed + tiles * self.each < samples * cost
+
+    def results(self, x: np.ndarray) -> np.ndarray:
+        """Of all samples behind the first taps − 1."""
+        s, m = self.sizes, x.shape[-1] - self.sizes.taps + 1
+        frame = Frame(s.dtype, s.B, s.N, s.C, s.O, x.shape[-1], s.taps, m, s.taps - 1, self.points)
+        y = np.empty((s.B, s.N, s.O, m), x.dtype)
+        frame.convolve(x, self.spectra, y, self.threads)
+        return y
 
 
 class Running:
@@ -236,6 +253,11 @@ class Running:
         reach = max([sizes.taps, *(part.first + part.pieces * part.block for part in scheme.parts)])
         self.keep = reach + 4 * self.largest
         self._heads: dict[int, Any] = {}
+        # One part that starts with the first tap: its results are those of the stream, nothing has to be added up.
+        self.sole = len(scheme.parts) == 1 and not scheme.head
+        self.lead = sizes.B, sizes.N, sizes.O
+        self.leap: Leap | None = None
+        self.leaps = bool(scheme.parts) and not sizes.dtype.startswith("complex")
         self.reset()
 
     def reset(self) -> None:
@@ -250,39 +272,79 @@ class Running:
         self.seen = self.emitted = at
         self.past = Strip((s.B, s.N, s.C), s.dtype, at - self.keep, zero)
         self.past.extend(at)
-        self.acc = Strip((s.B, s.N, s.O), s.dtype, at)
+        self.acc = Strip(self.lead, s.dtype, at)
         for line in self.lines:
             line.done = at // line.part.block
 
     def push(self, x: np.ndarray) -> Iterator[np.ndarray]:
         """The results that these samples complete, in pieces; long signals go a piece at a time, so that memory is bounded."""
+        at, length = 0, x.shape[-1]
+        least = max(self.sizes.taps, self.scheme.grain)  # a block at least comes out
+        if self.leaps and length >= least:
+            self.leap = self.leap or Leap(self.k, self.sizes, self.machine)
+            while length - at >= least and self.leap.pays(length - at, self.scheme.cost):
+                piece = x[..., at : at + self.leap.longest]
+                yield self._leapt(piece) if np.isfinite(piece.sum()) else self.step(piece)
+                at += piece.shape[-1]
         span = self.span
-        for start in range(0, x.shape[-1], span):
-            yield self._step(x[..., start : start + span])
+        for start in range(at, length, span):
+            yield self.step(x[..., start : start + span])
 
-    @property
+    @cached_property
     def span(self) -> int:
         """Most samples that are worked on at once: some that fill the cache, whole blocks of the largest size."""
         s = self.sizes
         fit = self.machine.cache // (np.dtype(s.dtype).itemsize * 4 * s.B * s.N * (s.C + s.O))
         return self.largest * max(1, max(fit, 4 * self.scheme.head) // self.largest)
 
-    def _step(self, x: np.ndarray) -> np.ndarray:
+    @cached_property
+    def short(self) -> int:
+        """Most samples for which `step` is all that `push` does."""
+        return min(self.span, self.sizes.taps - 1) if self.leaps else self.span
+
+    def step(self, x: np.ndarray) -> np.ndarray:
+        """The results that these samples complete; a few samples, for which the line is the cheapest."""
         self.past.append(x)
         self.seen += x.shape[-1]
+        ready = self.seen // self.scheme.grain * self.scheme.grain
+        if self.sole:
+            y = np.zeros((*self.lead, ready - self.emitted), x.dtype)
+            if ready > self.emitted:
+                self.lines[0].into(self.past, ready, y, 0)
+        else:
+            y = self._sum(ready)
+        self.emitted = ready
+        self.past.low, self.acc.low = max(self.past.low, self.seen - self.keep), ready
+        return y
+
+    def _sum(self, ready: int) -> np.ndarray:
+        """Results up to there: what all parts have added up, and the head's."""
         for line in self.lines:
             line.run(self.past, self.seen, self.acc)
-        ready = self.seen // self.scheme.grain * self.scheme.grain
         pieces = list(self._headed(ready)) if self.scheme.head else []
-        if self.scheme.parts or not pieces:
-            self.acc.extend(max(ready, self.emitted))
-            y = self.acc[self.emitted : ready].copy()
-            at = 0
-            for piece in pieces:
-                y[..., at : at + piece.shape[-1]] += piece
-                at += piece.shape[-1]
-        else:
-            y = np.concatenate(pieces, axis=-1) if len(pieces) > 1 else pieces[0]
+        if not self.scheme.parts and pieces:
+            return np.concatenate(pieces, axis=-1) if len(pieces) > 1 else pieces[0]
+        self.acc.extend(max(ready, self.emitted))
+        y, at = self.acc[self.emitted : ready].copy(), 0
+        for piece in pieces:
+            y[..., at : at + piece.shape[-1]] += piece
+            at += piece.shape[-1]
+        return y
+
+    def _leapt(self, x: np.ndarray) -> np.ndarray:
+        """As `step`, for samples that are longer than the filter: all at once, and then the lines are brought up to date."""
+        assert self.leap is not None
+        self.past.append(x)
+        self.seen += x.shape[-1]
+        ready = self.seen // self.scheme.grain * self.scheme.grain
+        y = self.leap.results(self.past[self.emitted - self.sizes.taps + 1 : ready])
+        self.acc = Strip(self.lead, self.sizes.dtype, ready - self.largest)
+        until = ready if self.sole else self.seen
+        for line in self.lines:
+            b, first = line.part.block, line.part.first
+            # Blocks from here on have results that are not out yet; what came before them enters the line in silence.
+            line.done = min((ready - first) // b, until // b) - line.part.pieces + 1
+            line.run(self.past, until, self.acc, line.part.pieces - 1)
         self.emitted = ready
         self.past.low, self.acc.low = max(self.past.low, self.seen - self.keep), ready
         return y

@@ -219,6 +219,13 @@ ALL: tuple[Kernel, ...] = (
         "delay_line",
     ),
     Kernel(
+        "negacyclic",
+        "numba",
+        "long convolutions modulo z^F − i and all their derivatives, each signal by itself",
+        "Nussbaumer (1980); Bailey (1990)",
+        "negacyclic",
+    ),
+    Kernel(
         "scanned",
         "numba",
         "a table of transitions run over symbols, until a state is unknown or wanted",

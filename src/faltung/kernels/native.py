@@ -204,6 +204,13 @@ def inner(function: Callable) -> Any:
     return njit(**_OPTIONS)(function)
 
 
+def inlined(function: Callable) -> Any:
+    """As `inner`, for what is called for every vector: becomes part of its caller whatever the compiler thinks of it."""
+    from numba import njit
+
+    return njit(**_OPTIONS, forceinline=True)(function)
+
+
 def _compile(build: Callable[..., tuple[Callable, str]], constants: tuple) -> tuple[str, str, bytes]:
     from numba import njit, types
 

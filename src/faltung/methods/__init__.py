@@ -3,7 +3,7 @@
 from faltung.errors import ArgumentError
 from faltung.methods.adjoint import FILTER_GRADIENT, TRANSPOSED
 from faltung.methods.ancestors import ANCESTORS
-from faltung.methods.bands import BANDS
+from faltung.methods.bands_on_gpu import BANDS
 from faltung.methods.bits import BITS
 from faltung.methods.blocks import BLOCKS
 from faltung.methods.definition import DEFINITION
@@ -18,6 +18,7 @@ from faltung.methods.long_on_gpu import LONG, LONG_HALF
 from faltung.methods.method import Context, Machine, Method
 from faltung.methods.monarch import MONARCH
 from faltung.methods.monotone import MONOTONE
+from faltung.methods.negacyclic import NEGACYCLIC
 from faltung.methods.ntt import NTT_
 from faltung.methods.onednn import ONEDNN
 from faltung.methods.overlap import OVERLAP
@@ -32,7 +33,7 @@ from faltung.methods.selection import SELECTION
 from faltung.methods.separable import SEPARABLE
 from faltung.methods.sum_passes import SUM_PASSES
 from faltung.methods.walsh import WALSH
-from faltung.methods.windows import WINDOWS
+from faltung.methods.windows_on_gpu import WINDOWS
 from faltung.methods.winograd import WINOGRAD
 from faltung.methods.zeta import ZETA
 
@@ -52,6 +53,7 @@ ALL: tuple[Method, ...] = (
     OVERLAP,
     SEGMENTS,
     PARTITIONS,
+    NEGACYCLIC,
     MONARCH,
     LIMBS,
     NTT_,

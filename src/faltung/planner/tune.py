@@ -20,24 +20,25 @@ from faltung import methods
 from faltung.algebras import REAL
 from faltung.kernels import native
 from faltung.kernels.blocks.on_numba import key as blocks_key
-from faltung.kernels.delay_line.on_numba import delay_line, strip
 from faltung.kernels.delay_line.on_numba import key as line_key
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
 from faltung.kernels.indirect.on_numba import key as indirect_key
 from faltung.kernels.indirect.on_numba import shapes as indirect_shapes
 from faltung.kernels.modular.short import key as short_key
+from faltung.kernels.negacyclic.on_numba import key as ring_key
 from faltung.kernels.ntt.on_numba import keys as ntt_keys
 from faltung.kernels.passes.on_numba import key as passes_key
 from faltung.kernels.pointwise.on_numba import key as pointwise_key
 from faltung.kernels.threads import spread
 from faltung.kernels.winograd.on_numba import filter_key as winograd_filters
 from faltung.kernels.winograd.on_numba import key as winograd_key
-from faltung.methods import overlap
+from faltung.methods import negacyclic, overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
 from faltung.planner.choose import crossing, plan_problem
 from faltung.planner.policy import Policy
+from faltung.planner.tune_spectra import ring, small_matrices, spectra, timed
 from faltung.problem import Problem
 from faltung.version import __version__
 
@@ -164,8 +165,9 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
         rates[f"fft.spilled.{dtype}"] = _transform(dtype, (16, 32768), (32768,))
         rates[f"fft.memory.{dtype}"] = _transform(dtype, (1280, 1280), (1280, 1280))
     for dtype in REALS:
-        rates[f"line.product.{dtype}"], rates[f"monarch.fma.{dtype}"] = _spectra(dtype), _small_matrices(dtype)
+        rates[f"line.product.{dtype}"], rates[f"monarch.fma.{dtype}"] = spectra(dtype), small_matrices(dtype)
         rates |= {f"lanes.{kind}.{dtype}": rate for kind, rate in zip(overlap.RATES, _lanes(dtype), strict=True)}
+        rates |= {f"ring.{kind}.{dtype}": rate for kind, rate in zip(negacyclic.RATES, ring(dtype), strict=True)}
     for number, (rate, method, line) in enumerate(steps):
         if progress is not None:
             progress(0.5 + 0.5 * number / len(steps), rate)
@@ -188,6 +190,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
     keys += [key for dtype in REALS for key in (*tile_keys(dtype), passes_key(dtype, REAL), pointwise_key(dtype, REAL))]
     keys += [indirect_key(dtype, REAL, *shape) for dtype in REALS for shape in indirect_shapes(dtype)]
     keys += [line_key(dtype) for dtype in REALS]
+    keys += [ring_key(what, dtype) for dtype in REALS for what in ("spectra", "convolve", "gradients")]
     keys += [*ntt_keys(True), *ntt_keys(False), short_key(998244353), short_key(2**61 - 1)]
     square = ((4, 3), (4, 3))  # results and taps of a tile for 3 x 3 filters
     keys += [key for dtype in REALS for key in (winograd_key(dtype, square), winograd_filters(dtype, square))]
@@ -195,7 +198,7 @@ def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..
         if progress is not None:
             progress(0.5 * number / len(keys), f"compiling {key[0]}")
         if not native.ready(*key):
-            seconds = _timed(partial(native.load, *key))
+            seconds = timed(partial(native.load, *key))
             if rates is not None:
                 rates[f"compile.{key[0].partition('-')[0]}"] = seconds
 
@@ -321,18 +324,12 @@ def _lanes(dtype: str) -> tuple[float, ...]:
         s = problem.sizes
         data = np.ones((1, 1, s.C, *problem.grid.n), dtype)
         spectra = layout.spectra(np.ones((1, s.O, s.C, *problem.grid.t), dtype), 1)
-        seconds = min(_timed(partial(layout.convolve, data, spectra, 1)) for _ in range(5))
+        seconds = min(timed(partial(layout.convolve, data, spectra, 1)) for _ in range(5))
         groups = layout.groups[1]
         work.append([groups * amount / seconds for amount in overlap.group_work(problem, lengths, cache)])
         times.append(1.0)
     rates, _ = nnls(np.array(work), np.array(times))
     return tuple(max(float(rate), 1e-13) for rate in rates)
-
-
-def _timed(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 def _product() -> float:
@@ -346,31 +343,14 @@ def _product() -> float:
     return sorted(times)[12] / x.size
 
 
-def _spectra(dtype: str) -> float:
-    """Seconds for one product of two vectors of spectra along a delay line that does not fit the first cache."""
-    wide, strips, pieces, count = strip(dtype), 128, 64, 32
-    x, h = (np.ones((1, 1, 1, strips, n, 2, wide), dtype) for n in (pieces + count, pieces))
-    times = [_timed(lambda: delay_line(x, h, pieces, count, 1)) for _ in range(9)]
-    return sorted(times)[4] / (strips * pieces * count * wide / native.lanes(dtype))
-
-
-def _small_matrices(dtype: str) -> float:
-    """Seconds for one multiply-add of complex matrix products of 32 rows, as the libraries behind NumPy compute them."""
-    size, batch = 32, 64
-    complex_ = np.result_type(dtype, np.complex64)
-    matrix, x = np.ones((size, size), complex_), np.ones((batch, size, size), complex_)
-    times = [_timed(lambda: matrix @ x) for _ in range(25)]
-    return sorted(times)[12] / (4.0 * batch * size**3)
-
-
 def _thread() -> float:
     """What it costs to hand work to a second thread, which has slept in the meantime."""
     work, times = np.ones(1 << 15), []
     for _ in range(50):
         time.sleep(2e-4)
-        alone = _timed(work.sum)
+        alone = timed(work.sum)
         time.sleep(2e-4)
-        times.append(_timed(lambda: spread(lambda first, last: work.sum(), 2, 2)) - alone)
+        times.append(timed(lambda: spread(lambda first, last: work.sum(), 2, 2)) - alone)
     return max(sorted(times)[25], 5e-6)
 
 

@@ -45,6 +45,7 @@ from faltung.testing.orbit_kernels import check_orbit
 from faltung.testing.place_kernels import check_delayed, check_placed
 from faltung.testing.plane_kernels import check_planes
 from faltung.testing.product_kernels import check_semiring_product
+from faltung.testing.ring_kernels import check_negacyclic
 from faltung.testing.scatter_kernels import check_paired
 from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.stream_kernels import check_delay_line, check_monarch
@@ -372,6 +373,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "delayed": check_delayed,
     "orbit": check_orbit,
     "delay-line": check_delay_line,
+    "negacyclic": check_negacyclic,
     "rounded": check_rounded,
     "fourier": check_fourier,
     "monarch": check_monarch,

@@ -53,10 +53,12 @@ class Layout(Correlation):
         width, element, D = lanes(self.real), 2 if self.dtype != self.real else 1, len(self.n)
         s = np.zeros(kernel.HEAD + kernel.AXIS * D, np.int64)
         tiles = math.prod(self.counts)
-        pairs = -(-tiles // 2) if element == 1 else tiles
+        pairs = (
+            -(-self.N * tiles // 2) if element == 1 else self.N * tiles
+        )  # whichever tiles of samples that share filters
         s[kernel.DIMS], s[kernel.PAIRED], s[kernel.WIDE], s[kernel.BATCH] = D, element == 1, wide, self.B
         s[kernel.SAMPLES], s[kernel.CHANNELS], s[kernel.OUTPUTS] = self.N, self.C, self.O
-        s[kernel.PAIRS], s[kernel.GROUPS] = pairs, -(-self.N * pairs // width)
+        s[kernel.PAIRS], s[kernel.GROUPS] = pairs, -(-pairs // width)
         s[kernel.ELEMENT], s[kernel.COLUMNS] = element, self.columns
         twiddles = 0
         for d in range(D):
@@ -147,7 +149,7 @@ def arrangement(dtype: str, B: int, N: int, C: int, O: int, tiles: int) -> tuple
     """Whether lanes run over batches, how many groups of tiles that makes, and how many of filters."""
     real = {"complex64": "float32", "complex128": "float64"}.get(dtype, dtype)
     width = lanes(real)
-    pairs = N * (-(-tiles // 2) if dtype == real else tiles)
+    pairs = -(-N * tiles // 2) if dtype == real else N * tiles
     by_tile, by_batch = B * -(-pairs // width), -(-B // width) * pairs
     if C == 1 and by_batch < by_tile:
         return True, by_batch, -(-B // width) * O

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from faltung.kernels import extend, native
-from faltung.kernels.fourier.butterflies import transforms
+from faltung.kernels.lane_transforms import transforms
 
 # Places in the array of sizes; what belongs to an axis stands HEAD + AXIS·axis further on.
 (DIMS, PAIRED, WIDE, SAMPLES, CHANNELS, OUTPUTS, PAIRS, GROUPS, BATCH, X_B, X_N, X_C, ELEMENT, COLUMNS, HEAD) = range(
@@ -38,20 +38,19 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
         """Batch, sample and tile origins of a lane: org holds for each half (x offset, y batch·samples, valid, origins...)."""
         D, paired = s[DIMS], s[PAIRED]
         if s[WIDE]:
-            pairs = s[SAMPLES] * s[PAIRS]
-            b, flat = group // pairs * W + lane, group % pairs
+            b, flat = group // s[PAIRS] * W + lane, group % s[PAIRS]
         else:
             b, flat = group // s[GROUPS], group % s[GROUPS] * W + lane
-        n, pair = flat // s[PAIRS], flat % s[PAIRS]
         tiles = 1
         for d in range(D):
             tiles *= s[HEAD + AXIS * d + COUNT]
         for half in range(2):
             o = (2 * lane + half) * (D + 3)
-            tile = 2 * pair + half if paired else pair
+            tile = 2 * flat + half if paired else flat
+            n, tile = tile // tiles, tile % tiles
             org[o] = b * s[X_B] + n * s[X_N] + (0 if paired else half)
             org[o + 1] = b * s[SAMPLES] + n
-            org[o + 2] = 1 if b < s[BATCH] and n < s[SAMPLES] and tile < tiles else 0
+            org[o + 2] = 1 if b < s[BATCH] and n < s[SAMPLES] else 0
             for d in range(D - 1, -1, -1):
                 count = s[HEAD + AXIS * d + COUNT]
                 org[o + 3 + d] = tile % count * s[HEAD + AXIS * d + VALID]
@@ -272,10 +271,7 @@ def build_tiles(dtype: str, width: int) -> tuple[Callable, str]:
                 for axis in range(D - 2, 0, -1):
                     across(buf, c * tile, axis, s, w, False)
             columns = s[COLUMNS]
-            if s[WIDE]:
-                kb = group // (s[SAMPLES] * s[PAIRS]) * O * columns * n0 * W2
-            else:
-                kb = group // s[GROUPS] * O * C * columns * n0 * 2
+            kb = group // s[PAIRS] * O * columns * n0 * W2 if s[WIDE] else group // s[GROUPS] * O * C * columns * n0 * 2
             for column in range(columns):
                 rest, p = column, 0
                 for d in range(D - 1, 0, -1):

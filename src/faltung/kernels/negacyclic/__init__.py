@@ -1,0 +1,1 @@
+"""Convolutions along one axis by negacyclic transforms, each signal by itself."""
