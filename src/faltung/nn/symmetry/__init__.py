@@ -6,7 +6,7 @@ from faltung.nn.symmetry.directions import directions as directions
 from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
 from faltung.nn.symmetry.downsample import complement as complement
 from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
-from faltung.nn.symmetry.gaunt import GauntProduct
+from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
@@ -25,6 +25,7 @@ ALL: tuple[type[Layer], ...] = (
     GatedFields,
     FourierReLU,
     GauntProduct,
+    GauntPower,
     SO2Conv,
     PositionOrientationConv,
 )
