@@ -13,6 +13,7 @@ from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
 from faltung.nn.symmetry.position_orientation import PositionOrientationConv
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.steerable import SteerableConv
+from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
 
 ALL: tuple[type[Layer], ...] = (
     GroupConv,
@@ -21,6 +22,8 @@ ALL: tuple[type[Layer], ...] = (
     GroupDownsample,
     GroupUpsample,
     SteerableConv,
+    VoxelConv,
+    PointConv,
     NormReLU,
     GatedFields,
     FourierReLU,
