@@ -13,11 +13,11 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, Example, Layer, Symmetry
 from faltung.nn.symmetry.acting import act
-from faltung.nn.symmetry.edges import arranged, joined
+from faltung.nn.symmetry.edges import arrived, lengths, offsets
 from faltung.nn.symmetry.field_conv import FieldConv
 from faltung.nn.symmetry.groups import GridGroup, grid_group
 from faltung.nn.symmetry.irreps import Irreps, irreps, size
-from faltung.nn.symmetry.shells import aligned, degrees, radial, shells, voxels
+from faltung.nn.symmetry.shells import aligned, bumps, degrees, radial, shells, voxels
 from faltung.nn.symmetry.so3 import coupling, spherical_harmonics
 from faltung.planner import Policy
 
@@ -205,7 +205,9 @@ class PointConv(Layer):
             table = coupling((size(source[1]) - 1) // 2, l, (size(to[1]) - 1) // 2) * math.sqrt(
                 4 * math.pi * size(to[1])
             )
-            made = torch.from_numpy(table).to(device=device, dtype=dtype or torch.get_default_dtype())
+            made = torch.from_numpy(np.ascontiguousarray(table)).to(
+                device=device, dtype=dtype or torch.get_default_dtype()
+            )
             self.register_buffer(f"coupling_{n}", made, persistent=False)
             shape = (self.count + (l == 0), to[0], source[0])
             weights.append(nn.Parameter(torch.randn(shape, **factory) / math.sqrt(into[p])))
@@ -223,38 +225,36 @@ class PointConv(Layer):
                     yield p, q, l
 
     def forward(self, features: Tensor, positions: Tensor, edges: Tensor | None = None) -> Tensor:
-        flat, places, senders, receivers = arranged(self, features, positions, edges, 3, (self.before.dim,))
-        rel = places.index_select(0, senders) - places.index_select(0, receivers)
-        square = rel.square().sum(-1)
-        live = square > 0
-        distance = torch.where(live, torch.where(live, square, 1).sqrt(), 0)
-        x, y, z = (rel / torch.where(live, distance, 1)[:, None]).unbind(1)
+        rel = offsets(self, features, positions, edges, 3, (self.before.dim,))
+        distance, live = lengths(rel)
+        x, y, z = (rel / torch.where(live, distance, 1)[..., None]).unbind(-1)
         unit = torch.stack(
-            [x, torch.where(live, y, 1), z], 1
+            [x, torch.where(live, y, 1), z], -1
         )  # any direction where two points meet: all bumps are 0 there
-        around = spherical_harmonics(self.highest, unit)
-        profiles = radial(distance, self.radius, self.count)[:, 1:]
-        parts, sent = self._split(flat), self._split(flat.index_select(0, senders))
+        around, profiles = spherical_harmonics(self.highest, unit), bumps(distance, self.radius, self.count)
+        parts = self._split(features)
+        sent = parts if edges is None else self._split(features.index_select(0, edges[0]))
         rows: list[Any] = [None] * len(self.after.parts)
         for n, (p, q, l) in enumerate(self._paths()):
-            own, table, weight = sent[q], getattr(self, f"coupling_{n}"), self.weights[n]
-            angular = torch.einsum("eb,abc->eac", around[:, l * l : (l + 1) ** 2], table)
-            messages = torch.einsum("eua,eac,ek->eukc", own, angular, profiles)
-            gathered = joined(messages, receivers, flat.shape[0]) / math.sqrt(self.neighbours)
-            y = torch.einsum("nukc,kvu->nvc", gathered, weight[-self.count :])
+            weight = self.weights[n]
+            angular = torch.einsum("...b,abc->...ac", around[..., l * l : (l + 1) ** 2], getattr(self, f"coupling_{n}"))
+            if edges is None:
+                gathered = torch.einsum("njua,nijac,nijk->niukc", sent[q], angular, profiles)
+            else:
+                messages = torch.einsum("eua,eac,ek->eukc", sent[q], angular, profiles)
+                gathered = arrived(messages, edges, features.shape[0])
+            row = torch.einsum("...ukc,kvu->...vc", gathered / math.sqrt(self.neighbours), weight[-self.count :])
             if l == 0:
-                y = y + torch.einsum("nua,vu->nva", parts[q], weight[0])
-            rows[p] = y if rows[p] is None else rows[p] + y
-        result = torch.cat([row.flatten(1) for row in rows], 1)
-        if self.bias is not None:
-            result = result + self._constants(self.bias)
-        return result if edges is not None else result.reshape(*features.shape[:2], self.after.dim)
+                row = row + torch.einsum("...ua,vu->...va", parts[q], weight[0])
+            rows[p] = row if rows[p] is None else rows[p] + row
+        result = torch.cat([row.flatten(-2) for row in rows], -1)
+        return result if self.bias is None else result + self._constants(self.bias)
 
     def _split(self, x: Tensor) -> list[Tensor]:
-        """The parts of features (n, dim), each (n, fields, size)."""
-        pieces = x.split([many * size(name) for many, name in self.before.parts], 1)
+        """The parts of features (..., dim), each (..., fields, size)."""
+        pieces = x.split([many * size(name) for many, name in self.before.parts], -1)
         return [
-            piece.unflatten(1, (many, size(name)))
+            piece.unflatten(-1, (many, size(name)))
             for piece, (many, name) in zip(pieces, self.before.parts, strict=True)
         ]
 
