@@ -239,10 +239,13 @@ class PointConv(Layer):
             weight = self.weights[n]
             angular = torch.einsum("...b,abc->...ac", around[..., l * l : (l + 1) ** 2], getattr(self, f"coupling_{n}"))
             if edges is None:
-                gathered = torch.einsum("njua,nijac,nijk->niukc", sent[q], angular, profiles)
+                turned = torch.einsum(
+                    "njua,nijac->nijuc", sent[q], angular
+                )  # two and two: an order of three fixes the batch
+                gathered = torch.einsum("nijuc,nijk->niukc", turned, profiles)
             else:
-                messages = torch.einsum("eua,eac,ek->eukc", sent[q], angular, profiles)
-                gathered = arrived(messages, edges, features.shape[0])
+                turned = torch.einsum("eua,eac->euc", sent[q], angular)
+                gathered = arrived(turned.unsqueeze(2) * profiles[:, None, :, None], edges, features.shape[0])
             row = torch.einsum("...ukc,kvu->...vc", gathered / math.sqrt(self.neighbours), weight[-self.count :])
             if l == 0:
                 row = row + torch.einsum("...ua,vu->...va", parts[q], weight[0])
