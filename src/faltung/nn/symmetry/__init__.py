@@ -10,7 +10,8 @@ from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
-from faltung.nn.symmetry.position_orientation import PositionOrientationConv
+from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
+from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.steerable import SteerableConv
 from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
@@ -31,4 +32,6 @@ ALL: tuple[type[Layer], ...] = (
     GauntPower,
     SO2Conv,
     PositionOrientationConv,
+    PositionOrientationGrid,
+    PositionOrientationBlock,
 )
