@@ -154,7 +154,7 @@ class PositionOrientationConv(Layer):
         return self.networks.grid
 
     def kernels(self, features: Tensor, positions: Tensor, edges: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Kernels over points, (batch, receivers, senders, o, channels) or (edges, o, channels), and directions (o, o', channels)."""
+        """Kernels over points, (batch, receivers, senders, o, channels) or (edges, o, channels); directions (o, o', channels)."""
         rel = offsets(self, features, positions, edges, self.space, (self.count, self.channels))
         return self.networks.over_positions(rel), self.networks.over_directions()
 

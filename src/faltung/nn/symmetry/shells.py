@@ -21,8 +21,11 @@ def bumps(distance: Tensor, radius: float, count: int) -> Tensor:
     `step = radius / (count + 1)`: every derivative exists. These are e3nn's "smooth_finite" functions with cutoffs at both ends.
 
     Example:
-        >>> bumps(torch.tensor([0.0, 1.0, 2.0, 3.0]), 3.0, 2).round(decimals=2).tolist()
-        [[0.0, 0.0], [1.14, 0.0], [0.0, 1.14], [0.0, 0.0]]
+        >>> bumps(torch.tensor([0.0, 1.0, 2.0, 3.0]), 3.0, 2)
+        tensor([[0.0000, 0.0000],
+                [1.1414, 0.0000],
+                [0.0000, 1.1414],
+                [0.0000, 0.0000]])
     """
     step = radius / (count + 1)
     d = distance.unsqueeze(-1) / step - torch.arange(1, count + 1, dtype=distance.dtype, device=distance.device)
