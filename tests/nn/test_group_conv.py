@@ -7,9 +7,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from faltung import nn
+from faltung import Policy, nn
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import act, grid_group
+from faltung.nn.symmetry.group_fourier import GroupProduct, products, real_irreps
 from faltung.nn.symmetry.groups import sharing
 from faltung.nn.symmetry.spread import places, spread
 
@@ -168,6 +169,60 @@ def test_a_stride_is_symmetric_or_refused(n, k, s, p, group):
     for g in range(acting.order):
         wanted = act(layer(x), acting, g, acting.fibre("regular"))
         assert torch.allclose(layer(act(x, acting, g)), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "count"),
+    [
+        ("c4", 2, 6),
+        ("c8", 2, 14),
+        ("d4", 2, 12),
+        ("d8", 2, 28),
+        ("o", 3, 64),
+        ("oh", 3, 128),
+        ("d2", 2, 4),
+        ("p6m", 2, 20),
+    ],
+)
+def test_irreducible_blocks(name, ndim, count):
+    """Representations, orthogonal to each other, squares of sizes that add up; published numbers of products; the convolution."""
+    acting = grid_group(name, ndim)
+    table, order = acting.group.table, acting.order
+    kinds = real_irreps(acting.group)
+    for r in kinds:
+        assert abs(r[:, None] @ r[None] - r[table]).max() < 1e-9
+        assert abs(r @ r.transpose(0, 2, 1) - torch.eye(r.shape[1]).numpy()).max() < 1e-9
+    traces = torch.stack([torch.from_numpy(r).diagonal(dim1=1, dim2=2).sum(1) for r in kinds])
+    norms = traces @ traces.T / order
+    assert torch.allclose(norms - norms.diagonal().diag(), torch.zeros_like(norms), atol=1e-9)
+    assert sum(r.shape[1] ** 2 / float(n.round()) for r, n in zip(kinds, norms.diagonal(), strict=True)) == order
+    assert products(acting.group) == count
+    x, psi = drawn(2, 3, order, 5), drawn(4, 3, order, seed=1)
+    wanted = torch.zeros(2, 4, order, 5, dtype=DOUBLE)
+    for g in range(order):
+        for h in range(order):
+            k = int(table[acting.group.inverses[g], h])
+            wanted[:, :, g] += torch.einsum("oi,nip->nop", psi[:, :, k], x[:, :, h])
+    assert torch.allclose(GroupProduct(acting.group, dtype=DOUBLE)(x, psi), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("group", "filters"), [("p4m", "taps"), ("c8", "taps"), ("d8", "harmonics"), ("p6", "taps")])
+def test_many_fields_and_one_tap_go_by_blocks(group, filters):
+    """The same numbers as the plain convolution; few fields, wider kernels, other settings and policies do not."""
+    torch.manual_seed(0)
+    layer = nn.GroupConv2d(33, 32, 1, group, filters=filters, dtype=DOUBLE)
+    x = drawn(2, layer.in_channels, 3, 2)
+    assert layer.along is not None
+    assert torch.allclose(layer(x), layer.freeze()(x), atol=1e-11)
+    assert torch.allclose(layer(x[0]), layer.freeze()(x[0]), atol=1e-11)
+    weights = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+    layer.along = None
+    assert torch.allclose(torch.autograd.grad(layer(x).square().sum(), layer.weight)[0], weights, atol=1e-8)
+    for other in ({"out_fields": 2}, {"kernel_size": 3}, {"in_type": "trivial"}, {"policy": Policy()}, {"padding": 1}):
+        assert (
+            nn.GroupConv2d(**{"in_fields": 32, "out_fields": 32, "kernel_size": 1, "group": group} | other).along
+            is None
+        )
 
 
 def test_wrong_settings_are_refused():
