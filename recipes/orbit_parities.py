@@ -92,7 +92,7 @@ def main(quick: bool) -> str:
     for n in (4, 8) if quick else (4, 8, 12):
         count, error = gram_error(n)
         lines.append([n, count, f"{2**n / n:.0f}", f"{error:.0e}"])
-    steps, seeds, wide = (20, 1, 16) if quick else (400, 2, 64)
+    steps, seeds, wide = (20, 1, 16) if quick else (250, 2, 64)
     kinds = ("convolutional", "averaged over shifts", "one frame")
     trained, shares = [], {}
     for kind in kinds:

@@ -14,9 +14,6 @@ from torch import Tensor, nn
 
 from faltung.domains.group import Group
 
-WORTH = 128
-"""The fewest values, |G| times fields, for which blocks were measured to win; see `benchmarks/symmetry.py`."""
-
 
 @lru_cache(maxsize=64)
 def real_irreps(group: Group) -> tuple[np.ndarray, ...]:
@@ -73,28 +70,33 @@ class GroupProduct(nn.Module):
 
     there: Tensor
     back: Tensor
+    whole: Tensor
 
     def __init__(self, group: Group, device: Any = None, dtype: Any = None) -> None:
         super().__init__()
-        kinds = [(r, _rows(r)) for r in real_irreps(group)]
-        rows = [r[:, :m].reshape(group.order, -1) for r, m in kinds]
-        scales = [np.full(rows[n].shape[1], r.shape[1] / group.order) for n, (r, _) in enumerate(kinds)]
+        kinds = sorted(((_rows(r), r.shape[1], r) for r in real_irreps(group)), key=lambda kind: kind[:2])
+        rows = [r[:, :m].reshape(group.order, -1) for m, _, r in kinds]
         forth = np.concatenate(rows, 1)
-        factory = {"device": device, "dtype": dtype or torch.get_default_dtype()}
-        self.register_buffer("there", torch.tensor(np.ascontiguousarray(forth.T)).to(**factory), persistent=False)
-        self.register_buffer("back", torch.tensor(forth * np.concatenate(scales)).to(**factory), persistent=False)
-        self.sizes = [(m, r.shape[1]) for r, m in kinds]
-        for n, (r, _) in enumerate(kinds):
-            self.register_buffer(f"irrep_{n}", torch.tensor(r).to(**factory), persistent=False)
+        scales = np.concatenate([np.full(m * d, d / group.order) for m, d, _ in kinds])
+        turned = np.concatenate([r.transpose(0, 2, 1).reshape(group.order, -1) for _, _, r in kinds], 1)
+        for name, table in (("there", forth.T), ("back", forth * scales), ("whole", turned)):
+            made = torch.tensor(np.ascontiguousarray(table)).to(device=device, dtype=dtype or torch.get_default_dtype())
+            self.register_buffer(name, made, persistent=False)
+        self.sizes = [(len(list(same)), *size) for size, same in itertools.groupby(kind[:2] for kind in kinds)]
 
     def forward(self, x: Tensor, psi: Tensor) -> Tensor:
-        out, within = psi.shape[:2]
-        batch, places, at, found = x.shape[0], x.shape[3], 0, []
-        turned = torch.matmul(self.there, x)
-        for n, (m, d) in enumerate(self.sizes):
-            block = torch.einsum("oik,kln->olin", psi, getattr(self, f"irrep_{n}")).reshape(out * d, within * d)
-            part = turned[:, :, at : at + m * d].reshape(batch, within, m, d, places).transpose(1, 2)
-            mixed = torch.matmul(block, part.reshape(batch, m, within * d, places))
-            found.append(mixed.reshape(batch, m, out, d, places).transpose(1, 2).reshape(batch, out, m * d, places))
-            at += m * d
-        return torch.matmul(self.back, torch.cat(found, 2))
+        """All representations of one size in one batch of products."""
+        (out, within), (batch, _, order, places) = psi.shape[:2], x.shape
+        turned = torch.matmul(self.there, x.permute(2, 1, 0, 3).reshape(order, within * batch * places))
+        weights = torch.matmul(psi, self.whole)  # (out, in, entries)
+        found, at, start = [], 0, 0
+        for count, m, d in self.sizes:
+            block = weights[..., start : start + count * d * d].reshape(out, within, count, d, d).permute(2, 0, 4, 1, 3)
+            part = turned[at : at + count * m * d].reshape(count, m, d, within, batch * places).permute(0, 3, 2, 1, 4)
+            mixed = torch.bmm(
+                block.reshape(count, out * d, within * d), part.reshape(count, within * d, m * batch * places)
+            )
+            mixed = mixed.reshape(count, out, d, m, batch * places).permute(0, 3, 2, 1, 4)
+            found.append(mixed.reshape(count * m * d, out * batch * places))
+            at, start = at + count * m * d, start + count * d * d
+        return torch.matmul(self.back, torch.cat(found)).reshape(order, out, batch, places).permute(2, 1, 0, 3)
