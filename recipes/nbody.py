@@ -10,7 +10,7 @@ import statistics
 import torch
 from torch import Tensor, nn
 
-from faltung.nn import PositionOrientationConv
+from faltung.nn import PositionOrientationBlock
 from faltung.nn.symmetry.directions import directions, lifted, vectors_of
 from recipe import run, table
 
@@ -37,20 +37,6 @@ def systems(count: int, seed: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return p, v, q, at
 
 
-class Block(nn.Module):
-    """A convolution over points and directions, then a small network on channels, with a way around both."""
-
-    def __init__(self, channels: int, count: int) -> None:
-        super().__init__()
-        self.conv = PositionOrientationConv(channels, count, 6.0, hidden=32)
-        self.after = nn.Sequential(
-            nn.LayerNorm(channels), nn.Linear(channels, 2 * channels), nn.GELU(), nn.Linear(2 * channels, channels)
-        )
-
-    def forward(self, f: Tensor, p: Tensor) -> Tensor:
-        return f + self.after(self.conv(f, p))
-
-
 class Predictor(nn.Module):
     """Displacements beyond p + v·t: the velocity lifted to directions, blocks, a vector for each point read out."""
 
@@ -58,7 +44,8 @@ class Predictor(nn.Module):
         super().__init__()
         self.register_buffer("grid", torch.tensor(directions(3, count), dtype=torch.float32))
         self.first = nn.Linear(3, channels)
-        self.blocks = nn.ModuleList(Block(channels, count) for _ in range(3))
+        block = {"radius": 6.0, "hidden": 32, "expansion": 2}
+        self.blocks = nn.ModuleList(PositionOrientationBlock(channels, count, **block) for _ in range(3))
         self.last = nn.Linear(channels, 1)
 
     def forward(self, p: Tensor, v: Tensor, q: Tensor) -> Tensor:

@@ -168,6 +168,21 @@ def test_own_actions_and_declared_ones():
     layer = Conv2d(1, 2, 3, padding="same", padding_mode="circular").double()
     assert equivariance(layer, Declared(rolled(1, 2)), images(1, 1, 5, 5)).error < 1e-13
     assert equivariance(layer, Declared(Symmetry("sign", lambda v: -v)), images(1, 1, 5, 5)).error > 0.1
+    both = equivariance(layer, Declared(rolled(1, 2), Symmetry("sign", lambda v: -v)), images(1, 1, 5, 5))
+    assert [(e.words, e.error < 1e-13) for e in both.elements] == [("shift by 1", True), ("sign", False)]
+
+
+def test_declared_symmetries_are_compared_in_every_result():
+    """Lists in and tuples out; a second result that stays behind is seen."""
+
+    def pair(x):
+        return x.sum(1), x.square()
+
+    mirrored = Symmetry("mirrored", lambda v: v.flip(-1), lambda v: v.flip(-1))
+    assert equivariance(pair, Declared(mirrored), images(2, 3, 4)).error == 0
+    assert equivariance(lambda x: (x, x.cumsum(-1)), Declared(mirrored), images(2, 3, 4)).error > 0.1
+    with pytest.raises(ArgumentError, match="compares"):
+        equivariance(lambda x: x.flatten(1), Declared(Symmetry("cut", lambda v: v[..., 1:])), images(2, 3, 4))
     assert isinstance(named("C6"), Turn)
     assert isinstance(named("contour"), ContourMotion)
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import nn
 
+from faltung import nn as ours
 from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, rolled
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.testing import layers
@@ -468,6 +469,33 @@ class FalselyEquivariant(Line):
         yield Symmetry("mirrored", lambda x: x.flip(-1), lambda y: y.flip(-1))
 
 
+@caught_by("symmetric")
+class FalselyEquivariantByALittle(Affine):
+    """One of two claims is right; the other is missed by a share that no test of decisions would see."""
+
+    def symmetries(self):
+        yield from super().symmetries()
+        yield Symmetry("sign", lambda x: -x, lambda y: 2 * self.bias * (1 + 1e-8) - y)
+
+
+@caught_by("symmetric")
+class FalselyEquivariantInItsSecondResult(Flow):
+    def forward(self, input):
+        y, logdet = super().forward(input)
+        return y, logdet + 0.1 * torch.arange(logdet.shape[0], device=logdet.device)
+
+    def definition(self, x):
+        y, logdet = super().definition(x)
+        return y, logdet + 0.1 * torch.arange(logdet.shape[0], device=logdet.device)
+
+    def symmetries(self):
+        yield Symmetry("samples the other way round", lambda x: x.flip(0), lambda y: y.flip(0))
+
+    @property
+    def claims(self):
+        return frozenset()
+
+
 @caught_by("bounded")
 class FalselyBounded(Affine):
     def gain(self):
@@ -623,6 +651,24 @@ def test_wrong_layers_are_caught_by_the_check_meant_for_them(kind, checks):
 
 def test_every_check_has_a_wrong_layer():
     assert {checks[0] for _, checks in WRONG} == set(layers.CHECKS) | set(layers.CLAIMS)
+
+
+def test_every_declared_symmetry_is_measured(monkeypatch):
+    """The check is `faltung.certify.equivariance` on all that a layer declares, not a sample of it."""
+    measured, original = [], layers.equivariance
+
+    def seen(*arguments, **settings):
+        report = original(*arguments, **settings)
+        measured.append([e.words for e in report.elements])
+        return report
+
+    monkeypatch.setattr(layers, "equivariance", seen)
+    for kind in (Affine, Line):
+        layers.symmetric(layers.cases([kind])[0])
+    assert measured == [["shift by 1"]]  # a line that is not circular declares nothing
+    for case in layers.cases([ours.GroupConv]):
+        layers.symmetric(case)
+        assert measured.pop() == [s.name for s in case.layer().symmetries()]
 
 
 def test_unknown_claims_are_refused():

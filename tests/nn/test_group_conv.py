@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from faltung import nn
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import act, grid_group
+from faltung.nn.symmetry.group_fourier import GroupProduct, products, real_irreps
 from faltung.nn.symmetry.groups import sharing
 from faltung.nn.symmetry.spread import places, spread
 
@@ -168,6 +169,58 @@ def test_a_stride_is_symmetric_or_refused(n, k, s, p, group):
     for g in range(acting.order):
         wanted = act(layer(x), acting, g, acting.fibre("regular"))
         assert torch.allclose(layer(act(x, acting, g)), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("name", "ndim", "count"),
+    [
+        ("c4", 2, 6),
+        ("c8", 2, 14),
+        ("d4", 2, 12),
+        ("d8", 2, 28),
+        ("o", 3, 64),
+        ("oh", 3, 128),
+        ("d2", 2, 4),
+        ("p6m", 2, 20),
+    ],
+)
+def test_irreducible_blocks(name, ndim, count):
+    """Representations, orthogonal to each other, squares of sizes that add up; published numbers of products; the convolution."""
+    acting = grid_group(name, ndim)
+    table, order = acting.group.table, acting.order
+    kinds = real_irreps(acting.group)
+    for r in kinds:
+        assert abs(r[:, None] @ r[None] - r[table]).max() < 1e-9
+        assert abs(r @ r.transpose(0, 2, 1) - torch.eye(r.shape[1]).numpy()).max() < 1e-9
+    traces = torch.stack([torch.from_numpy(r).diagonal(dim1=1, dim2=2).sum(1) for r in kinds])
+    norms = traces @ traces.T / order
+    assert torch.allclose(norms - norms.diagonal().diag(), torch.zeros_like(norms), atol=1e-9)
+    assert sum(r.shape[1] ** 2 / float(n.round()) for r, n in zip(kinds, norms.diagonal(), strict=True)) == order
+    assert products(acting.group) == count
+    x, psi = drawn(2, 3, order, 5), drawn(4, 3, order, seed=1)
+    wanted = torch.zeros(2, 4, order, 5, dtype=DOUBLE)
+    for g in range(order):
+        for h in range(order):
+            k = int(table[acting.group.inverses[g], h])
+            wanted[:, :, g] += torch.einsum("oi,nip->nop", psi[:, :, k], x[:, :, h])
+    assert torch.allclose(GroupProduct(acting.group, dtype=DOUBLE)(x, psi), wanted, atol=1e-12)
+
+
+@pytest.mark.parametrize(("group", "filters"), [("p4m", "taps"), ("c8", "taps"), ("d8", "harmonics"), ("p6", "taps")])
+def test_one_tap_by_blocks(group, filters):
+    """The same numbers and gradients as the plain convolution; wider kernels and other settings are refused."""
+    torch.manual_seed(0)
+    layer = nn.GroupConv2d(5, 4, 1, group, filters=filters, method="blocks", dtype=DOUBLE)
+    x = drawn(2, layer.in_channels, 3, 2)
+    assert torch.allclose(layer(x), layer.freeze()(x), atol=1e-12)
+    assert torch.allclose(layer(x[0]), layer.freeze()(x[0]), atol=1e-12)
+    weights = torch.autograd.grad(layer(x).square().sum(), layer.weight)[0]
+    layer.along = None
+    assert torch.allclose(torch.autograd.grad(layer(x).square().sum(), layer.weight)[0], weights, atol=1e-9)
+    for other in ({"kernel_size": 3, "padding": 1}, {"in_type": "trivial"}, {"padding": 1}, {"groups": 4}):
+        settings = {"in_fields": 4, "out_fields": 4, "kernel_size": 1, "group": group, "method": "blocks"} | other
+        with pytest.raises(ArgumentError, match="blocks"):
+            nn.GroupConv2d(**settings)
 
 
 def test_wrong_settings_are_refused():

@@ -142,7 +142,92 @@ def test_points_that_leave_are_forgotten_smoothly():
         assert (layer(f, p)[:, :1] - alone).abs().max() < close
 
 
+def test_edges_are_what_pairs_are():
+    """All pairs of each cloud, or only those within the radius, in any order, side by side."""
+    layer = nn.PositionOrientationConv(3, 6, 1.5, hidden=8, dtype=DOUBLE)
+    f, p = drawn(2, 4, 6, 3), drawn(2, 4, 3, seed=1)
+    pairs = torch.cartesian_prod(torch.arange(4), torch.arange(4)).T
+    edges = torch.cat([pairs, pairs + 4], 1)[:, torch.randperm(32)]
+    flat, places = f.flatten(0, 1), p.flatten(0, 1)
+    wanted = layer(f, p).flatten(0, 1)
+    assert torch.allclose(layer(flat, places, edges), wanted, atol=1e-13)
+    near = edges[:, (places[edges[0]] - places[edges[1]]).norm(dim=1) < 1.5]
+    assert near.shape[1] < 32
+    assert torch.allclose(layer(flat, places, near), wanted, atol=1e-13)
+    one = layer(flat, places, near[:, :1])
+    others = torch.arange(8) != near[1, 0]
+    assert torch.equal(one[others], layer.bias.expand(7, 6, 3))
+    shared = layer.kernels(flat, places, near)
+    assert torch.equal(layer.mix(flat, shared, near), layer(flat, places, near))
+    leaves = [drawn(3, 6, 3).requires_grad_(), drawn(3, 3, seed=2).requires_grad_()]
+    assert torch.autograd.gradcheck(lambda f, p: layer(f, p, torch.tensor([[0, 1, 2], [1, 0, 0]])), leaves)
+
+
+def test_a_grid_of_places_is_a_cloud_of_points():
+    """The same networks at every offset of a full patch, for images and volumes, zeros beyond the edge."""
+    for dims, count, sizes in ((2, 8, (4, 5)), (3, 6, (3, 4, 3))):
+        grid = nn.PositionOrientationGrid(dims, 2, count, 3, padding=1, radius=1.9, hidden=4, dtype=DOUBLE)
+        points = nn.PositionOrientationConv(2, count, 1.9, dims, hidden=4, dtype=DOUBLE)
+        points.load_state_dict(grid.state_dict())
+        x = drawn(1, 2 * count, *sizes)
+        places = torch.cartesian_prod(*(torch.arange(n, dtype=DOUBLE) for n in sizes))
+        features = x.reshape(2, count, -1).permute(2, 1, 0)
+        wanted = points(features[None], places[None])[0].permute(2, 1, 0).reshape(x.shape)
+        assert torch.allclose(grid(x), wanted, atol=1e-10)
+        frozen = grid.freeze()
+        assert torch.allclose(frozen(x), wanted, atol=1e-10)
+
+
+def test_unlike_steps_and_directions_without_turns_promise_less():
+    def names(*arguments, **settings):
+        layer = nn.PositionOrientationGrid(*arguments, padding=1, hidden=2, **settings)
+        return [s.name for s in layer.symmetries()]
+
+    assert len(names(2, 1, 8, 3)) == 3
+    assert len(names(2, 1, 6, 3)) == 1  # half a turn alone moves six directions to themselves
+    assert len(names(2, 1, 8, 3, steps=(1.0, 2.0))) == 1
+    assert names(3, 1, 7, 3) == []
+
+
+def test_charges_rest_at_solids():
+    """Energies known for the Thomson problem: 4, 6 and 12 charges; more evenly spread than the spiral."""
+    for count, energy in ((4, 3.674234614), (6, 9.985281374), (12, 49.165253058)):
+        found = directions(3, count, "repelled")
+        gaps = [((found[a] - found[b]) ** 2).sum() ** -0.5 for a in range(count) for b in range(a)]
+        assert sum(gaps) == pytest.approx(energy, rel=1e-6)
+        assert ((found**2).sum(1) - 1).max() < 1e-12
+    assert spread_of(directions(3, 17, "repelled")) < spread_of(directions(3, 17))
+    assert nn.PositionOrientationConv(1, 12, 1.0, arrangement="repelled").grid.shape == (12, 3)
+
+
+def test_calibrated_steps_keep_the_deviation():
+    layer = nn.PositionOrientationConv(4, 8, 2.0, hidden=8, dtype=DOUBLE)
+    f, p = drawn(2, 6, 8, 4), drawn(2, 6, 3, seed=1)
+    assert not 0.8 < (layer(f, p).std() / f.std()).item() < 1.25
+    layer.calibrate(f, p)
+    assert (layer(f, p).std() / f.std()).item() == pytest.approx(1, rel=1e-6)
+    with pytest.raises(ArgumentError):
+        layer.calibrate(torch.ones_like(f), p)
+
+
+def test_blocks_keep_what_convolutions_keep():
+    block = nn.PositionOrientationBlock(2, 12, 2.0, hidden=4, layer_scale=0.7, dtype=DOUBLE)
+    f, p = drawn(2, 5, 12, 2), drawn(2, 5, 3, seed=1)
+    r, to = turned_pair(3, 12, (0.0, 1, (1 + 5**0.5) / 2), 2 * math.pi / 5)
+    moved = torch.empty_like(f)
+    moved[:, :, to] = f
+    assert torch.allclose(block(moved, p @ r.T - 2)[:, :, to], block(f, p), atol=1e-10)
+    edges = torch.cartesian_prod(torch.arange(5), torch.arange(5)).T
+    assert torch.allclose(block(f[0], p[0], edges), block(f, p)[0], atol=1e-12)
+
+
 def test_wrong_settings_are_refused():
+    with pytest.raises(ArgumentError):
+        nn.PositionOrientationConv(1, 6, 1.0, arrangement="random")
+    with pytest.raises(ArgumentError):
+        nn.PositionOrientationGrid(2, 1, 4, 3, steps=(1.0, 1.0, 1.0))
+    with pytest.raises(ArgumentError):
+        nn.PositionOrientationConv(1, 6, 1.0)(torch.zeros(3, 6, 1), torch.zeros(3, 3), torch.tensor([[0], [3]]))
     for wrong in ({"radius": 0}, {"degree": 4}, {"dims": 4}, {"count": 0}):
         with pytest.raises(ArgumentError):
             nn.PositionOrientationConv(**{"channels": 1, "count": 6, "radius": 1.0} | wrong)

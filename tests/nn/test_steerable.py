@@ -9,7 +9,8 @@ import torch
 from faltung import nn
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry.groups import grid_group
-from faltung.nn.symmetry.harmonics import angular, irreps, pairing, rings, sampled
+from faltung.nn.symmetry.harmonics import angular, pairing, rings, sampled
+from faltung.nn.symmetry.irreps import irreps
 from faltung.nn.symmetry.steerable import turn_field
 
 DOUBLE = torch.float64

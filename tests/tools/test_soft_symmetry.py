@@ -8,8 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from faltung import nn as ours
 from faltung.certify import equivariance
 from faltung.errors import ArgumentError
+from faltung.nn.symmetry import act, grid_group
 from faltung.tools import AutoStrength, GridGroup, LinearGroup, soften, symmetric_share, symmetry_penalty
 
 GROUPS = ("C1", "C2", "C4", "D1", "D2", "D4")
@@ -51,7 +53,7 @@ def test_dimensions_of_invariant_kernels(k, c4, d4):
 @given(st.sampled_from(GROUPS), st.sampled_from(["trivial", "regular"]), st.sampled_from(["trivial", "regular"]))
 def test_projections_are_idempotent_and_self_adjoint(name, first, second):
     group = GridGroup(name, first, second)
-    order = len(group.elements)
+    order = group.order
     v, w = torch.randn(2, 2 * order, order, 3, 3, dtype=torch.float64)
     once = group.project(w)
     torch.testing.assert_close(group.project(once), once, rtol=0, atol=1e-12)
@@ -77,10 +79,25 @@ def test_regular_fields_move_channels_with_the_picture():
     conv = soften(nn.Conv2d(8, 8, 3, padding=1).double(), second, 0.0)
     x = torch.randn(1, 2, 5, 5, dtype=torch.float64)
     net = nn.Sequential(lift, nn.ReLU(), conv)
-    for g in group.elements:
-        places = [group.elements.index(group._product(g, h)) for h in group.elements]
-        got, wanted = net(group.moved(x, g)), group.moved(net(x), g)
-        torch.testing.assert_close(got[:, places], wanted, rtol=0, atol=1e-12)
+    acting = grid_group("p4m", 2)
+    for g in range(8):
+        got, wanted = net(act(x, acting, g)), act(net(x), acting, g, acting.fibre("regular"))
+        torch.testing.assert_close(got, wanted, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("name", "first", "second", "sizes"), [
+    ("p4m", "trivial", "d1", (3, 3)), ("p6", "regular", "regular", (3, 3)), ("O", "trivial", "c4", (3, 3, 3)),
+    ("d1", "regular", "trivial", (4,)),
+])  # fmt: skip
+def test_projected_kernels_are_those_of_group_convolutions(name, first, second, sizes):
+    """Every fibre that group convolutions know: what the layer makes of any numbers stays, what is projected the layer can take."""
+    layer = ours.GroupConv(len(sizes), 2, 2, sizes, name.lower(), first, second, dtype=torch.float64)
+    group, kernel = GridGroup(name, first, second), layer.kernel().detach()
+    torch.testing.assert_close(group.project(kernel), kernel, rtol=0, atol=1e-14)
+    near = group.project(torch.randn_like(kernel))
+    torch.testing.assert_close(layer.take(near).kernel().detach(), near, rtol=0, atol=1e-14)
+    bias = group.project_bias(torch.randn(layer.out_channels, dtype=torch.float64))
+    assert torch.equal(bias, bias.reshape(2, -1)[:, :1].expand(2, layer.into.size).reshape(-1))
 
 
 def test_the_penalty_is_zero_iff_the_layer_is_equivariant_and_its_gradient_is_the_rest():
@@ -127,9 +144,16 @@ def test_strengths_find_which_symmetry_the_data_have():
 
 def test_wrong_calls_are_refused():
     layer = nn.Conv2d(1, 1, 3)
-    wrong = [lambda: GridGroup("C3"), lambda: GridGroup("C4", "vector"), LinearGroup, lambda: AutoStrength(0)]
+    wrong = [
+        lambda: GridGroup("C3"),
+        lambda: GridGroup("C4", "vector"),
+        lambda: GridGroup("O").project(torch.randn(1, 1, 3, 3)),
+        LinearGroup,
+        lambda: AutoStrength(0),
+    ]
     wrong += [lambda: soften(layer, GridGroup("C4"), 2), lambda: AutoStrength().adjust()]
     wrong += [lambda: symmetry_penalty(nn.Linear(2, 2), {"C4": GridGroup("C4")})]
+    wrong += [lambda: GridGroup("O").project(torch.randn(1, 1, 3, 3))]
     wrong += [lambda: GridGroup("C4", "regular").project(torch.randn(1, 3, 3, 3))]
     for call in wrong:
         with pytest.raises(ArgumentError):

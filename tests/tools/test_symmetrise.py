@@ -33,7 +33,31 @@ def test_answers_become_invariant_and_train():
     assert inner[1].weight.grad.abs().max() > 0
 
 
+@pytest.mark.parametrize(("group", "ndim"), [("p4m", 2), ("d1", 1), ("shift", 1), ("shift", 2)])
+@pytest.mark.parametrize("frame", [False, True])
+def test_shifts_and_frames(group, ndim, frame):
+    """Averages over all shifts; one call for each input gives images that move along and answers that stay, bit for bit."""
+    torch.manual_seed(0)
+    sizes = (4,) * ndim
+    layer = nn.Linear(4**ndim, 4**ndim).double()
+    images = nn.Sequential(nn.Flatten(), layer, nn.Tanh(), nn.Unflatten(1, (1, *sizes)))
+    calls = []
+    layer.register_forward_hook(lambda *_: calls.append(1))
+    model = symmetrise(images, group, ndim, frame=frame)
+    answers = symmetrise(nn.Sequential(nn.Flatten(), layer), group, ndim, invariant=True, frame=frame)
+    x = torch.randn(3, 1, *sizes, dtype=torch.float64)
+    wanted, said = model(x), answers(x)
+    count = len(list(model.elements(x)))
+    assert len(calls) == 2 * (1 if frame else count)
+    for there, _ in model.elements(x):
+        assert torch.allclose(model(there(x)), there(wanted), atol=1e-12)
+        assert torch.allclose(answers(there(x)), said, atol=0 if frame else 1e-12)
+    assert not torch.allclose(images(x), wanted, atol=1e-3)
+
+
 def test_wrong_calls_are_refused():
+    with pytest.raises(ArgumentError):
+        symmetrise(nn.Identity(), "p4", frame=True)(torch.zeros(1, 1, 3, 4))
     with pytest.raises(DtypeError):
         symmetrise(torch.relu)
     for wrong in ("c8", "p6"):

@@ -175,21 +175,27 @@ def equivariance(
     if tolerance is None:
         tolerance = 1e-10 if start.dtype in (torch.float64, torch.complex128) else 1e-4
     with torch.no_grad(), left_alone(model):
-        before = _first(model(start, *inputs[1:]))
+        result = model(start, *inputs[1:])
+        before = _first(result)
         scores = before.ndim == 2 and before.shape[1] > 1 and start.ndim > 2 and not before.is_complex()
         decided = before.argmax(1) if scores else None
-        always = torch.ones(len(before), dtype=torch.bool, device=before.device)
+        always = torch.ones(before.shape[:1], dtype=torch.bool, device=before.device)
         elements = []
         for g in chosen:
-            after = _first(model(action.apply(g, start), *inputs[1:]))
-            off = action.difference(g, after, before, start)
+            moved = model(action.apply(g, start), *inputs[1:])
+            after = _first(moved)
+            off = (
+                action.difference(g, moved, result, start)
+                if action.whole
+                else action.difference(g, after, before, start)
+            )
             if off is None:
                 raise ArgumentError.of(
                     "equivariance", f"a result that compares with {tuple(before.shape)} after {action.words(g)}",
                     f"{tuple(after.shape)}", "write an Action whose apply_output says what becomes of the result",
                 )  # fmt: skip
             kept = None
-            if decided is not None:
+            if decided is not None and after.shape == before.shape:
                 same = after.argmax(1) == decided
                 always &= same
                 kept = same.double().mean().item()

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from faltung.certify.actions import Declared
+from faltung.certify.moved import equivariance
 from faltung.errors import FaltungError
 from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT
 from faltung.nn.functional.definition import conv_by_taps
@@ -232,12 +234,13 @@ def on_gpu(case: Case) -> None:
 
 
 def symmetric(case: Case) -> None:
-    """What the layer says of its symmetries is so."""
+    """What the layer says of its symmetries is so, as `faltung.certify.equivariance` measures it."""
     layer, inputs = case.layer(), case.inputs()
-    for symmetry in layer.symmetries():
-        moved = (pytree.tree_map(symmetry.on_input, inputs[0]), *inputs[1:])
-        wanted = pytree.tree_map(symmetry.on_output, layer(*inputs))
-        near(layer(*moved), wanted, EXACT, symmetry.name)
+    declared = tuple(layer.symmetries())
+    if not declared:
+        return
+    report = equivariance(layer, Declared(*declared), inputs, count=len(declared), layers=None, tolerance=EXACT)
+    assert report.kept, "\n".join(f"{e.words}: off by {e.error:.1e}" for e in report.elements)
 
 
 def bounded(case: Case) -> None:

@@ -6,6 +6,7 @@ A layer y = W x is equivariant iff W is its own projection P W, the mean over th
 
 import copy as copies
 import fnmatch
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -13,19 +14,18 @@ import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
-
-FIELDS = ("trivial", "regular")
+from faltung.nn.symmetry import groups as grids
 
 
 class GridGroup:
-    """Rotations by quarters of a turn, and reflections, of the last two axes of a kernel; along one axis, reversal.
+    """A finite group of turns and mirrors of the grid, as `faltung.nn.GroupConv` knows them, acting on kernels and their channels.
 
-    Formula: `P W = 1/|G| Σ over g of ρ_out(g) W(g⁻¹ ·) ρ_in(g)⁻¹`; taps move, and in regular fields channels too: channel
-    c·|G| + h becomes c·|G| + gh.
+    Formula: `P W = 1/|G| Σ over g of ρ_out(g) W(g⁻¹ ·) ρ_in(g)⁻¹`, the mean over each orbit of (channel, channel, tap).
 
     Args:
-        name: `C1`, `C2`, `C4` (rotations), `D1`, `D2`, `D4` (with the reflection of the last axis).
-        in_field, out_field: `trivial` (channels stay) or `regular` (fibres of |G| channels). Default trivial.
+        name: see `faltung.nn.symmetry.grid_group`, capitals or not: `C1`, `C2`, `C4`, `D1` (reflection of the last axis), `D2`,
+            `D4` (p4m), `p6`, `p6m`, `O`, `Oh`; the number of axes is that of the kernel.
+        in_field, out_field: `trivial` (channels stay), `regular` (fibres of |G| channels), or a subgroup. Default trivial.
 
     Raises:
         ArgumentError: another group or field.
@@ -38,64 +38,76 @@ class GridGroup:
         0.375
     """
 
-    def __init__(self, name: str, in_field: str = "trivial", out_field: str = "trivial") -> None:
-        if name[:1] not in ("C", "D") or name[1:] not in ("1", "2", "4"):
+    def __init__(self, name: str, in_field: Any = "trivial", out_field: Any = "trivial") -> None:
+        known = [acting for acting in (_acting(name, ndim) for ndim in (1, 2, 3)) if acting is not None]
+        if not known:
             raise ArgumentError.of(
-                "GridGroup", "C1, C2, C4, D1, D2 or D4", repr(name), "other angles move taps between samples"
+                "GridGroup", "a group that maps the grid to itself (C4, D4, p6m, Oh, ...)", repr(name),
+                "other angles move taps between samples",
+            )  # fmt: skip
+        for acting in known:
+            acting.fibre(in_field), acting.fibre(out_field)
+        self.name, self.in_field, self.out_field, self.order = name, in_field, out_field, known[0].order
+
+    def acting(self, ndim: int) -> grids.GridGroup:
+        """The group on grids of that many axes.
+
+        Raises:
+            ArgumentError: none there.
+        """
+        found = _acting(self.name, ndim)
+        if found is None:
+            raise ArgumentError.of(
+                "GridGroup", f"a kernel on whose axes {self.name} acts", f"{ndim} axes", "choose another"
             )
-        if in_field not in FIELDS or out_field not in FIELDS:
-            raise ArgumentError.of("GridGroup", f"fields among {FIELDS}", f"{in_field}, {out_field}", "use 'trivial'")
-        self.name, self.in_field, self.out_field = name, in_field, out_field
-        self.turns = int(name[1:])
-        # r^k s^m as (k, m): the kernel is mirrored first, then turned.
-        self.elements = [(k, m) for m in range(2 if name[0] == "D" else 1) for k in range(self.turns)]
+        return found
 
     def fits(self, layer: nn.Module) -> bool:
         """Whether the layer has a kernel for this group."""
         weight = getattr(layer, "weight", None)
-        axes = 1 if self.turns == 1 else 2
-        if not isinstance(weight, Tensor) or weight.ndim < 2 + axes:
+        if not isinstance(weight, Tensor) or not 3 <= weight.ndim <= 5:
             return False
-        return self.turns < 4 or weight.shape[-1] == weight.shape[-2]
+        acting, sizes = _acting(self.name, weight.ndim - 2), weight.shape[2:]
+        if acting is None or (acting.hexagonal and any(n % 2 == 0 for n in sizes)):
+            return False
+        axes = range(len(sizes))
+        return all(sizes[a] == sizes[b] for a in axes for b in axes if acting.exchanges(a, b))
 
     def project(self, weight: Tensor) -> Tensor:
         """The nearest kernel (out, in, *t) that is equivariant."""
-        total = torch.zeros_like(weight)
-        for g in self.elements:
-            total = total + self._fibres(self._fibres(self.moved(weight, g), g, 0, self.out_field), g, 1, self.in_field)
-        return total / len(self.elements)
+        acting, sizes = self.acting(weight.ndim - 2), tuple(weight.shape[2:])
+        to, source = acting.fibre(self.out_field), acting.fibre(self.in_field)
+        if weight.shape[0] % to.size or weight.shape[1] % source.size:
+            raise ArgumentError.of(
+                "GridGroup", f"channels in fibres of {to.size} and {source.size}", f"{tuple(weight.shape[:2])}",
+                "use a trivial field there",
+            )  # fmt: skip
+        table = torch.from_numpy(grids.sharing(acting, sizes, to.subgroup, source.subgroup)).to(weight.device)
+        numbers = int(table.max()) + 1
+        where = torch.where(table < 0, numbers, table).flatten()  # behind the last: entries that must be zero
+        blocks = weight.reshape(-1, to.size, weight.shape[1] // source.size, source.size, math.prod(sizes))
+        flat = blocks.transpose(1, 2).flatten(2)
+        sums = flat.new_zeros(*flat.shape[:2], numbers + 1).index_add(2, where, flat)[..., :numbers]
+        means = nn.functional.pad(sums / where.bincount(minlength=numbers)[:numbers], (0, 1))
+        return means[..., where].unflatten(2, table.shape).transpose(1, 2).reshape(weight.shape)
 
     def project_bias(self, bias: Tensor) -> Tensor:
         """The nearest bias (out) that is invariant."""
-        if self.out_field == "trivial":
-            return bias
-        fibres = bias.reshape(-1, len(self.elements))
-        return fibres.mean(1, keepdim=True).expand_as(fibres).reshape(-1)
+        fields = bias.reshape(-1, self._out_size())
+        return fields.mean(1, keepdim=True).expand_as(fields).reshape(-1)
 
-    def moved(self, kernel: Tensor, g: tuple[int, int]) -> Tensor:
-        """The taps of a kernel moved by an element."""
-        k, mirrored = g
-        kernel = kernel.flip(-1) if mirrored else kernel
-        return torch.rot90(kernel, 4 * k // self.turns, (-2, -1)) if k else kernel
+    def _out_size(self) -> int:
+        acting = next(found for ndim in (1, 2, 3) if (found := _acting(self.name, ndim)) is not None)
+        return acting.fibre(self.out_field).size
 
-    def _fibres(self, kernel: Tensor, g: tuple[int, int], axis: int, field: str) -> Tensor:
-        """Channels along an axis permuted as a regular field is."""
-        if field == "trivial":
-            return kernel
-        order = len(self.elements)
-        if kernel.shape[axis] % order:
-            raise ArgumentError.of(
-                "GridGroup", f"channels in fibres of {order}", f"{kernel.shape[axis]}", "use a trivial field there"
-            )
-        place = [self.elements.index(self._product(g, h)) for h in self.elements]
-        back = [place.index(n) for n in range(order)]  # result gh takes what was h
-        at = torch.arange(kernel.shape[axis], device=kernel.device).reshape(-1, order)[:, back].reshape(-1)
-        return kernel.index_select(axis, at)
 
-    def _product(self, g: tuple[int, int], h: tuple[int, int]) -> tuple[int, int]:
-        """r^a s^m · r^b s^n = r^(a ± b) s^(m + n)."""
-        (a, m), (b, n) = g, h
-        return (a - b if m else a + b) % self.turns, (m + n) % 2
+def _acting(name: Any, ndim: int) -> grids.GridGroup | None:
+    """The group of that name on so many axes, if there is one that maps the grid to itself."""
+    try:
+        found = grids.grid_group(name.lower() if isinstance(name, str) else name, ndim)
+    except ArgumentError:
+        return None
+    return found if found.exact else None
 
 
 class LinearGroup:

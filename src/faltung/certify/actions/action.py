@@ -3,7 +3,9 @@
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from faltung.nn.base import Symmetry
 
@@ -15,6 +17,8 @@ class Action:
     """
 
     name: str = ""
+    whole: bool = False
+    """Whether `difference` takes results as they come, tuples and lists too, rather than their first tensor."""
 
     def elements(self, x: Tensor) -> list[Any] | None:
         """All elements for an input like x but the identity, or None where they are not to be counted."""
@@ -56,25 +60,39 @@ class Action:
 
 
 class Declared(Action):
-    """A `faltung.nn.Symmetry` as an action of one element: what layers declare and the contract suite checks.
+    """What a layer declares of itself, `faltung.nn.Symmetry`, as an action: an element for each. The contract suite checks them so.
+
+    Results are compared whole: every tensor of a tuple or list of them.
 
     Example:
         >>> from faltung.nn.base import rolled
-        >>> Declared(rolled(1, 2)).name
-        'shift by 1'
+        >>> Declared(rolled(1, 2), rolled(2, 2)).name
+        'shift by 1, shift by 2'
     """
 
-    def __init__(self, symmetry: Symmetry) -> None:
-        self.name, self.symmetry = symmetry.name, symmetry
+    whole = True
 
-    def elements(self, x: Tensor) -> list[Any]:
-        return [self.name]
+    def __init__(self, *symmetries: Symmetry) -> None:
+        self.name, self.symmetries = ", ".join(s.name for s in symmetries), symmetries
 
-    def apply(self, element: Any, x: Tensor) -> Tensor:
-        return self.symmetry.on_input(x)
+    def elements(self, x: Any) -> list[Any]:
+        return list(self.symmetries)
 
-    def apply_output(self, element: Any, y: Tensor, x: Tensor) -> Tensor | None:
-        return self.symmetry.on_output(y)
+    def apply(self, element: Symmetry, x: Any) -> Any:
+        return pytree.tree_map(element.on_input, x)
+
+    def apply_output(self, element: Symmetry, y: Any, x: Any) -> Any:
+        return pytree.tree_map(element.on_output, y)
+
+    def difference(self, element: Symmetry, after: Any, before: Any, x: Any) -> Tensor | None:
+        ours, wanted = pytree.tree_leaves(after), pytree.tree_leaves(self.apply_output(element, before, x))
+        if [y.shape for y in ours] != [y.shape for y in wanted]:
+            return None
+        off = [relative(y.reshape(1, -1), w.reshape(1, -1)) for y, w in zip(ours, wanted, strict=True) if y.numel()]
+        return torch.cat(off) if off else torch.zeros(0)
+
+    def words(self, element: Symmetry) -> str:
+        return element.name
 
 
 def relative(after: Tensor, wanted: Tensor) -> Tensor:

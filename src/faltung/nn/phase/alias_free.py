@@ -130,7 +130,58 @@ def enough(degree: int) -> int:
     return max(1, math.ceil((degree + 1) / 2))
 
 
-class AliasFreeActivation(Layer):
+class ShiftLayer(Layer):
+    """A layer for (batch, channels, *n) that keeps shapes and commutes with circular shifts by any length."""
+
+    dims = (1, 2, 3, 4)
+
+    ndim: int
+    channels: int
+
+    def shapes(self, *inputs: Any) -> tuple[int, ...]:
+        return tuple(inputs[0])
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield rolled(1, self.ndim)
+
+
+class _Enlarged(ShiftLayer):
+    """A layer between ideal enlarging and shrinking; a subclass writes what it does on the finer grid."""
+
+    up: int
+
+    def _settle(self, ndim: Any, channels: Any, up: Any, degree: int) -> None:
+        self.ndim, self.channels = functional.numbers("ndim, channels", (ndim, channels), 2, 1)
+        (degree,) = functional.numbers("degree", degree, 1, 1)
+        (self.up,) = functional.numbers("up", enough(degree) if up is None else up, 1, 1)
+
+    def within(self, x: Tensor) -> Tensor:
+        """What is done on the finer grid."""
+        raise ArgumentError.of(type(self).__name__, "within()", "none", "write what is done on the finer grid")
+
+    def definition_within(self, x: Tensor) -> Tensor:
+        """The same by its formula."""
+        raise ArgumentError.of(type(self).__name__, "definition_within()", "none", "write the formula down")
+
+    def forward(self, input: Tensor) -> Tensor:
+        self.expect(input, self.channels, self.ndim)
+        if self.up == 1:
+            return self.within(input)
+        sizes = tuple(input.shape[2:])
+        return resample_ideal(self.within(resample_ideal(input, tuple(n * self.up for n in sizes))), sizes)
+
+    def definition(self, *inputs: Any) -> Tensor:
+        (x,) = inputs
+        sizes = tuple(enumerate(x.shape[2:], 2)) if self.up > 1 else ()
+        for axis, n in sizes:
+            x = waves(x, axis, n * self.up, n // 2, 1.0 if n % 2 else 0.5)
+        x = self.definition_within(x)
+        for axis, n in sizes:
+            x = waves(x, axis, n, (n - 1) // 2, 1.0)
+        return x
+
+
+class AliasFreeActivation(_Enlarged):
     """A polynomial between enlarging and shrinking: an activation that commutes with shifts by fractions of a sample.
 
     Formula: `D(p(U(x)))`, U the ideal enlargement by `up`, p a `PolyActivation`, D the ideal way back. Waves of x up to n/2 become
@@ -157,7 +208,6 @@ class AliasFreeActivation(Layer):
     name = "alias-free-activation"
     summary = "a polynomial between ideal enlarging and shrinking"
     source = _SOURCE
-    dims = (1, 2, 3, 4)
     cost = "Fourier transforms of up^ndim values"
     portrait = shown("photo", (1, 1, 96, 96), ndim=2, channels=1)
 
@@ -173,38 +223,17 @@ class AliasFreeActivation(Layer):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.ndim, self.channels = functional.numbers("ndim, channels", (ndim, channels), 2, 1)
+        self._settle(ndim, channels, up, degree)
         self.polynomial = PolyActivation(degree, self.channels, coeffs, scale, device, dtype)
-        (self.up,) = functional.numbers("up", enough(self.polynomial.degree) if up is None else up, 1, 1)
 
-    def forward(self, input: Tensor) -> Tensor:
-        self.expect(input, self.channels, self.ndim)
-        sizes = tuple(input.shape[2:])
-        if self.up == 1:
-            return self.polynomial(input)
-        fine = resample_ideal(input, tuple(n * self.up for n in sizes))
-        return resample_ideal(self.polynomial(fine), sizes)
+    def within(self, x: Tensor) -> Tensor:
+        return self.polynomial(x)
 
-    def definition(self, *inputs: Any) -> Tensor:
-        (x,) = inputs
-        sizes = x.shape[2:]
-        if self.up == 1:
-            return self.polynomial.definition(x)
-        for axis, n in enumerate(sizes, 2):
-            x = waves(x, axis, n * self.up, n // 2, 1.0 if n % 2 else 0.5)
-        x = self.polynomial.definition(x)
-        for axis, n in enumerate(sizes, 2):
-            x = waves(x, axis, n, (n - 1) // 2, 1.0)
-        return x
-
-    def shapes(self, *inputs: Any) -> tuple[int, ...]:
-        return tuple(inputs[0])
+    def definition_within(self, x: Tensor) -> Tensor:
+        return self.polynomial.definition(x)
 
     def parameter_count(self) -> int:
         return self.polynomial.parameter_count()
-
-    def symmetries(self) -> Iterable[Symmetry]:
-        yield rolled(1, self.ndim)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -214,7 +243,7 @@ class AliasFreeActivation(Layer):
         yield Example({"ndim": 4, "channels": 2, "up": 1}, ((1, 2, 2, 2, 2, 2),))
 
 
-class AliasFreeMLP(Layer):
+class AliasFreeMLP(_Enlarged):
     """Two pointwise mixes of channels with a polynomial between, all between enlarging and shrinking.
 
     Formula: `D(W₂ p(W₁ U(x) + b₁) + b₂)`. Enlarging commutes with the first mix and comes before it:
@@ -239,7 +268,6 @@ class AliasFreeMLP(Layer):
     name = "alias-free-mlp"
     summary = "two mixes of channels with a polynomial between, on a finer grid"
     source = _SOURCE
-    dims = (1, 2, 3, 4)
     cost = "2 · up^ndim · expansion · channels"
     portrait = shown("photo", (1, 2, 96, 96), ndim=2, channels=2)
 
@@ -256,12 +284,10 @@ class AliasFreeMLP(Layer):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.ndim, self.channels, self.expansion = functional.numbers(
-            "ndim, channels, expansion", (ndim, channels, expansion), 3, 1
-        )
+        self._settle(ndim, channels, up, degree)
+        (self.expansion,) = functional.numbers("expansion", expansion, 1, 1)
         factory, hidden = {"device": device, "dtype": dtype}, self.channels * self.expansion
         self.polynomial = PolyActivation(degree, hidden, coeffs, scale, device, dtype)
-        (self.up,) = functional.numbers("up", enough(self.polynomial.degree) if up is None else up, 1, 1)
         self.widen = nn.Parameter(torch.empty(hidden, self.channels, *[1] * self.ndim, **factory))
         self.narrow = nn.Parameter(torch.empty(self.channels, hidden, *[1] * self.ndim, **factory))
         for weight in (self.widen, self.narrow):
@@ -269,35 +295,19 @@ class AliasFreeMLP(Layer):
         self.widen_bias = uniform_bias(hidden, self.channels, factory)
         self.narrow_bias = uniform_bias(self.channels, hidden, factory)
 
-    def forward(self, input: Tensor) -> Tensor:
-        self.expect(input, self.channels, self.ndim)
-        sizes = tuple(input.shape[2:])
-        x = resample_ideal(input, tuple(n * self.up for n in sizes)) if self.up > 1 else input
-        x = self.polynomial(functional.conv(x, self.widen, self.widen_bias))
-        x = functional.conv(x, self.narrow, self.narrow_bias)
-        return resample_ideal(x, sizes) if self.up > 1 else x
+    def within(self, x: Tensor) -> Tensor:
+        return functional.conv(
+            self.polynomial(functional.conv(x, self.widen, self.widen_bias)), self.narrow, self.narrow_bias
+        )
 
-    def definition(self, *inputs: Any) -> Tensor:
-        (x,) = inputs
-        sizes = x.shape[2:]
+    def definition_within(self, x: Tensor) -> Tensor:
         plain = ((1,) * self.ndim, ((0, 0),) * self.ndim, (1,) * self.ndim, 1, "zeros")
-        for axis, n in enumerate(sizes, 2) if self.up > 1 else ():
-            x = waves(x, axis, n * self.up, n // 2, 1.0 if n % 2 else 0.5)
         x = self.polynomial.definition(conv_by_taps(x, self.widen, self.widen_bias, *plain))
-        x = conv_by_taps(x, self.narrow, self.narrow_bias, *plain)
-        for axis, n in enumerate(sizes, 2) if self.up > 1 else ():
-            x = waves(x, axis, n, (n - 1) // 2, 1.0)
-        return x
-
-    def shapes(self, *inputs: Any) -> tuple[int, ...]:
-        return tuple(inputs[0])
+        return conv_by_taps(x, self.narrow, self.narrow_bias, *plain)
 
     def parameter_count(self) -> int:
         hidden = self.channels * self.expansion
         return 2 * hidden * self.channels + hidden + self.channels + self.polynomial.parameter_count()
-
-    def symmetries(self) -> Iterable[Symmetry]:
-        yield rolled(1, self.ndim)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -11,7 +11,7 @@ from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
 from faltung.nn.functional.waves import kept, low_pass, resample_ideal
-from faltung.nn.phase.alias_free import GELU, AliasFreeMLP
+from faltung.nn.phase.alias_free import GELU, AliasFreeMLP, ShiftLayer
 from faltung.nn.phase.ideal import IdealResample, waves
 
 _SOURCE = "Michaeli, Michaeli and Soudry, Alias-free convnets (2023)"
@@ -161,7 +161,7 @@ class AliasFreeStem(Layer):
         yield Example({"ndim": 4, "channels": 1}, ((1, 1, 4, 4, 4, 4),), tiny=False)
 
 
-class AliasFreeBlock(Layer):
+class AliasFreeBlock(ShiftLayer):
     """A residual block of the alias-free ConvNeXt: circular depthwise convolution, global layer norm, alias-free mixes, a scale.
 
     Formula: `x + s · mlp(norm(depthwise(x)))`, s for each channel.
@@ -185,7 +185,6 @@ class AliasFreeBlock(Layer):
     name = "alias-free-block"
     summary = "a residual block of the alias-free ConvNeXt"
     source = _SOURCE
-    dims = (1, 2, 3, 4)
     cost = "kernel_size^ndim + 2 · up^ndim · expansion · channels"
     portrait = shown("photo", (1, 2, 96, 96), ndim=2, channels=2, layer_scale=1.0)
 
@@ -224,15 +223,9 @@ class AliasFreeBlock(Layer):
         branch = self.mlp.definition(self.norm.definition(self.depthwise.definition(x)))
         return x + torch.einsum("bc...,c->bc...", branch, self.layer_scale)
 
-    def shapes(self, *inputs: Any) -> tuple[int, ...]:
-        return tuple(inputs[0])
-
     def parameter_count(self) -> int:
         parts = (self.depthwise, self.norm, self.mlp)
         return self.channels + sum(part.parameter_count() for part in parts)
-
-    def symmetries(self) -> Iterable[Symmetry]:
-        yield rolled(1, self.ndim)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

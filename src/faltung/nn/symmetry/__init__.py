@@ -6,13 +6,15 @@ from faltung.nn.symmetry.directions import directions as directions
 from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
 from faltung.nn.symmetry.downsample import complement as complement
 from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
-from faltung.nn.symmetry.gaunt import GauntProduct
+from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
-from faltung.nn.symmetry.position_orientation import PositionOrientationConv
+from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
+from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.steerable import SteerableConv
+from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
 
 ALL: tuple[type[Layer], ...] = (
     GroupConv,
@@ -21,10 +23,15 @@ ALL: tuple[type[Layer], ...] = (
     GroupDownsample,
     GroupUpsample,
     SteerableConv,
+    VoxelConv,
+    PointConv,
     NormReLU,
     GatedFields,
     FourierReLU,
     GauntProduct,
+    GauntPower,
     SO2Conv,
     PositionOrientationConv,
+    PositionOrientationGrid,
+    PositionOrientationBlock,
 )

@@ -12,8 +12,10 @@ from faltung.errors import ArgumentError
 
 
 @lru_cache(maxsize=32)
-def directions(dims: int, count: int) -> np.ndarray:
+def directions(dims: int, count: int, arrangement: str = "solid") -> np.ndarray:
     """Unit vectors (count, dims): equal angles; on the sphere the corners of a solid (6, 8, 12, 20), else a spiral.
+
+    With arrangement "repelled" the spiral's points push each other away like charges until they rest, as published.
 
     A grid of directions is moved to itself by its own symmetries only, so layers on it are exact for these, approximate for
     others. The corners of the icosahedron are a spherical 5-design, those of the octahedron and cube 3-designs.
@@ -22,17 +24,20 @@ def directions(dims: int, count: int) -> np.ndarray:
         >>> directions(3, 12).shape
         (12, 3)
     """
-    if dims not in (2, 3) or count < 1:
+    if dims not in (2, 3) or count < 1 or arrangement not in ("solid", "repelled"):
         raise ArgumentError.of(
-            "directions", "2 or 3 dimensions and at least one direction", f"{dims}, {count}", "correct them"
-        )
+            "directions", "2 or 3 dimensions, at least one direction, arrangement 'solid' or 'repelled'",
+            f"{dims}, {count}, {arrangement!r}", "correct them",
+        )  # fmt: skip
     if dims == 2:
         angle = 2 * np.pi * np.arange(count) / count
         return np.stack([np.cos(angle), np.sin(angle)], 1)
     golden = (1 + 5**0.5) / 2
     signs = [(a, b) for a in (1, -1) for b in (1, -1)]
     cube = np.array([(a, b, c) for a, b in signs for c in (1, -1)], dtype=float)
-    if count == 6:
+    if arrangement == "repelled":
+        found = _repelled(_spiral(count))
+    elif count == 6:
         found = np.concatenate([np.eye(3), -np.eye(3)])
     elif count == 8:
         found = cube
@@ -42,11 +47,30 @@ def directions(dims: int, count: int) -> np.ndarray:
         edges = [np.roll((0, a / golden, b * golden), k) for k in range(3) for a, b in signs]
         found = np.concatenate([cube, np.array(edges)])
     else:
-        height = 1 - (2 * np.arange(count) + 1) / count
-        around = 2 * np.pi * np.arange(count) / golden**2
-        ring = np.sqrt(1 - height**2)
-        found = np.stack([ring * np.cos(around), ring * np.sin(around), height], 1)
+        found = _spiral(count)
     return found / np.linalg.norm(found, axis=1, keepdims=True)
+
+
+def _spiral(count: int) -> np.ndarray:
+    """Points on equal rings of the sphere, each turned by the golden angle from the one before."""
+    height = 1 - (2 * np.arange(count) + 1) / count
+    around = 8 * np.pi * np.arange(count) / (1 + 5**0.5) ** 2
+    ring = np.sqrt(1 - height**2)
+    return np.stack([ring * np.cos(around), ring * np.sin(around), height], 1)
+
+
+def _repelled(points: np.ndarray, steps: int = 400) -> np.ndarray:
+    """The points after steps downhill on `Σ 1 / ‖p − q‖`, none longer than a tenth of the smallest distance."""
+    for n in range(steps):
+        gap = points[:, None] - points
+        distance = np.linalg.norm(gap, axis=2) + np.eye(len(points))
+        force = (gap / distance[..., None] ** 3).sum(1)
+        force -= (force * points).sum(1, keepdims=True) * points
+        most = np.linalg.norm(force, axis=1).max()
+        length = 0.1 * (1 - n / steps) * np.where(most > 1e-9, distance.min() / max(most, 1e-9), 0)
+        points = points + min(float(length), 0.1) * force
+        points /= np.linalg.norm(points, axis=1, keepdims=True)
+    return points
 
 
 def position_invariants(rel: Tensor, grid: Tensor) -> Tensor:

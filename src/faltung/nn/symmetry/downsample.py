@@ -109,9 +109,19 @@ class _Resampling(ConvLayer):
 
     matrix: Tensor
 
-    def _build(
-        self, ndim: Any, fields: Any, group: str, subgroup: Any, antialias: Any, device: Any, dtype: Any
+    _up = False
+
+    def __init__(
+        self,
+        ndim: int,
+        fields: int,
+        group: str,
+        subgroup: Any,
+        antialias: str | None = "coset",
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
+        super().__init__()
         (count,) = functional.numbers("ndim", ndim, 1, 1)
         (self.fields,) = functional.numbers("fields", fields, 1, 1)
         if antialias not in FILTERS:
@@ -128,8 +138,6 @@ class _Resampling(ConvLayer):
         chosen = np.ascontiguousarray(up if self._up else down)
         made = torch.tensor(chosen).to(device=device, dtype=dtype or torch.get_default_dtype())
         self.register_buffer("matrix", made, persistent=False)
-
-    _up = False
 
     @property
     def neutral(self) -> Tensor:
@@ -207,19 +215,6 @@ class GroupDownsample(_Resampling):
     summary = "fields on a group brought to a subgroup after an equivariant low-pass"
     cost = "|G|"
 
-    def __init__(
-        self,
-        ndim: int,
-        fields: int,
-        group: str,
-        subgroup: Any,
-        antialias: str | None = "coset",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self._build(ndim, fields, group, subgroup, antialias, device, dtype)
-
     def folded(self, conv: GroupConv) -> Conv:
         """The plain convolution that does what this layer and the group convolution after it do.
 
@@ -272,19 +267,6 @@ class GroupUpsample(_Resampling):
     summary = "fields on a subgroup continued to the group, band-limited"
     cost = "|H|"
     _up = True
-
-    def __init__(
-        self,
-        ndim: int,
-        fields: int,
-        group: str,
-        subgroup: Any,
-        antialias: str | None = "coset",
-        device: Any = None,
-        dtype: Any = None,
-    ) -> None:
-        super().__init__()
-        self._build(ndim, fields, group, subgroup, antialias, device, dtype)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
 from faltung.nn.symmetry.groups import grid_group
-from faltung.nn.symmetry.harmonics import Irreps, irreps, size
+from faltung.nn.symmetry.irreps import Irreps, irreps, size
 from faltung.nn.symmetry.steerable import LATTICE, field_acts
 
 TINY = 1e-30  # lengths whose square is below have no direction

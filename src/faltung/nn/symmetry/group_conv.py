@@ -15,6 +15,7 @@ from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.symmetry.acting import acts
 from faltung.nn.symmetry.expanded import by_orbits, by_sampling, by_waves, orbits
+from faltung.nn.symmetry.group_fourier import GroupProduct
 from faltung.nn.symmetry.groups import Fibre, GridGroup, grid_group, sharing
 from faltung.nn.symmetry.harmonics import rings, sampled
 from faltung.nn.symmetry.spread import places, spread
@@ -45,12 +46,15 @@ class GroupConv(ConvLayer):
         stride: the lattice of results is symmetric where (n + 2·padding − reach) is a multiple; other inputs are refused.
         padding, dilation, groups, bias, padding_mode, device, dtype, policy: as for `Conv`; paddings that differ at the two
             ends of an axis are refused.
+        method: "plain" (default: one plain convolution), or, for kernels of one tap between regular fields, "blocks": along the
+            group by its irreducible representations, which wins for many fields while the values of a call fit the cache.
 
     Raises:
         ArgumentError: settings that name no layer, or break the symmetry that it promises.
 
     Error: equivariance is exact up to the rounding of the convolution, for elements that map the grid to itself.
     Cost: |F| · |F'| times a plain convolution of as many fields; the kernel costs as many copies. `freeze` makes it once.
+    By blocks 12 products of 64 are left for p4m, and 6 of 16 for p4.
     Source: Cohen and Welling, Group equivariant convolutional networks (2016); Weiler and Cesa, General E(2)-equivariant steerable
     CNNs (2019) for types of fields.
 
@@ -96,6 +100,7 @@ class GroupConv(ConvLayer):
         dtype: Any = None,
         policy: Policy | None = None,
         filters: str = "taps",
+        method: str = "plain",
     ) -> None:
         super().__init__()
         self.filters = filters
@@ -114,6 +119,17 @@ class GroupConv(ConvLayer):
         nn.init.uniform_(self.weight, -1 / math.sqrt(fan), 1 / math.sqrt(fan))
         made = uniform_bias(self.out_fields, fan, {"device": device, "dtype": dtype}) if bias else None
         self.register_parameter("bias", made)
+        if method not in ("plain", "blocks") or (method == "blocks" and not self._one_tap()):
+            raise ArgumentError.of(
+                type(self).__name__, "method 'plain', or 'blocks' for one tap, stride 1, no padding, one group, regular fields",
+                repr(method), "use 'plain'",
+            )  # fmt: skip
+        self.along = GroupProduct(self.acting.group, device, dtype) if method == "blocks" else None
+
+    def _one_tap(self) -> bool:
+        """Whether the layer is a convolution along the group at every place."""
+        plain = {*self.kernel_size, *self.stride} == {1} and not any(lo or hi for lo, hi in self.pads)
+        return plain and self.source_fibre.size == self.into.size == self.acting.order and self.groups == 1
 
     def _share(self, device: Any, dtype: Any) -> int:
         """Register which entries of the kernel are one number, and how taps turn; return how many numbers there are."""
@@ -193,10 +209,22 @@ class GroupConv(ConvLayer):
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.in_channels, self.ndim, batch=False)
         self._check_lattice(input)
+        if self.along is not None:
+            return self._by_blocks(input)
         return functional.conv(
             input, self.kernel(), self.effective_bias(), self.stride, self.padding, self.dilation, self.groups, self.padding_mode,
             self.policy,
         )  # fmt: skip
+
+    def _by_blocks(self, input: Tensor) -> Tensor:
+        """The same for kernels of one tap, by irreducible representations."""
+        assert self.along is not None
+        x = input.reshape(-1, self.in_fields, self.acting.order, math.prod(input.shape[-self.ndim :]))
+        y = self.along(x, self.weight).reshape(
+            *input.shape[: -self.ndim - 1], self.out_channels, *input.shape[-self.ndim :]
+        )
+        bias = self.effective_bias()
+        return y if bias is None else y + bias.reshape(-1, *[1] * self.ndim)
 
     def _check_lattice(self, input: Tensor) -> None:
         """Refuse sizes at which a stride takes more samples from one end of the signal than from the other."""
@@ -293,5 +321,9 @@ class GroupConv(ConvLayer):
         )
         yield Example(
             {"ndim": 1, "in_fields": 2, **common, "group": "d1", "out_type": "trivial", "padding": 2}, ((2, 4, 6),)
+        )
+        yield Example(
+            {"ndim": 2, "in_fields": 2, "out_fields": 1, "kernel_size": 1, "group": "p4m", "method": "blocks"},
+            ((2, 16, 1, 2),),
         )
         yield Example({"ndim": 3, "in_fields": 1, **common, "group": "o", "in_type": "trivial"}, ((1, 1, 3, 4, 3),))

@@ -1,18 +1,16 @@
-"""Circular harmonics on rings: functions of the plane that turn by a matrix, sampled at taps. Irreducible fields of SO(2) and O(2).
+"""Circular harmonics on rings: functions of the plane that turn by a matrix, sampled at taps; kernels between fields of the plane.
 
 In an image x is the column and y counts rows upwards, so that angles grow counter-clockwise as in `torch.rot90`, and a vector field
 has the components (x, y).
 """
 
 import math
-import re
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from faltung.errors import ArgumentError
+from faltung.nn.symmetry.irreps import size, turned
 
 PLANE = np.array([[0, 1], [-1, 0]])  # (row, column) to (x, y)
 
@@ -83,73 +81,6 @@ def _profile(ring: Ring, frequency: int, radius: np.ndarray) -> np.ndarray:
     """The Gaussian, but 0 in the centre for what turns: an angle is nothing there."""
     bell = np.exp(-((radius - ring.radius) ** 2) / (2 * ring.sigma**2))
     return np.where((radius < 1e-9) & (frequency != 0), 0.0, bell)
-
-
-@dataclass(frozen=True)
-class Irreps:
-    """A sum of irreducible fields: ((how many, name), ...), "0" for scalars, "0-" for those that a mirror negates, "1", "2", ..."""
-
-    parts: tuple[tuple[int, str], ...]
-
-    @property
-    def dim(self) -> int:
-        """How many numbers stand at one place."""
-        return sum(many * size(name) for many, name in self.parts)
-
-    @property
-    def count(self) -> int:
-        """How many fields there are."""
-        return sum(many for many, _ in self.parts)
-
-    def matrix(self, element: np.ndarray) -> np.ndarray:
-        """How all numbers at one place change under an orthogonal matrix on (x, y), (dim, dim)."""
-        found, at = np.zeros((self.dim, self.dim)), 0
-        for many, name in self.parts:
-            block = turned(name, element)
-            for _ in range(many):
-                found[at : at + len(block), at : at + len(block)] = block
-                at += len(block)
-        return found
-
-
-def size(name: str) -> int:
-    """1 for scalars, 2 for others."""
-    return 1 if name.startswith("0") else 2
-
-
-def turned(name: str, element: np.ndarray) -> np.ndarray:
-    """The matrix of an irreducible field: cos and sin of m times the angle; (x, −y) gives diag(1, −1), or −1 for "0-"."""
-    mirrored = np.linalg.det(element) < 0
-    if size(name) == 1:
-        return np.array([[-1.0 if mirrored and name == "0-" else 1.0]])
-    m, angle = int(name), math.atan2(element[1, 0], element[0, 0])
-    c, s = math.cos(m * angle), math.sin(m * angle)
-    return np.array([[c, -s], [s, c]]) @ (np.diag([1.0, -1.0]) if mirrored else np.eye(2))
-
-
-@lru_cache(maxsize=128)
-def irreps(text: str, group: str) -> Irreps:
-    """The fields that a text like "8x0 + 4x1 + 2x2" names, in that order.
-
-    Args:
-        text: "how many x name" joined by +; "1x" may be left out.   group: "so2", or "o2", which alone knows "0-".
-
-    Raises:
-        ArgumentError: another text.
-
-    Example:
-        >>> irreps("8x0 + 4x1", "so2").dim
-        16
-    """
-    parts = []
-    for piece in text.split("+"):
-        found = re.fullmatch(r"\s*(?:(\d+)\s*x\s*)?(0-|\d+)\s*", piece)
-        if not found or found[1] == "0" or (found[2] == "0-" and group != "o2"):
-            raise ArgumentError.of(
-                "irreps", 'fields like "8x0 + 4x1", "0-" for o2 only', repr(text), "give how many x which"
-            )
-        parts.append((int(found[1] or 1), found[2]))
-    return Irreps(tuple(parts))
 
 
 @lru_cache(maxsize=512)

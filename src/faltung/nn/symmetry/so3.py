@@ -133,6 +133,97 @@ def wigner(highest: int, rotation: Tensor, coupled: Sequence[Tensor] | None = No
     return found
 
 
+@lru_cache(maxsize=16)
+def generators(highest: int) -> np.ndarray:
+    """How small turns about x, y and z change harmonics: (3, (highest + 1)², (highest + 1)²), antisymmetric.
+
+    Formula: the derivative of `wigner` at the identity along the turn about each axis, degree by degree.
+
+    Example:
+        >>> generators(1)[1, 1:, 1:].round().astype(int).tolist()  # about y: z goes to x, x to −z
+        [[0, 0, 1], [0, 0, 0], [-1, 0, 0]]
+    """
+    found = np.zeros((3, (highest + 1) ** 2, (highest + 1) ** 2))
+    for i in range(3):
+        turn = np.zeros((3, 3))
+        turn[(i + 2) % 3, (i + 1) % 3], turn[(i + 1) % 3, (i + 2) % 3] = 1, -1
+        own = turn
+        for l in range(1, highest + 1):
+            if l > 1:
+                step = _step(l)
+                both = np.einsum("iaq,ab->ibq", step, turn) + np.einsum("iap,pq->iaq", step, own)
+                own = np.einsum("ibq,jbq->ij", both, step)
+            found[i, l * l : (l + 1) ** 2, l * l : (l + 1) ** 2] = own
+    return found
+
+
+def slopes(highest: int, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Derivatives of all harmonics along two directions of the sphere, each (points, (highest + 1)²).
+
+    Formula: along rings of equal latitude, and along meridians upwards, both of length 1 and to the right of each other seen from
+    outside: with a point p and `u = y × p / ‖y × p‖`, `v = p × u`, turned about v (that is, along u) and about u backwards.
+
+    Args:
+        points: (n, 3) of length 1, none at a pole.
+    """
+    values = spherical_harmonics(highest, torch.from_numpy(points)).numpy()
+    around = np.cross([0.0, 1.0, 0.0], points)
+    around /= np.linalg.norm(around, axis=1, keepdims=True)
+    upwards = np.cross(points, around)
+    turned = np.einsum("pa,iba->pib", values, generators(highest))  # f(p turned about axis i), to first order
+    return np.einsum("pi,pib->pb", upwards, turned), -np.einsum("pi,pib->pb", around, turned)
+
+
+@lru_cache(maxsize=32)
+def bracket_table(l1: int, l2: int, l3: int) -> np.ndarray:
+    """∫ p·(∇Y_a × ∇Y_b) Y_c for all harmonics up to these degrees: the couplings of odd parity, by exact quadrature.
+
+    The bracket of two functions of the sphere, antisymmetric, is what the product lacks: it couples degrees whose sum is odd.
+    For degree 1 it is the cross product of vectors.
+
+    Example:
+        >>> (bracket_table(1, 1, 1)[1:, 1:, 1:] / (3 / (4 * np.pi)) ** 0.5).round(12)[0, 1].tolist()  # x × y = z
+        [0.0, 0.0, 1.0]
+    """
+    points, weights = quadrature(l1 + l2 + l3)
+    values = spherical_harmonics(l3, torch.from_numpy(points)).numpy() * weights[:, None]
+    first, second = slopes(l1, points), slopes(l2, points)
+    found = np.einsum("pa,pb,pc->abc", first[0], second[1], values, optimize=True)
+    found -= np.einsum("pa,pb,pc->abc", first[1], second[0], values, optimize=True)
+    return np.where(np.abs(found) < 1e-12, 0, found)
+
+
+@lru_cache(maxsize=128)
+def coupling(l1: int, l2: int, l3: int) -> np.ndarray:
+    """The one tensor (2l1 + 1, 2l2 + 1, 2l3 + 1) of norm 1 that rotations leave alone: Wigner's 3j symbol in real harmonics.
+
+    Formula: the block of `gaunt_table`, or of `bracket_table` where l1 + l2 + l3 is odd, divided by its norm, as e3nn has it,
+    sign included.
+
+    Raises:
+        ArgumentError: degrees that do not couple.
+
+    Example:
+        >>> coupling(1, 1, 0).round(3).squeeze().tolist()  # the scalar product / √3
+        [[0.577, 0.0, 0.0], [0.0, 0.577, 0.0], [0.0, 0.0, 0.577]]
+    """
+    if not abs(l1 - l2) <= l3 <= l1 + l2:
+        raise ArgumentError.of(
+            "coupling", "degrees of which each is at most the sum of the others", f"{l1}, {l2}, {l3}", "choose others"
+        )
+    points, weights = quadrature(l1 + l2 + l3)
+    own = [slice(l * l, (l + 1) ** 2) for l in (l1, l2, l3)]
+    values = spherical_harmonics(max(l1, l2, l3), torch.from_numpy(points)).numpy()
+    if (l1 + l2 + l3) % 2 == 0:
+        pairs = values[:, own[0], None] * values[:, None, own[1]]
+    else:
+        a, b = (np.stack(slopes(l, points))[..., at] for l, at in zip((l1, l2), own, strict=False))
+        pairs = a[0][:, :, None] * b[1][:, None] - a[1][:, :, None] * b[0][:, None]
+    found = np.einsum("pab,pc->abc", pairs, values[:, own[2]] * weights[:, None], optimize=True)
+    found /= np.linalg.norm(found)
+    return np.where(np.abs(found) < 1e-13, 0, found)
+
+
 def align(vectors: Tensor) -> Tensor:
     """A rotation that takes each vector to the polar axis y: `R v / ‖v‖ = (0, 1, 0)`, (..., 3, 3).
 

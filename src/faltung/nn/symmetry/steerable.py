@@ -7,22 +7,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from faltung.errors import ArgumentError
-from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, Symmetry, shown
-from faltung.nn.functional.definition import conv_by_taps
+from faltung.nn.base import Example, Symmetry, shown
 from faltung.nn.symmetry.acting import act
+from faltung.nn.symmetry.field_conv import FieldConv
 from faltung.nn.symmetry.groups import GridGroup, grid_group
-from faltung.nn.symmetry.harmonics import PLANE, Irreps, irreps, pairing, polar, rings, size, turned
+from faltung.nn.symmetry.harmonics import PLANE, pairing, polar, rings
+from faltung.nn.symmetry.irreps import Irreps, irreps, size, turned
 from faltung.planner import Policy
 
 LATTICE = {"so2": "c4", "o2": "d4"}
 """The elements of each group that map the square grid to itself."""
 
 
-class SteerableConv(ConvLayer):
+class SteerableConv(FieldConv):
     """A convolution of images of scalars, vectors and higher fields that commutes with rotations of the plane, but for sampling.
 
     Formula: `κ(r, φ) = ρ_out(φ) κ₀(r) ρ_in(φ)ᵀ` for irreducible fields, κ₀ a learnt sum of Gaussian rings, so that
@@ -78,132 +78,36 @@ class SteerableConv(ConvLayer):
             raise ArgumentError.of(
                 "SteerableConv", "group 'so2' or 'o2'", repr(group), "use GroupConv for finite groups"
             )
-        self.group = group
+        self.group, self.scalar = group, "0"
         self.before, self.after = irreps(in_irreps, group), irreps(out_irreps, group)
+        self.acting = grid_group(LATTICE[group], 2)
         self.settle(2, self.before.dim, self.after.dim, kernel_size, stride, padding, dilation, 1, padding_mode, policy)
-        settings = set(zip(self.kernel_size, self.stride, self.pads, self.dilation, strict=True))
-        if len(settings) > 1 or any(lo != hi for lo, hi in self.pads):
-            raise ArgumentError.of(
-                "SteerableConv", "both axes and both ends alike", str(sorted(settings)), "give one number for all"
-            )  # fmt: skip
-        self.acting: GridGroup = grid_group(LATTICE[group], 2)
-        spreads = []
-        self.joined = {}
-        for n, (p, q, basis) in enumerate(self._pairs()):
-            self.joined[p, q] = n
-            numbers = self.before.parts[q][0] * len(basis)
-            made = torch.from_numpy(basis).to(device=device, dtype=dtype or torch.get_default_dtype())
-            self.register_buffer(f"basis_{n}", made, persistent=False)
-            spreads.append((p, self.after.parts[p][0] * numbers))
-        into = [
-            sum(self.before.parts[q][0] * len(b) for at, q, b in self._pairs() if at == p)
-            for p in range(len(self.after.parts))
-        ]
-        if not all(into):
-            dead = [name for many, (_, name) in zip(into, self.after.parts, strict=True) if not many]
-            raise ArgumentError.of(
-                "SteerableConv", "a kernel_size whose rings carry every field of the result", f"none for {', '.join(dead)}",
-                "use more taps, or lower frequencies",
-            )  # fmt: skip
-        scales = [torch.full((count,), 1 / math.sqrt(into[p])) for p, count in spreads]
-        self.weight = nn.Parameter(torch.empty(sum(count for _, count in spreads), device=device, dtype=dtype))
-        with torch.no_grad():
-            self.weight.normal_().mul_(torch.cat(scales).to(self.weight))
-        scalars = [n for n, name in enumerate(self._names()) if name == "0"]
-        self.register_parameter(
-            "bias", nn.Parameter(torch.zeros(len(scalars), device=device, dtype=dtype)) if bias and scalars else None
-        )
-        self.register_buffer("scalars", torch.tensor(scalars, device=device, dtype=torch.int64), persistent=False)
+        self._check_lattice_alike()
+        self._make(bias, device, dtype)
 
-    def _names(self) -> list[str]:
-        """The field that each channel of the result belongs to."""
-        return [name for many, name in self.after.parts for _ in range(many * size(name))]
+    def basis(self, source: str, to: str) -> np.ndarray:
+        return pairing(self.kernel_size[0], source, to, self.group)
 
-    def _pairs(self) -> Iterator[tuple[int, int, np.ndarray]]:
-        """(part of the result, part of the input, basis) for every pair that a kernel joins."""
-        for p, (_, to) in enumerate(self.after.parts):
-            for q, (_, source) in enumerate(self.before.parts):
-                basis = pairing(self.kernel_size[0], source, to, self.group)
-                if len(basis):
-                    yield p, q, basis
-
-    def kernel(self) -> Tensor:
-        rows: list[list[Tensor]] = [[] for _ in self.after.parts]
-        at = 0
-        for p, (many, to) in enumerate(self.after.parts):
-            for q, (each, source) in enumerate(self.before.parts):
-                shape = (many * size(to), each * size(source), self.kernel_size[0] ** 2)
-                if (p, q) not in self.joined:
-                    rows[p].append(self.weight.new_zeros(shape))
-                    continue
-                basis = getattr(self, f"basis_{self.joined[p, q]}")
-                count = many * each * len(basis)
-                weight = self.weight[at : at + count].reshape(many, each, len(basis))
-                rows[p].append(torch.einsum("oib,bxyt->oxiyt", weight, basis).reshape(shape))
-                at += count
-        return torch.cat([torch.cat(row, 1) for row in rows]).reshape(self.weight_shape)
-
-    def definition_kernel(self) -> Tensor:
+    def definition_basis(self, source: str, to: str) -> np.ndarray:
         """Tap by tap: the matrices of both fields at its angle, with the starting matrices' rings between them."""
-        taps, radius_angle = self.kernel_size[0], list(zip(*polar(self.kernel_size[0]), strict=True))
-        rows, at = [], 0
-        for many, to in self.after.parts:
-            row = []
-            for each, source in self.before.parts:
-                found = []
-                for ring in rings(taps):
-                    for start, frequency in _commuting(source, to, self.group):
-                        if frequency > ring.frequency:
-                            continue
-                        values = [
-                            (r > 0 or frequency == 0)
-                            * math.exp(-((r - ring.radius) ** 2) / (2 * ring.sigma**2))
-                            * turned(to, _turn(a))
-                            @ start
-                            @ turned(source, _turn(a)).T
-                            for r, a in radius_angle
-                        ]
-                        element = torch.from_numpy(np.stack(values, -1))
-                        if element.norm() > 1e-6:
-                            found.append(element / element.norm() * size(to) ** 0.5)
-                block = self.weight.new_zeros(many, size(to), each, size(source), taps * taps)
-                count = many * each * len(found)
-                for n, element in enumerate(found):
-                    own = self.weight[at : at + count].reshape(many, each, -1)[..., n]
-                    block = block + own[:, None, :, None, None] * element.to(block)[:, None]
-                at += count
-                row.append(block.reshape(many * size(to), each * size(source), -1))
-            rows.append(torch.cat(row, 1))
-        return torch.cat(rows).reshape(self.weight_shape)
-
-    def effective_bias(self) -> Tensor | None:
-        if self.bias is None:
-            return None
-        return self.bias.new_zeros(self.out_channels).index_put((self.scalars,), self.bias)
-
-    def forward(self, input: Tensor) -> Tensor:
-        self.expect(input, self.in_channels, 2, batch=False)
-        for n, (lo, hi) in zip(input.shape[-2:], self.pads, strict=True):
-            if (n + lo + hi - self.dilation[0] * (self.kernel_size[0] - 1) - 1) % self.stride[0]:
-                raise ArgumentError.of(
-                    "SteerableConv", f"size + padding − reach a multiple of the stride {self.stride[0]}", f"size {n}",
-                    "pad or crop, so that turned results agree",
-                )  # fmt: skip
-        return functional.conv(
-            input, self.kernel(), self.effective_bias(), self.stride, self.padding, self.dilation, 1, self.padding_mode, self.policy
-        )  # fmt: skip
-
-    def definition(self, *inputs: Any) -> Tensor:
-        bias, scalars = None, iter(() if self.bias is None else self.bias)
-        if self.bias is not None:
-            bias = torch.stack([next(scalars) if name == "0" else self.bias.new_zeros(()) for name in self._names()])
-        return conv_by_taps(
-            inputs[0], self.definition_kernel(), bias, self.stride, self.pads, self.dilation, 1, self.padding_mode
-        )
-
-    def parameter_count(self) -> int:
-        kernel = sum(self.after.parts[p][0] * self.before.parts[q][0] * len(b) for p, q, b in self._pairs())
-        return kernel + (0 if self.bias is None else sum(many for many, name in self.after.parts if name == "0"))
+        taps, found = self.kernel_size[0], []
+        for ring in rings(taps):
+            for start, frequency in _commuting(source, to, self.group):
+                if frequency > ring.frequency:
+                    continue
+                values = [
+                    (r > 0 or frequency == 0)
+                    * math.exp(-((r - ring.radius) ** 2) / (2 * ring.sigma**2))
+                    * turned(to, _turn(a))
+                    @ start
+                    @ turned(source, _turn(a)).T
+                    for r, a in zip(*polar(taps), strict=True)
+                ]
+                element = np.stack(values, -1)
+                norm = np.sqrt((element**2).sum())
+                if norm > 1e-6:
+                    found.append(element / norm * size(to) ** 0.5)
+        return np.array(found)
 
     def symmetries(self) -> Iterable[Symmetry]:
         yield from super().symmetries()
