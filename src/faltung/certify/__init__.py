@@ -10,6 +10,7 @@ _HOME = {
     "Bound": "faltung.certify.bound",
     "Lipschitz": "faltung.certify.network",
     "OrthDefect": "faltung.certify.orthogonal",
+    "Scattering1d": "faltung.certify.scattering",
     "Scattering2d": "faltung.certify.scattering",
     "SpectralRescale": "faltung.certify.rescale",
     "can_be_orthogonal": "faltung.certify.orthogonal",

@@ -1,33 +1,11 @@
-"""The bank of Morlet wavelets of a scattering network, in the Fourier domain, at every resolution."""
+"""The bank of Morlet wavelets of the scattering network of images."""
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """Wavelets and low-pass filter on one grid.
-
-    Fields:
-        psi: for each scale j a list over resolutions r = 0..j of arrays (angles, *n / 2^r), real.   phi: for each resolution an
-            array (*n / 2^r).   axes: for each resolution the 1-D factors of phi, or None where it is no product of such.
-    """
-
-    psi: tuple[tuple[np.ndarray, ...], ...]
-    phi: tuple[np.ndarray, ...]
-    axes: tuple[tuple[np.ndarray, ...], ...] | None
-
-    def littlewood_paley(self, level: int = 0) -> np.ndarray:
-        """|φ̂(ω)|² + ½ Σ (|ψ̂(ω)|² + |ψ̂(−ω)|²) at a resolution, over wavelets of at least that scale: the share of energy kept."""
-        total = self.phi[level] ** 2
-        total = (total + mirrored(total)) / 2
-        for scale in self.psi[level:]:
-            square = (scale[level] ** 2).sum(0)
-            total = total + (square + mirrored(square)) / 2
-        return total
+from faltung.certify.bank import Band, Bank, normalised
 
 
 @lru_cache(maxsize=32)
@@ -40,7 +18,7 @@ def morlet(n: tuple[int, int], scales: int, angles: int, tight: bool) -> Bank:
 
     Source: Bruna and Mallat, Invariant scattering convolution networks (2013); Wiatowski and Bölcskei (2018) for the normalisation.
     """
-    psi = []
+    bands = []
     for j in range(scales):
         waves = []
         for theta in range(angles):
@@ -48,26 +26,12 @@ def morlet(n: tuple[int, int], scales: int, angles: int, tight: bool) -> Bank:
             wave = _gabor(n, 0.8 * 2**j, angle, 0.75 * math.pi / 2**j, 4.0 / angles)
             still = _gabor(n, 0.8 * 2**j, angle, 0.0, 4.0 / angles)
             waves.append(np.fft.fft2(wave - wave.sum() / still.sum() * still).real)
-        psi.append([cut(np.stack(waves), r) for r in range(j + 1)])
+        bands.append(Band(j, j, {r: cut(np.stack(waves), r) for r in range(j + 1)}))
     lines = [np.fft.fft(_gauss(size, 0.8 * 2 ** (scales - 1))).real for size in n]
     axes = [tuple(cut(line, r) for line in lines) for r in range(scales)]
     phi = [np.multiply.outer(*pair) for pair in axes]
-    bank = Bank(tuple(tuple(levels) for levels in psi), tuple(phi), tuple(axes))
+    bank = Bank(tuple(bands), tuple(bands), tuple(phi), phi[0], tuple(axes))
     return normalised(bank) if tight else bank
-
-
-def normalised(bank: Bank) -> Bank:
-    """The bank with all filters of a resolution divided by the root of their energies."""
-    roots = [np.sqrt(bank.littlewood_paley(r)) for r in range(len(bank.phi))]
-    psi = tuple(tuple(level / roots[r] for r, level in enumerate(levels)) for levels in bank.psi)
-    return Bank(psi, tuple(p / root for p, root in zip(bank.phi, roots, strict=True)), None)
-
-
-def mirrored(spectrum: np.ndarray) -> np.ndarray:
-    """The values at −ω."""
-    for axis in range(spectrum.ndim):
-        spectrum = np.roll(np.flip(spectrum, axis), 1, axis)
-    return spectrum
 
 
 def cut(spectrum: np.ndarray, level: int) -> np.ndarray:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from faltung.kernels import extend, native
-from faltung.kernels.fourier.butterflies import transforms
+from faltung.kernels.lane_transforms import transforms
 
 # Places in the array of sizes; what belongs to an axis stands HEAD + AXIS·axis further on.
 (DIMS, PAIRED, WIDE, SAMPLES, CHANNELS, OUTPUTS, PAIRS, GROUPS, BATCH, X_B, X_N, X_C, ELEMENT, COLUMNS, HEAD) = range(
