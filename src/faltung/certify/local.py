@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from faltung.certify.bound import Bound
 from faltung.certify.box import POOLS, Box, activation, boxes, linear_maps, name_of
-from faltung.certify.capture import Graph, Step, capture, evaluating
+from faltung.certify.capture import Graph, Step, capture
 from faltung.errors import ArgumentError
 from faltung.filters.filter import whole
+from faltung.readers import undisturbed
 
 NORMS = ("linf", "l2")
 
@@ -77,7 +78,7 @@ def local_lipschitz(
         )
     rows = torch.arange(graph.result.value.shape[1]) if outputs is None else torch.as_tensor(outputs).reshape(-1)
     found = []
-    with evaluating(model):
+    with undisturbed(model):
         for sample in x.detach().double().split(1):
             upper = _searched(graph, Box(sample, torch.full_like(sample, eps)), rows, norm, most)
             lower = _attained(model, sample, eps, rows, norm)

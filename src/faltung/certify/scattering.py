@@ -136,7 +136,7 @@ class Scattering1d(Scattering):
 
     Example:
         >>> Scattering1d(6)(torch.ones(2, 1024)).shape
-        torch.Size([2, 138, 16])
+        torch.Size([2, 126, 16])
     """
 
     ndim = 1

@@ -4,7 +4,7 @@ A trigonometric polynomial p of degree d with 0 ≤ p ≤ M that reaches M at a 
 π/d from it. Applied to p(ω) = ‖F(ω)v‖², v the input that gains most: of the kernel's taps only the size k = d + 1 counts, and
 σ₁ at the nearest place of a grid of N points an axis is at least cos(Σ_a π d_a / 2N_a) times the supremum. So the grid's
 largest value over that cosine is an upper bound, whose excess falls with the square of N; and only places near the largest
-value need a finer grid.
+value need a finer grid. On coarse grids another theorem may say more; `faltung.filters.between` has both.
 """
 
 import itertools
@@ -18,6 +18,7 @@ from torch import Tensor
 
 from faltung.certify import gram
 from faltung.filters import Symbol
+from faltung.filters.between import between
 
 FIRST = 0.7  # Σ π d / 2N of the coarsest grid
 ENTRIES = 1 << 21  # how many entries of matrices are held at a time
@@ -143,7 +144,7 @@ def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
     n = np.where(degree > 0, np.maximum(np.ceil(degree * last / 2**doublings), degree + 1), 1).astype(int)
     asked = [(group, _half(tuple(n), symbol.is_real)) for group in range(symbol.groups)]
     while True:
-        cosine = math.cos(float((np.pi * degree / (2 * n)).sum()))
+        cosine = 1 / between(symbol.size, n.tolist())
         found = []
         most = 0
         for group, places in asked:
