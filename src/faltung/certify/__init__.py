@@ -7,6 +7,8 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Band": "faltung.certify.bank",
+    "Bank": "faltung.certify.bank",
     "Bound": "faltung.certify.bound",
     "Lipschitz": "faltung.certify.network",
     "OrthDefect": "faltung.certify.orthogonal",
@@ -14,6 +16,7 @@ _HOME = {
     "Scattering2d": "faltung.certify.scattering",
     "Scattering3d": "faltung.certify.scattering_solid",
     "SpectralRescale": "faltung.certify.rescale",
+    "admissible": "faltung.certify.frames",
     "can_be_orthogonal": "faltung.certify.orthogonal",
     "equivariance": "faltung.certify.moved",
     "filter_orth_penalty": "faltung.certify.penalties",

@@ -94,7 +94,7 @@ class Cascade:
 
     def _compiled(self) -> list[Scale] | None:
         """What the kernel reads, one for each scale of the first order; None where it does not do."""
-        kinds = {torch.float32: np.dtype(np.float32), torch.float64: np.dtype(np.float64)}
+        kinds: dict[torch.dtype, np.dtype] = {torch.float32: np.dtype("float32"), torch.float64: np.dtype("float64")}
         bands = [*self.bank.first, *self.bank.second]
         if self.lines is None or self.device.type != "cpu" or self.dtype not in kinds or not self.order:
             return None

@@ -23,7 +23,7 @@ def morlet_lines(n: int, scales: int, q: tuple[int, int], average: int, tight: b
 
     Source: Andén and Mallat, Deep scattering spectrum (2014).
     """
-    log = int(math.floor(math.log2(average)))
+    log = average.bit_length() - 1
     spectra: list[dict[int, list[np.ndarray]]] = []
     for wavelets in q:
         groups: dict[int, list[np.ndarray]] = defaultdict(list)

@@ -1,10 +1,9 @@
 """Scattering networks: fixed wavelets and moduli whose features move no further than the signal."""
 
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from faltung.certify.bank import Bank
@@ -15,6 +14,7 @@ from faltung.errors import ArgumentError, DtypeError
 from faltung.filters.filter import whole
 
 PADDING = ("reflect", "zeros", "replicate", "circular")
+Filters = str | Callable[[tuple[int, ...]], Bank]
 Around = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 """The padded size, and the margins (before, behind) of each axis."""
 
@@ -37,13 +37,13 @@ class Scattering(nn.Module):
 
     ndim: int
 
-    def __init__(self, J: int, order: int, filters: str, padding_mode: str, sampled: bool) -> None:
+    def __init__(self, J: int, order: int, filters: Filters, padding_mode: str, sampled: bool) -> None:
         super().__init__()
         who = type(self).__name__
         self.J, self.order = whole(who, "J", J, 1), whole(who, "order", order, 0)
-        if filters not in ("morlet", "tight") or padding_mode not in PADDING or self.order > 2:
+        if not (callable(filters) or filters in ("morlet", "tight")) or padding_mode not in PADDING or self.order > 2:
             raise ArgumentError.of(
-                who, f"filters morlet or tight, order up to 2, padding_mode among {', '.join(PADDING)}",
+                who, f"filters morlet, tight or a function, order up to 2, padding_mode among {', '.join(PADDING)}",
                 f"{filters!r}, {order}, {padding_mode!r}", "choose one of these",
             )  # fmt: skip
         self.filters, self.padding_mode, self.sampled = filters, padding_mode, bool(sampled)
@@ -51,11 +51,25 @@ class Scattering(nn.Module):
 
     def bank(self, n: Any) -> Bank:
         """The filters for signals of that size before padding."""
+        padded = self.padded((n,) if isinstance(n, int) else tuple(n))[0]
+        return self.filters(padded) if callable(self.filters) else self.usual(padded, self.filters == "tight")
+
+    def usual(self, padded: tuple[int, ...], tight: bool) -> Bank:
+        """The Morlet wavelets of a padded size."""
         raise NotImplementedError
 
     def padded(self, n: tuple[int, ...]) -> Around:
         """The padded size and the margins of signals of that size."""
         raise NotImplementedError
+
+    @property
+    def paths(self) -> int:
+        """How many features there are for each place."""
+        size = (4 * 2**self.J,) * self.ndim
+        bank = self.filters(size) if callable(self.filters) else self.usual(size, False)
+        first = [(band.number, len(band.filters[0])) for band in bank.first] if self.order else []
+        second = [(band.number, len(band.filters[0])) for band in bank.second] if self.order > 1 else []
+        return 1 + sum(a for _, a in first) + sum(a * b for j, a in first for i, b in second if i > j)
 
     @property
     def sampling(self) -> int:
@@ -122,7 +136,8 @@ class Scattering1d(Scattering):
         Q: wavelets an octave, of the first order, or of both. Default (8, 1).
         order: 0, 1 or 2. Default 2.
         T: how many samples features are averaged over, from 1 up to 2^J. Default 2^J.
-        filters: `morlet`, or `tight`, by which no stage gains energy. Default morlet.
+        filters: `morlet`, `tight`, by which no stage gains energy, or a function from the padded size (n,) to a `Bank` of one's
+            own. Default morlet.
         padding_mode: reflect, zeros, replicate; to a power of two, with room for the low-pass filter, at most thrice the length.
             circular for lengths that 2^⌊log₂ T⌋ divides. Default reflect.
         sampled: whether the results are sampled; else they have the length of the padded signal. Default True.
@@ -147,7 +162,7 @@ class Scattering1d(Scattering):
         Q: int | tuple[int, int] = (8, 1),
         order: int = 2,
         T: int | None = None,
-        filters: str = "morlet",
+        filters: Filters = "morlet",
         padding_mode: str = "reflect",
         sampled: bool = True,
     ) -> None:
@@ -165,19 +180,10 @@ class Scattering1d(Scattering):
 
     @property
     def sampling(self) -> int:
-        return int(math.log2(self.T))
+        return self.T.bit_length() - 1
 
-    @property
-    def paths(self) -> int:
-        """How many features there are for each place."""
-        bank = morlet_lines(2**self.J * 4, self.J, self.Q, self.T, False)
-        first = [(band.number, len(band.filters[0])) for band in bank.first] if self.order else []
-        second = [(band.number, len(band.filters[0])) for band in bank.second] if self.order > 1 else []
-        return 1 + sum(a for _, a in first) + sum(a * b for j, a in first for i, b in second if i > j)
-
-    def bank(self, n: Any) -> Bank:
-        size = (n,) if isinstance(n, int) else tuple(n)
-        return morlet_lines(self.padded(size)[0][0], self.J, self.Q, self.T, self.filters == "tight")
+    def usual(self, padded: tuple[int, ...], tight: bool) -> Bank:
+        return morlet_lines(padded[0], self.J, self.Q, self.T, tight)
 
     def padded(self, n: tuple[int, ...]) -> Around:
         (length,) = n
@@ -202,7 +208,8 @@ class Scattering2d(Scattering):
     Args:
         J: scales, at least 1: features are averaged over 2^J samples.   L: angles. Default 8.   order: 0, 1 or 2. Default 2.
         filters: `morlet`, the usual bank (not tight: it loses up to 88 % of the energy in the corners of the spectrum, and for
-            J = 3 adds 1.9 % at some frequencies), or `tight`. Default morlet.
+            J = 3 adds 1.9 % at some frequencies), `tight`, or a function from the padded size to a `Bank` of one's own.
+            Default morlet.
         padding_mode: reflect (as other implementations), zeros, replicate, or circular, which needs sizes that 2^J divides.
         sampled: whether the results are sampled; else they have the size of the padded image. Default True.
 
@@ -227,7 +234,7 @@ class Scattering2d(Scattering):
         J: int,
         L: int = 8,
         order: int = 2,
-        filters: str = "morlet",
+        filters: Filters = "morlet",
         padding_mode: str = "reflect",
         sampled: bool = True,
     ) -> None:
@@ -237,15 +244,8 @@ class Scattering2d(Scattering):
     def extra_repr(self) -> str:
         return f"{self.J}, L={self.L}, order={self.order}, filters={self.filters!r}, padding_mode={self.padding_mode!r}"
 
-    @property
-    def paths(self) -> int:
-        """How many features there are for each place."""
-        first = self.L * self.J if self.order else 0
-        return 1 + first + (self.L**2 * self.J * (self.J - 1) // 2 if self.order > 1 else 0)
-
-    def bank(self, n: Any) -> Bank:
-        size = self.padded(tuple(n))[0]
-        return morlet((size[0], size[1]), self.J, self.L, self.filters == "tight")
+    def usual(self, padded: tuple[int, ...], tight: bool) -> Bank:
+        return morlet((padded[0], padded[1]), self.J, self.L, tight)
 
     def padded(self, n: tuple[int, ...]) -> Around:
         unit = 2**self.J

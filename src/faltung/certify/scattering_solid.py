@@ -15,11 +15,12 @@ class Scattering3d(nn.Module):
     """The solid harmonic scattering transform of volumes: wavelets of a degree, root of the sum of squares, the same once more.
 
     Formula: `U₁[l, j] = (Σ_m |x ∗ ψ_lmj|²)^½`, `U₂[l, j, j'] = (Σ_m |U₁[l, j] ∗ ψ_lmj'|²)^½` for j' > j, whose integrals
-    `Σ_places U^p` no shift changes, and no turn of a volume that its grid resolves; or averages `U ∗ φ`, sampled at every 2^J-th place.
+    `Σ_places U^p` no shift changes, and no turn of a volume that its grid resolves; or averages `U ∗ φ`, sampled at every
+    2^J-th place.
 
-    Shapes: input (..., depth, height, width), real, on a torus; returns (..., paths, L + 1, powers) with (J + 1) + J(J + 1)/2 paths,
-        those of order 1 by j, then those of order 2 by j and j'; for `powers=None` (..., 1 + paths·(L + 1), *sizes / 2^J), x ∗ φ
-        first.
+    Shapes: input (..., depth, height, width), real, on a torus; returns (..., paths, L + 1, powers) with (J + 1) + J(J + 1)/2
+        paths, those of order 1 by j, then those of order 2 by j and j'; for `powers=None` (..., 1 + paths·(L + 1), *sizes / 2^J),
+        x ∗ φ first.
 
     Args:
         J: octaves: scales are 2^j·sigma for j = 0, …, J; at least 1.   L: the largest degree. Default 3.   order: 1 or 2. Default 2.
@@ -79,7 +80,9 @@ class Scattering3d(nn.Module):
     def forward(self, input: Tensor) -> Tensor:
         if not isinstance(input, Tensor) or not input.is_floating_point() or input.ndim < 3:
             came = f"shape {tuple(input.shape)} of {input.dtype}" if isinstance(input, Tensor) else type(input).__name__
-            raise DtypeError.of("Scattering3d", "a real tensor (..., depth, height, width)", came, "convert it with .float()")
+            raise DtypeError.of(
+                "Scattering3d", "a real tensor (..., depth, height, width)", came, "convert it with .float()"
+            )
         n = (input.shape[-3], input.shape[-2], input.shape[-1])
         if min(n) < 2 or (self.powers is None and any(a % 2**self.J for a in n)):
             raise ArgumentError.of(
@@ -100,8 +103,8 @@ class Scattering3d(nn.Module):
                 modulus = _modulus(spectrum, waves[l][j], l, x.shape)
                 ones.append(self._averaged(modulus, phi))
                 inner = torch.fft.rfftn(modulus) if self.order > 1 and j < self.J else spectrum
-                for i in range(j + 1, self.J + 1 if self.order > 1 else 0):
-                    twos.append(self._averaged(_modulus(inner, waves[l][i], l, x.shape), phi))
+                wider = range(j + 1, self.J + 1 if self.order > 1 else 0)
+                twos += [self._averaged(_modulus(inner, waves[l][i], l, x.shape), phi) for i in wider]
             degrees.append(torch.stack([*ones, *twos]))
         paths = torch.stack(degrees, 1)
         if self.powers is not None:

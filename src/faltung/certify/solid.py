@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
+import torch
+
+from faltung.nn.symmetry.so3 import spherical_harmonics
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +37,13 @@ def solid_harmonics(n: tuple[int, int, int], scales: int, degree: int, sigma: fl
     """
     axes = [2 * np.pi * np.fft.fftfreq(size) for size in n]
     grid = np.stack(np.meshgrid(*axes, indexing="ij"))
+    harmonics = _harmonics(degree, grid)
     waves = []
-    for l in range(degree + 1):
-        found = []
-        for j in range(scales + 1):
-            wide = sigma * 2**j
-            found.append(_size(l) * _harmonics(l, wide * grid) * np.exp(-(wide**2) * (grid**2).sum(0) / 2))
-        both = np.stack(found)
+    for l, own in enumerate(harmonics):
+        scaled = [
+            (sigma * 2**j) ** l * np.exp(-((sigma * 2**j) ** 2) * (grid**2).sum(0) / 2) for j in range(scales + 1)
+        ]
+        both = _size(l) * np.stack(scaled)[:, None] * own
         waves.append((both + (-1) ** l * _opposite(both)) / 2)
     bank = Solid(tuple(waves), waves[0][-1, 0])
     if not tight:
@@ -54,29 +57,18 @@ def _size(l: int) -> float:
     if l == 0:
         return math.sqrt(4 * math.pi)
     if l % 2:
-        return (2 * math.pi) ** 1.5 / (2 ** ((l + 3) / 2) * math.sqrt(math.pi * (2 * l + 1)) * math.factorial((l + 1) // 2))
+        return (2 * math.pi) ** 1.5 / (
+            2 ** ((l + 3) / 2) * math.sqrt(math.pi * (2 * l + 1)) * math.factorial((l + 1) // 2)
+        )
     return math.sqrt(2 * math.pi) / (math.sqrt(l + 0.5) * math.prod(range(l + 1, 0, -2)))
 
 
-def _harmonics(l: int, at: np.ndarray) -> np.ndarray:
-    """The 2l + 1 real solid harmonics |v|^l Y_lm(v / |v|) of v (3, *n), polynomials of degree l."""
-    z, y, x = at
-    square = (at**2).sum(0)
-    around = [np.ones(z.shape, complex)]
-    for _ in range(l):
-        around.append(around[-1] * (x + 1j * y))
-    found = []
-    for m in range(l + 1):
-        along = sum(
-            (-1) ** k * math.comb(l, k) * math.comb(2 * (l - k), l) * math.perm(l - 2 * k, m) / 2**l
-            * square**k * z ** (l - 2 * k - m)
-            for k in range((l - m) // 2 + 1)
-        )  # fmt: skip
-        size = math.sqrt((2 * l + 1) / (4 * math.pi) * (2 - (m == 0)) * math.factorial(l - m) / math.factorial(l + m))
-        found.append(size * along * around[m].real)
-        if m:
-            found.append(size * along * around[m].imag)
-    return np.stack(found)
+def _harmonics(degree: int, at: np.ndarray) -> list[np.ndarray]:
+    """For each degree l the 2l + 1 real solid harmonics |v|^l Y_lm(v / |v|) of v (3, *n)."""
+    radius = np.sqrt((at**2).sum(0))
+    unit = at / np.where(radius > 0, radius, 1.0)
+    found = spherical_harmonics(degree, torch.as_tensor(np.moveaxis(unit, 0, -1))).movedim(-1, 0).numpy()
+    return [radius**l * found[l**2 : (l + 1) ** 2] for l in range(degree + 1)]
 
 
 def _opposite(spectra: np.ndarray) -> np.ndarray:

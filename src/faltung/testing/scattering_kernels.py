@@ -1,4 +1,4 @@
-"""Cases for the scattering kernel: planes and lines, odd factors of every kind, lanes that do not fill up, scales without seconds."""
+"""Cases for the scattering kernel: planes and lines, odd factors, lanes that do not fill up, scales without seconds."""
 
 from typing import Any
 
@@ -35,11 +35,21 @@ def check_scattered(tool: Any, seed: int = 0) -> int:
             first = random.standard_normal((waves, *size))
             seconds = [(g, random.standard_normal((count, *grid))) for g, count in zip(grids, counts, strict=True)]
             m = (1 if size[0] == 1 else 3, 19)  # more than a vector of results
-            lines = {g: (random.standard_normal((m[0], g[0])), random.standard_normal((m[1], g[1]))) for g in (grid, *grids)}
+            lines = {
+                g: (random.standard_normal((m[0], g[0])), random.standard_normal((m[1], g[1]))) for g in (grid, *grids)
+            }
             one, two = contract.scattered(spectra, first, grid, seconds, lines)
             paths = random.permutation(waves * (1 + sum(counts)))
             scale = Scale(
-                np.dtype(dtype), size, first, grid, seconds, lines, paths[:waves], paths[waves:].reshape(waves, -1), tool
+                np.dtype(dtype),
+                size,
+                first,
+                grid,
+                seconds,
+                lines,
+                paths[:waves],
+                paths[waves:].reshape(waves, -1),
+                tool,
             )
             wanted = np.empty((samples, len(paths), *m))
             wanted[:, paths[:waves]] = one

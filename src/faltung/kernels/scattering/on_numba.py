@@ -206,9 +206,7 @@ def build(dtype: str, width: int) -> tuple[Callable, str]:
             for n in range(many):
                 outward(deep, n * apart + r * hop, W2, i, d + AXES + AXIS, f, line)
 
-    def scattered(
-        spectra, one, two, y, x, deep, line, temp, out, bands, f, i, rows, bands_at, y_at, first, last
-    ):
+    def scattered(spectra, one, two, y, x, deep, line, temp, out, bands, f, i, rows, bands_at, y_at, first, last):
         items, g = i[SAMPLES] * i[WAVES], i[GRID]
         n0, n1, step = i[g + N0], i[g + N1], i[g + STEP]
         scale, back = number(1 / (i[HEIGHT] * i[WIDTH])), number(1 / (n0 * n1))
