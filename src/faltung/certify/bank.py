@@ -12,6 +12,10 @@ class Band:
 
     Fields: number: a second wavelet is applied behind first ones of smaller numbers.   level: their moduli are kept at every
         2^level-th place.   filters: for each resolution r a real array (waves, *n / 2^r).
+
+    Example:
+        >>> Band(0, 0, {0: np.ones((1, 8))}).filters[0].shape
+        (1, 8)
     """
 
     number: int
@@ -27,6 +31,12 @@ class Bank:
         first, second: scales of the first and of the second order, the finest first.
         phi: for each resolution the low-pass filter behind a modulus.   outer: the one for the signal itself.
         axes: for each resolution the 1-D factors of phi, or None where it is no product of such.
+
+    Example:
+        >>> low = (abs(np.fft.fftfreq(8)) < 0.2).astype(float)
+        >>> bank = Bank((Band(0, 0, {0: 1 - low[None]}),), (), (low,), low, ((low,),))
+        >>> bank.littlewood_paley().tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]
     """
 
     first: tuple[Band, ...]

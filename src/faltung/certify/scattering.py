@@ -1,5 +1,6 @@
 """Scattering networks: fixed wavelets and moduli whose features move no further than the signal."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,7 +33,7 @@ class Frame:
         return self.upper <= 1 + 1e-12
 
 
-class Scattering(nn.Module):
+class Scattering(nn.Module, ABC):
     """What scattering of signals in time and of images have in common: padding, the cascade, the certificate."""
 
     ndim: int
@@ -54,13 +55,13 @@ class Scattering(nn.Module):
         padded = self.padded((n,) if isinstance(n, int) else tuple(n))[0]
         return self.filters(padded) if callable(self.filters) else self.usual(padded, self.filters == "tight")
 
+    @abstractmethod
     def usual(self, padded: tuple[int, ...], tight: bool) -> Bank:
         """The Morlet wavelets of a padded size."""
-        raise NotImplementedError
 
+    @abstractmethod
     def padded(self, n: tuple[int, ...]) -> Around:
         """The padded size and the margins of signals of that size."""
-        raise NotImplementedError
 
     @property
     def paths(self) -> int:
@@ -125,8 +126,8 @@ class Scattering(nn.Module):
 class Scattering1d(Scattering):
     """The scattering transform of signals in time: wavelets, modulus, wavelets, modulus, and a low-pass filter behind each.
 
-    Formula: `S₀ = x ∗ φ`, `S₁[λ] = |x ∗ ψ_λ| ∗ φ`, `S₂[λ, μ] = ||x ∗ ψ_λ| ∗ ψ'_μ| ∗ φ` for wavelets μ that bear more halvings of the
-    rate than λ, each sampled at every 2^⌊log₂ T⌋-th place. The certificate is that of `Scattering2d`.
+    Formula: `S₀ = x ∗ φ`, `S₁[λ] = |x ∗ ψ_λ| ∗ φ`, `S₂[λ, μ] = ||x ∗ ψ_λ| ∗ ψ'_μ| ∗ φ` for wavelets μ that bear more
+    halvings of the rate than λ, each sampled at every 2^⌊log₂ T⌋-th place. The certificate is that of `Scattering2d`.
 
     Shapes: input (..., length), real, any length; returns (..., paths, about length / 2^⌊log₂ T⌋), paths ordered by order, then by
         falling frequency of the first wavelet and of the second.
@@ -150,6 +151,7 @@ class Scattering1d(Scattering):
     Source: Mallat, Group invariant scattering (2012); Andén and Mallat, Deep scattering spectrum (2014).
 
     Example:
+        >>> import torch
         >>> Scattering1d(6)(torch.ones(2, 1024)).shape
         torch.Size([2, 126, 16])
     """
@@ -223,6 +225,7 @@ class Scattering2d(Scattering):
         deep convolutional neural networks for feature extraction (2018).
 
     Example:
+        >>> import torch
         >>> Scattering2d(2)(torch.ones(1, 3, 32, 32)).shape
         torch.Size([1, 3, 81, 8, 8])
     """

@@ -23,7 +23,8 @@ class Scattering3d(nn.Module):
         x ∗ φ first.
 
     Args:
-        J: octaves: scales are 2^j·sigma for j = 0, …, J; at least 1.   L: the largest degree. Default 3.   order: 1 or 2. Default 2.
+        J: octaves: scales are 2^j·sigma for j = 0, …, J; at least 1.   L: the largest degree. Default 3.
+        order: 1 or 2. Default 2.
         powers: of the integrals. Default (0.5, 1, 2). None for local averages, which need sizes that 2^J divides.
         sigma: width of the smallest wavelets in samples, above 0. Default 1.
         filters: `harmonic`, or `tight`: all wavelets and φ divided by the root of their energy; then local averages never lie
