@@ -62,10 +62,9 @@ class Definite:
         places = np.indices(tuple(2 * size - 1)).reshape(len(size), -1) - (size - 1)[:, None]
         waves = torch.as_tensor(np.exp(-1j * (omegas @ places)), device=self.taps.device)
         flat = self.correlations.reshape(-1, waves.shape[1])
-        if flat.is_complex():
-            made = waves @ flat.mT
-        else:
-            made = torch.complex(waves.real @ flat.mT, waves.imag @ flat.mT)
+        # a product of real matrices takes a quarter of one of complex ones
+        real = not flat.is_complex()
+        made = torch.complex(waves.real @ flat.mT, waves.imag @ flat.mT) if real else waves @ flat.mT
         return made.reshape(-1, self.rank, self.rank)
 
     def below(self, squares: Tensor, number: float) -> Tensor:

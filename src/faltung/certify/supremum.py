@@ -170,7 +170,7 @@ def over_grid(symbol: Symbol, n: tuple[int, ...], rtol: float, steps: int | None
         found += [(float(u), group, i, done) for i, u in zip(index, upper, strict=True)]
     top, of, place, done = max(found, key=lambda entry: entry[0])
     where = search.place or (of, omegas[place])
-    return Peak(top, search.best, *where, done or _usual(search), math.prod(n))
+    return Peak(top, search.best, where[0], where[1], done or _usual(search), math.prod(n))
 
 
 def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
@@ -200,7 +200,7 @@ def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
         fine = 1 / cosine <= 1 + 0.8 * rtol
         if fine or (steps is None and top / cosine <= search.best * (1 + rtol)) or top == 0:
             where = search.place or (group, 2 * np.pi * places[uppers.argmax()] / n)
-            return Peak(top / cosine, search.best, *where, most or _usual(search), int(n.prod()))
+            return Peak(top / cosine, search.best, where[0], where[1], most or _usual(search), int(n.prod()))
         asked = [(g, _finer(p, n, degree, symbol.is_real)) for g, p, _ in found]
         n = np.where(degree > 0, 2 * n, 1)
 
