@@ -50,9 +50,16 @@ def _gauss(n: int, sigma: float) -> np.ndarray:
 
 
 def _gabor(n: tuple[int, int], sigma: float, angle: float, xi: float, slant: float) -> np.ndarray:
-    """A wave under a Gaussian, summed over 5 × 5 periods."""
-    rows, columns = np.arange(-2 * n[0], 3 * n[0])[:, None], np.arange(-2 * n[1], 3 * n[1])
+    """A wave under a Gaussian, wrapped around the grid; as far as it is above rounding, and over 5 × 5 periods at most."""
+    reach = math.ceil(9 * sigma * max(1.0, 1 / slant))
+    lines = [np.arange(max(-2 * a, -reach), min(3 * a, reach + 1)) for a in n]
+    rows, columns = lines[0][:, None], lines[1]
     along = rows * math.cos(angle) + columns * math.sin(angle)
     across = columns * math.cos(angle) - rows * math.sin(angle)
     wave = np.exp(-(along**2 + (slant * across) ** 2) / (2 * sigma**2) + 1j * xi * along)
-    return wave.reshape(5, n[0], 5, n[1]).sum((0, 2)) * (slant / (2 * math.pi * sigma**2))
+    for axis, (line, size) in enumerate(zip(lines, n, strict=True)):
+        before = line[0] % size
+        behind = -(before + len(line)) % size
+        wave = np.pad(wave, [(before, behind) if a == axis else (0, 0) for a in (0, 1)])
+        wave = wave.reshape(*wave.shape[:axis], -1, size, *wave.shape[axis + 1 :]).sum(axis)
+    return wave * (slant / (2 * math.pi * sigma**2))
