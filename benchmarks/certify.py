@@ -112,7 +112,7 @@ def networks() -> str:
 
 
 def scattering() -> str:
-    """Ours and kymatio's, float32, order 2, without gradients: images with 8 angles, signals in time, volumes with degrees up to 3."""
+    """Ours and kymatio's, float32, order 2, no gradients: images with 8 angles, signals in time, volumes of degrees up to 3."""
     if not hasattr(scipy.special, "sph_harm"):  # kymatio takes a name that newer SciPys lack
         scipy.special.sph_harm = lambda m, l, azimuth, polar: scipy.special.sph_harm_y(l, m, polar, azimuth)
     from kymatio.torch import HarmonicScattering3D, Scattering1D, Scattering2D

@@ -9,7 +9,7 @@ from faltung.filters.between import between
 
 
 def worst(degree, n):
-    """By how much a polynomial with frequencies up to `degree` and values of size 1 on n = 2·degree + 1 points exceeds 1 at most."""
+    """How large a polynomial of frequencies up to `degree` gets whose values on n = 2·degree + 1 points have size 1."""
     at = np.linspace(0, 2 * np.pi, 4001)[:, None] - 2 * np.pi * np.arange(n) / n
     kernel = (1 + 2 * sum(np.cos(m * at) for m in range(1, degree + 1))) / n
     return float(np.abs(kernel).sum(1).max())
