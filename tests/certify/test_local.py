@@ -11,6 +11,9 @@ from faltung import nn as fnn
 from faltung.certify import interval, local_lipschitz
 from faltung.certify.box import Box, boxes
 from faltung.certify.capture import capture
+from faltung.certify.jacobians import backward
+from faltung.certify.local import METHODS
+from faltung.certify.relaxed import _gates, row_sums
 from faltung.errors import ArgumentError
 
 few = settings(max_examples=8, deadline=None)
@@ -89,11 +92,9 @@ def test_it_never_falls_with_the_width_and_is_never_below_what_occurs(name):
 @few
 @given(seed=st.integers(0, 10_000), eps=st.sampled_from([0.05, 0.3]))
 def test_entries_of_jacobians_are_within_their_intervals(seed, eps):
-    from faltung.certify.local import jacobian_box
-
     model, x = built("branches", seed)
     graph = capture(model, x, "test")
-    found = jacobian_box(graph, Box(x[:1], torch.full_like(x[:1], eps)), torch.arange(3))
+    found = backward(graph, Box(x[:1], torch.full_like(x[:1], eps)), torch.arange(3)).end
     values = boxes(graph, Box(x[:1], torch.full_like(x[:1], eps)), "test")[graph.result]
     for _ in range(10):
         at = x[0] + eps * (2 * torch.rand_like(x[0]) - 1)
@@ -117,6 +118,61 @@ def test_results_lie_within_their_interval():
     assert torch.allclose(same[1], same[0], atol=1e-10)
     with pytest.raises(ArgumentError, match="low at most high"):
         interval(model, x + 1, x)
+
+
+@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("seed", [0, 1])
+def test_lines_are_between_intervals_and_cuts_and_never_below_what_occurs(name, seed):
+    model, x = built(name, seed)
+    for eps in (0.02, 0.2):
+        ways = {way: local_lipschitz(model, x[:1], eps, method=way, most_boxes=7)[0] for way in METHODS}
+        assert ways["interval"].upper >= ways["linear"].upper >= ways["bab"].upper >= ways["bab"].lower
+        for _ in range(20):
+            at = x[0] + eps * (2 * torch.rand_like(x[0]) - 1)
+            assert norms(jacobian(model, at))["linf"] <= ways["bab"].upper
+
+
+def test_lines_gain_where_gates_are_open():
+    """Half the boxes of several nets: each bound above the interval's by lines alone, and far from 0."""
+    gains = []
+    for seed in range(4):
+        model, x = built("dense", seed)
+        ways = {way: local_lipschitz(model, x[:1], 0.3, method=way)[0].upper for way in ("interval", "linear")}
+        gains.append(ways["interval"] / ways["linear"])
+    assert max(gains) > 1.1
+    assert min(gains) >= 1
+
+
+@few
+@given(seed=st.integers(0, 10_000), eps=st.sampled_from([0.05, 0.3]), name=st.sampled_from(sorted(NETS)))
+def test_lines_bound_every_row(seed, eps, name):
+    """Rows one by one, at corners of the box, where gates switch most."""
+    model, x = built(name, seed)
+    graph = capture(model, x, "test")
+    rows = torch.arange(graph.result.value.shape[1])
+    bound = row_sums(graph, backward(graph, Box(x[:1], torch.full_like(x[:1], eps)), rows), rows)
+    for _ in range(30):
+        at = x[0] + eps * torch.sign(torch.randn_like(x[0]))
+        assert (jacobian(model, at).abs().sum(1) <= bound * (1 + 1e-9)).all()
+
+
+@few
+@given(seed=st.integers(0, 10_000))
+def test_gates_lie_below_their_lines(seed):
+    """weight · gate · J ≤ slope · J + offset for all J and gates, and where J or the gate is certain they are equal."""
+    draw = torch.Generator().manual_seed(seed)
+    a, b = (torch.randn(200, generator=draw, dtype=torch.float64) for _ in range(2))
+    low, high = torch.minimum(a, b), torch.maximum(a, b)
+    least = torch.rand(200, generator=draw, dtype=torch.float64).round()
+    most = torch.maximum(least, torch.rand(200, generator=draw, dtype=torch.float64))
+    weights = torch.randn(200, generator=draw, dtype=torch.float64)
+    slope, offset = _gates(weights, Box((low + high) / 2, (high - low) / 2), least, most)
+    for t in torch.linspace(0, 1, 5).tolist():
+        for g in (0.0, 0.5, 1.0):
+            entry, gate = low + t * (high - low), least + g * (most - least)
+            assert (weights * gate * entry <= slope * entry + offset + 1e-12).all()
+    fixed = least == most
+    assert torch.allclose((slope * low + offset)[fixed], (weights * least * low)[fixed])
 
 
 def test_cutting_the_box_is_tighter_and_still_a_bound():

@@ -31,7 +31,7 @@ def test_frame_bounds_of_the_usual_bank():
 def test_wavelets_have_no_mean_and_the_low_pass_keeps_it():
     for filters in ("morlet", "tight"):
         bank = Scattering2d(3, filters=filters).bank((32, 48))
-        assert max(abs(levels[0][:, 0, 0]).max() for levels in bank.psi) < 1e-6
+        assert max(abs(band.filters[0][:, 0, 0]).max() for band in bank.first) < 1e-6
         assert abs(bank.phi[0][0, 0] - 1) < 1e-6
     features = Scattering2d(2)(torch.full((1, 16, 16), 3.0, dtype=torch.float64))
     assert torch.allclose(features[0, 0], torch.full((4, 4), 3.0, dtype=torch.float64))
@@ -59,13 +59,13 @@ def test_it_is_what_its_formula_says_in_space(filters):
             return circular(u, kernel).real[:: 4 >> level, :: 4 >> level] if sampled else circular(u, kernel).real
 
         moduli = []
-        for j, levels in enumerate(bank.psi):
+        for j, band in enumerate(bank.first):
             step = 2**j if sampled else 1
-            moduli.append([abs(circular(x, np.fft.ifft2(wave)))[::step, ::step] for wave in levels[0]])
+            moduli.append([abs(circular(x, np.fft.ifft2(wave)))[::step, ::step] for wave in band.filters[0]])
         expected = [smooth(x, 0)] + [smooth(m, j) for j, scale in enumerate(moduli) for m in scale]
         for m in moduli[0]:
             step = 2 if sampled else 1
-            deep = [abs(circular(m, np.fft.ifft2(wave)))[::step, ::step] for wave in bank.psi[1][0]]
+            deep = [abs(circular(m, np.fft.ifft2(wave)))[::step, ::step] for wave in bank.second[1].filters[0]]
             expected += [smooth(u, 1) for u in deep]
         ours = layer(torch.tensor(x)[None])[0]
         assert np.allclose(ours, np.array(expected), atol=1e-10)
@@ -108,7 +108,7 @@ def test_a_bank_that_is_not_tight_can_expand():
     wave = torch.tensor(np.cos(row * places[:, None] + column * places))
     spectrum = torch.fft.fft2(wave)
     bank = usual.bank((80, 80))
-    energy = sum(float((spectrum * torch.tensor(level[0])).abs().square().sum()) for level in bank.psi)
+    energy = sum(float((spectrum * torch.tensor(band.filters[0])).abs().square().sum()) for band in bank.first)
     energy += float((spectrum * torch.tensor(bank.phi[0])).abs().square().sum())
     assert energy > 1.01 * float(spectrum.abs().square().sum())
 

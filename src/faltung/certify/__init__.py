@@ -7,18 +7,22 @@ from importlib import import_module
 from typing import Any
 
 _HOME = {
+    "Band": "faltung.certify.bank",
+    "Bank": "faltung.certify.bank",
     "Bound": "faltung.certify.bound",
     "Lipschitz": "faltung.certify.network",
     "OrthDefect": "faltung.certify.orthogonal",
+    "Scattering1d": "faltung.certify.scattering",
     "Scattering2d": "faltung.certify.scattering",
+    "Scattering3d": "faltung.certify.scattering_solid",
     "SpectralRescale": "faltung.certify.rescale",
+    "admissible": "faltung.certify.frames",
     "can_be_orthogonal": "faltung.certify.orthogonal",
     "equivariance": "faltung.certify.moved",
     "filter_orth_penalty": "faltung.certify.penalties",
     "gram_bound": "faltung.certify.gram",
     "interval": "faltung.certify.box",
     "l_orth": "faltung.certify.orthogonal",
-    "left_alone": "faltung.certify.moved",
     "lipschitz": "faltung.certify.network",
     "lipschitz_penalty": "faltung.certify.penalties",
     "local_lipschitz": "faltung.certify.local",

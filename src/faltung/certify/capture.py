@@ -1,7 +1,6 @@
 """A model as a list of steps with their values on one sample: what certificates read."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
+from faltung.readers import Traced, traced, undisturbed
+
+EXPORTED = "torch.export"
 
 
 @dataclass(eq=False)
@@ -68,50 +70,36 @@ def capture(model: nn.Module, example: Any, who: str) -> Graph:
         )
         raise DtypeError.of(who, "an example (batch, ...), a tensor of real numbers", came, "pass a batch of inputs")
     example = example[:1].detach().clone()
-    with evaluating(model), torch.no_grad():
-        try:
-            program = torch.export.export(model, (example,), strict=False)
-        except Exception as error:
-            first = str(error).strip().split("\n")[0]
-            raise ArgumentError.of(
-                who, "a model that torch.export can trace", f"{type(error).__name__}: {first}",
-                "remove what depends on the values of tensors from its forward",
-            ) from error  # fmt: skip
-        return _read(program, example, who)
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The model in evaluation mode, and as it was afterwards."""
-    modes = {module: module.training for module in model.modules()}
     try:
-        model.eval()
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
+        found = traced(model, example)
+    except ArgumentError as error:
+        raise _untraced(who, str(error)) from error
+    if found.network.source != EXPORTED:  # a record of one run says nothing about other inputs
+        raise _untraced(who, found.network.source)
+    with undisturbed(model), torch.no_grad():
+        return _read(found, example, who)
 
 
-def _read(program: Any, example: Tensor, who: str) -> Graph:
-    signature = program.graph_signature
-    held = {**program.state_dict, **program.constants}
-    if any(_mutates(node.target) for node in program.graph.nodes):  # the model's own numbers are not to be changed
+def _untraced(who: str, came: str) -> ArgumentError:
+    expected = "a model that torch.export can trace"
+    return ArgumentError.of(who, expected, came, "remove what depends on the values of tensors from its forward")
+
+
+def _read(traced_: Traced, example: Tensor, who: str) -> Graph:
+    held = dict(traced_.constants)
+    nodes = traced_.graph.nodes
+    if any(_mutates(node.target) for node in nodes):  # the model's own numbers are not to be changed
         held = {name: value.clone() if isinstance(value, Tensor) else value for name, value in held.items()}
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
-    names |= dict(getattr(signature, "inputs_to_lifted_tensor_constants", {}))
     found: dict[Any, Any] = {}
     steps: list[Step] = []
     stale: set[Step] = set()
-    for node in program.graph.nodes:
+    for node in nodes:
         if node.op == "placeholder":
-            if node.name in names:
-                value = held[names[node.name]]
-                found[node] = value.detach() if isinstance(value, Tensor) else value
-            elif node.name in signature.user_inputs:
+            if node.name in traced_.network.inputs:
                 found[node] = Step(node.name, "input", (), {}, example)
                 steps.append(found[node])
             else:
-                found[node] = None
+                found[node] = held.get(node.name)
         elif node.op == "call_function":
             args, kwargs = _mapped((node.args, node.kwargs), found)
             made = Step(
@@ -133,7 +121,7 @@ def _read(program: Any, example: Tensor, who: str) -> Graph:
                     _replace(made, args[0], found, stale)
             found[node] = made if made.inputs else made.value
         elif node.op == "get_attr":
-            found[node] = getattr(program.graph_module, node.target)
+            found[node] = getattr(traced_.graph.owning_module, node.target)
         elif node.op == "output":
             results = _mapped(node.args, found)[0]
             if len(results) != 1 or not isinstance(results[0], Step):

@@ -9,12 +9,16 @@ import torch
 from torch import Tensor, nn
 
 from faltung.certify.bound import Bound
-from faltung.certify.box import POOLS, Box, activation, boxes, linear_maps, name_of
-from faltung.certify.capture import Graph, Step, capture, evaluating
+from faltung.certify.box import Box
+from faltung.certify.capture import Graph, capture
+from faltung.certify.jacobians import backward
+from faltung.certify.relaxed import row_sums
 from faltung.errors import ArgumentError
 from faltung.filters.filter import whole
+from faltung.readers import undisturbed
 
 NORMS = ("linf", "l2")
+METHODS = ("interval", "linear", "bab")
 
 
 def local_lipschitz(
@@ -40,7 +44,8 @@ def local_lipschitz(
             average and max pooling, rectifiers (also leaky), tanh, sigmoid, softplus, ELU. It is left as it was.
         eps: half the width of the box, at least 0. 0 gives the norm of the gradient itself (unless a gate sits at its kink).
         norm: `linf` or `l2`. Default linf.   outputs: which results count, indices. Default: all.
-        method: `interval`; or `bab`, which cuts the box where it helps most and is tighter. Default interval.
+        method: `interval`; `linear` (linf), which bounds gates by lines in the entries instead of by intervals and is never looser;
+            `bab`, which also cuts the box where it helps most and is never looser than that. Default interval.
         most_boxes: how many boxes `bab` looks at. Default 64.
 
     Returns:
@@ -52,7 +57,7 @@ def local_lipschitz(
     Error: computed in float64; intervals are widened by 1e-13 and the result by 1e-9, relatively.
     Cost: for each sample and box about two evaluations and two gradients for each output.
     Source: Shi, Wang, Zhang, Kolter and Hsieh, Efficiently computing local Lipschitz constants of neural networks via bound
-        propagation (2022), with interval instead of linear relaxation; Zhang et al., RecurJac (2019).
+        propagation (2022); Zhang et al., RecurJac (2019).
 
     Example:
         >>> model = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1))
@@ -63,10 +68,11 @@ def local_lipschitz(
         [1.0, 1.0]
     """
     who = "local_lipschitz"
-    if norm not in NORMS or method not in ("interval", "bab"):
+    if norm not in NORMS or method not in METHODS or (norm == "l2" and method == "linear"):
         raise ArgumentError.of(
-            who, "norm linf or l2, method interval or bab", f"{norm!r}, {method!r}", "choose one of these"
-        )
+            who, "norm linf, or l2 but not by method linear, method interval, linear or bab", f"{norm!r}, {method!r}",
+            "choose one of these",
+        )  # fmt: skip
     if not eps >= 0:
         raise ArgumentError.of(who, "eps of at least 0", repr(eps), "give half the width of the box")
     most = whole(who, "most_boxes", most_boxes, 1) if method == "bab" else 1
@@ -77,9 +83,9 @@ def local_lipschitz(
         )
     rows = torch.arange(graph.result.value.shape[1]) if outputs is None else torch.as_tensor(outputs).reshape(-1)
     found = []
-    with evaluating(model):
+    with undisturbed(model):
         for sample in x.detach().double().split(1):
-            upper = _searched(graph, Box(sample, torch.full_like(sample, eps)), rows, norm, most)
+            upper = _searched(graph, Box(sample, torch.full_like(sample, eps)), rows, norm, most, method != "interval")
             lower = _attained(model, sample, eps, rows, norm)
             scope = f"inputs within {eps:g} of the sample, place by place"
             found.append(Bound(lower, upper, method, scope))
@@ -95,10 +101,10 @@ class _Part:
     cut: int
 
 
-def _searched(graph: Graph, box: Box, rows: Tensor, norm: str, most: int) -> float:
+def _searched(graph: Graph, box: Box, rows: Tensor, norm: str, most: int, linear: bool) -> float:
     """The bound over a box, which is cut in two again and again where the bound is largest."""
     order = itertools.count()
-    first = _bounded(graph, box, rows, norm)
+    first = _bounded(graph, box, rows, norm, linear)
     queue = [(-first.bound, next(order), first)]
     for _ in range((most - 1) // 2):
         worst = queue[0][2]
@@ -106,17 +112,21 @@ def _searched(graph: Graph, box: Box, rows: Tensor, norm: str, most: int) -> flo
             break
         heapq.heappop(queue)
         for half in _halves(worst.box, worst.cut):
-            part = _bounded(graph, half, rows, norm)
+            part = _bounded(graph, half, rows, norm, linear)
             part = _Part(part.box, min(part.bound, worst.bound), part.cut)  # a smaller box has no more
             heapq.heappush(queue, (-part.bound, next(order), part))
     return queue[0][2].bound
 
 
-def _bounded(graph: Graph, box: Box, rows: Tensor, norm: str) -> _Part:
-    jacobian = jacobian_box(graph, box, rows)
+def _bounded(graph: Graph, box: Box, rows: Tensor, norm: str, linear: bool) -> _Part:
+    known = backward(graph, box, rows)
+    jacobian = known.end
     largest = jacobian.centre.abs() + jacobian.radius
     if norm == "linf":
-        bound = float(largest.sum(1).max())
+        sums = largest.sum(1)
+        if linear and bool(jacobian.radius.any()):
+            sums = torch.minimum(sums, row_sums(graph, known, rows))
+        bound = float(sums.max())
     else:
         around = [torch.linalg.matrix_norm(m, 2) for m in (jacobian.centre, jacobian.radius, largest)]
         bound = float(torch.minimum(around[0] + around[1], around[2]))
@@ -131,102 +141,6 @@ def _halves(box: Box, place: int) -> list[Box]:
         centre.view(-1)[place] += side * radius.view(-1)[place]
         halves.append(Box(centre, radius))
     return halves
-
-
-def jacobian_box(graph: Graph, box: Box, rows: Tensor) -> Box:
-    """Intervals around every entry of the Jacobians that a graph has in a box of inputs, (rows, inputs)."""
-    values = boxes(graph, box, "local_lipschitz")
-    count, outputs = len(rows), graph.result.value.shape[1]
-    start = torch.zeros(count, outputs, dtype=torch.float64)
-    start[torch.arange(count), rows] = 1
-    found: dict[Step, Box] = {
-        graph.result: Box(start.reshape(count, *graph.result.value.shape), torch.zeros(count, 1, outputs).double())
-    }
-    for step in reversed(graph.steps[1:]):
-        after = found.pop(step, None)
-        if after is None:
-            continue
-        maps, curve = linear_maps(step), activation(step)
-        if maps is not None:
-            for source, apply, sizes in maps:
-                _add(found, source, Box(_pulled(apply, source, after.centre), _pulled(sizes, source, after.radius)))
-        elif curve is not None:
-            source = step.inputs[0]
-            _add(found, source, _gated(after, *curve.slopes(values[source].low, values[source].high)))
-        elif name_of(step) in POOLS:
-            _add(found, step.inputs[0], _unpooled(step, after, values[step.inputs[0]]))
-    zero = torch.zeros(count, *graph.source.value.shape, dtype=torch.float64)
-    end = found.get(graph.source, Box(zero, zero))
-    return Box(end.centre.flatten(1), end.radius.flatten(1))
-
-
-def _add(found: dict[Step, Box], step: Step, box: Box) -> None:
-    old = found.get(step)
-    found[step] = box if old is None else Box(old.centre + box.centre, old.radius + box.radius)
-
-
-def _pulled(apply: Any, source: Step, rows: Tensor) -> Tensor:
-    """The adjoint of a linear map, row by row."""
-    with torch.enable_grad():
-        at = torch.zeros(source.value.shape, dtype=torch.float64).requires_grad_()
-        result = apply(at)
-        (pulled,) = torch.autograd.grad(result, at, rows.reshape(len(rows), *result.shape), is_grads_batched=True)
-    return pulled
-
-
-def _gated(rows: Box, least: Tensor, most: Tensor) -> Box:
-    """Entries between low and high, times a slope between least and most (which are not negative)."""
-    low, high = rows.low, rows.high
-    return _exact(torch.minimum(low * least, low * most), torch.maximum(high * least, high * most))
-
-
-def _exact(low: Tensor, high: Tensor) -> Box:
-    """From two ends; where they are equal the radius is 0."""
-    return Box((low + high) / 2, (high - low) / 2)
-
-
-def _unpooled(step: Step, rows: Box, before: Box) -> Box:
-    """Back through max pooling: a sample of a window may be its largest (gate 0 to 1), must be (1), or cannot be (0)."""
-    size = step.inputs[0].value.shape
-    kernel = list(step.get("kernel_size"))
-    ndim = len(kernel)
-
-    def each(name: str, usual: Any) -> list[int]:
-        given = step.get(name) or usual
-        given = list(given) if isinstance(given, (list, tuple)) else [given]
-        return given * ndim if len(given) == 1 else given
-
-    kernel = kernel * ndim if len(kernel) == 1 else kernel
-    stride, padding, dilation = each("stride", kernel), each("padding", 0), each("dilation", 1)
-    count = before.centre.numel()
-    index = torch.arange(count).reshape(size)
-    if step.get("ceil_mode"):
-        raise ArgumentError.of(
-            "local_lipschitz", "max pooling without ceil_mode", "ceil_mode=True", "pad the input instead"
-        )
-    around = [p for p in reversed(padding) for _ in range(2)]
-    index = torch.nn.functional.pad(index, around, value=count)
-    for axis in range(ndim):
-        reach = dilation[axis] * (kernel[axis] - 1) + 1
-        index = index.unfold(2 + axis, reach, stride[axis])[..., :: dilation[axis]]
-    windows = index.flatten(-ndim).flatten(0, -2)  # (windows, places)
-    nowhere = torch.full((1,), -torch.inf, dtype=torch.float64)
-    low, high = (torch.cat([end.flatten(), nowhere])[windows] for end in (before.low, before.high))
-    may = (high >= low.amax(1, keepdim=True)).double() * (windows < count)
-    top = high.topk(min(2, high.shape[1]), 1).values
-    rival = (
-        torch.where(high == top[:, :1], top[:, -1:], top[:, :1])
-        if high.shape[1] > 1
-        else torch.full_like(high, -torch.inf)
-    )
-    must = (low > rival).double()
-    part = _gated(Box(rows.centre.flatten(1)[..., None], rows.radius.flatten(1)[..., None]), must, may)
-    where = windows.flatten().expand(len(rows.centre), -1)
-    ends = [
-        torch.zeros(len(rows.centre), count + 1, dtype=torch.float64).scatter_add(1, where, v.flatten(1))
-        for v in (part.centre, part.radius)
-    ]
-    return Box(*(end[:, :count].reshape(-1, *size) for end in ends))
 
 
 def _attained(model: nn.Module, sample: Tensor, eps: float, rows: Tensor, norm: str) -> float:

@@ -5,9 +5,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faltung.certify.capture import Step, capture, evaluating
+from faltung.certify.capture import Step, capture
 from faltung.certify.network import certified
 from faltung.errors import ArgumentError
+from faltung.readers import undisturbed
 
 
 def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: float = 0.01) -> Tensor:
@@ -37,7 +38,7 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
     """
     graph = capture(model, x, "radius")
     _, bounds, _ = certified(graph, rtol)
-    with evaluating(model), torch.no_grad():
+    with undisturbed(model), torch.no_grad():
         logits = model(x).double()
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ArgumentError.of("radius", "logits (batch, classes)", f"shape {tuple(logits.shape)}", "wrap the model")

@@ -1,33 +1,11 @@
-"""The bank of Morlet wavelets of a scattering network, in the Fourier domain, at every resolution."""
+"""The bank of Morlet wavelets of the scattering network of images."""
 
 import math
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 
-
-@dataclass(frozen=True, eq=False)
-class Bank:
-    """Wavelets and low-pass filter on one grid.
-
-    Fields:
-        psi: for each scale j a list over resolutions r = 0..j of arrays (angles, *n / 2^r), real.   phi: for each resolution an
-            array (*n / 2^r).   axes: for each resolution the 1-D factors of phi, or None where it is no product of such.
-    """
-
-    psi: tuple[tuple[np.ndarray, ...], ...]
-    phi: tuple[np.ndarray, ...]
-    axes: tuple[tuple[np.ndarray, ...], ...] | None
-
-    def littlewood_paley(self, level: int = 0) -> np.ndarray:
-        """|φ̂(ω)|² + ½ Σ (|ψ̂(ω)|² + |ψ̂(−ω)|²) at a resolution, over wavelets of at least that scale: the share of energy kept."""
-        total = self.phi[level] ** 2
-        total = (total + mirrored(total)) / 2
-        for scale in self.psi[level:]:
-            square = (scale[level] ** 2).sum(0)
-            total = total + (square + mirrored(square)) / 2
-        return total
+from faltung.certify.bank import Band, Bank, normalised
 
 
 @lru_cache(maxsize=32)
@@ -40,7 +18,7 @@ def morlet(n: tuple[int, int], scales: int, angles: int, tight: bool) -> Bank:
 
     Source: Bruna and Mallat, Invariant scattering convolution networks (2013); Wiatowski and Bölcskei (2018) for the normalisation.
     """
-    psi = []
+    bands = []
     for j in range(scales):
         waves = []
         for theta in range(angles):
@@ -48,26 +26,12 @@ def morlet(n: tuple[int, int], scales: int, angles: int, tight: bool) -> Bank:
             wave = _gabor(n, 0.8 * 2**j, angle, 0.75 * math.pi / 2**j, 4.0 / angles)
             still = _gabor(n, 0.8 * 2**j, angle, 0.0, 4.0 / angles)
             waves.append(np.fft.fft2(wave - wave.sum() / still.sum() * still).real)
-        psi.append([cut(np.stack(waves), r) for r in range(j + 1)])
+        bands.append(Band(j, j, {r: cut(np.stack(waves), r) for r in range(j + 1)}))
     lines = [np.fft.fft(_gauss(size, 0.8 * 2 ** (scales - 1))).real for size in n]
     axes = [tuple(cut(line, r) for line in lines) for r in range(scales)]
     phi = [np.multiply.outer(*pair) for pair in axes]
-    bank = Bank(tuple(tuple(levels) for levels in psi), tuple(phi), tuple(axes))
+    bank = Bank(tuple(bands), tuple(bands), tuple(phi), phi[0], tuple(axes))
     return normalised(bank) if tight else bank
-
-
-def normalised(bank: Bank) -> Bank:
-    """The bank with all filters of a resolution divided by the root of their energies."""
-    roots = [np.sqrt(bank.littlewood_paley(r)) for r in range(len(bank.phi))]
-    psi = tuple(tuple(level / roots[r] for r, level in enumerate(levels)) for levels in bank.psi)
-    return Bank(psi, tuple(p / root for p, root in zip(bank.phi, roots, strict=True)), None)
-
-
-def mirrored(spectrum: np.ndarray) -> np.ndarray:
-    """The values at −ω."""
-    for axis in range(spectrum.ndim):
-        spectrum = np.roll(np.flip(spectrum, axis), 1, axis)
-    return spectrum
 
 
 def cut(spectrum: np.ndarray, level: int) -> np.ndarray:
@@ -86,9 +50,16 @@ def _gauss(n: int, sigma: float) -> np.ndarray:
 
 
 def _gabor(n: tuple[int, int], sigma: float, angle: float, xi: float, slant: float) -> np.ndarray:
-    """A wave under a Gaussian, summed over 5 × 5 periods."""
-    rows, columns = np.arange(-2 * n[0], 3 * n[0])[:, None], np.arange(-2 * n[1], 3 * n[1])
+    """A wave under a Gaussian, wrapped around the grid; as far as it is above rounding, and over 5 × 5 periods at most."""
+    reach = math.ceil(9 * sigma * max(1.0, 1 / slant))
+    lines = [np.arange(max(-2 * a, -reach), min(3 * a, reach + 1)) for a in n]
+    rows, columns = lines[0][:, None], lines[1]
     along = rows * math.cos(angle) + columns * math.sin(angle)
     across = columns * math.cos(angle) - rows * math.sin(angle)
     wave = np.exp(-(along**2 + (slant * across) ** 2) / (2 * sigma**2) + 1j * xi * along)
-    return wave.reshape(5, n[0], 5, n[1]).sum((0, 2)) * (slant / (2 * math.pi * sigma**2))
+    for axis, (line, size) in enumerate(zip(lines, n, strict=True)):
+        before = line[0] % size
+        behind = -(before + len(line)) % size
+        wave = np.pad(wave, [(before, behind) if a == axis else (0, 0) for a in (0, 1)])
+        wave = wave.reshape(*wave.shape[:axis], -1, size, *wave.shape[axis + 1 :]).sum(axis)
+    return wave * (slant / (2 * math.pi * sigma**2))

@@ -1,7 +1,7 @@
 """How far a model is from a symmetry, and at which of its steps it is lost: `equivariance`."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,6 +13,7 @@ from torch.utils import _pytree as pytree
 from faltung.certify.actions import Action, named
 from faltung.certify.steps import Step, seen_by_graph, seen_by_modules
 from faltung.errors import ArgumentError, DtypeError
+from faltung.readers import undisturbed
 
 WAYS = ("auto", "graph", "modules", None)
 
@@ -174,7 +175,8 @@ def equivariance(
         )
     if tolerance is None:
         tolerance = 1e-10 if start.dtype in (torch.float64, torch.complex128) else 1e-4
-    with torch.no_grad(), left_alone(model):
+    alone = undisturbed(model) if isinstance(model, nn.Module) else nullcontext()
+    with torch.no_grad(), alone:
         result = model(start, *inputs[1:])
         before = _first(result)
         scores = before.ndim == 2 and before.shape[1] > 1 and start.ndim > 2 and not before.is_complex()
@@ -262,25 +264,3 @@ def _larger(a: float | None, b: float | None) -> float | None:
 def _first(result: Any) -> Tensor:
     """The first tensor of a result."""
     return next(leaf for leaf in pytree.tree_leaves(result) if isinstance(leaf, Tensor))
-
-
-@contextmanager
-def left_alone(model: Any) -> Iterator[None]:
-    """The model in evaluation mode; afterwards every module is in the mode in which it was.
-
-    Example:
-        >>> layer = nn.Dropout()
-        >>> with left_alone(layer):
-        ...     layer.training
-        False
-        >>> layer.training
-        True
-    """
-    modes = {m: m.training for m in model.modules()} if isinstance(model, nn.Module) else {}
-    try:
-        if modes:
-            model.eval()
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

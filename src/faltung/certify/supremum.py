@@ -4,12 +4,12 @@ A trigonometric polynomial p of degree d with 0 ≤ p ≤ M that reaches M at a 
 π/d from it. Applied to p(ω) = ‖F(ω)v‖², v the input that gains most: of the kernel's taps only the size k = d + 1 counts, and
 σ₁ at the nearest place of a grid of N points an axis is at least cos(Σ_a π d_a / 2N_a) times the supremum. So the grid's
 largest value over that cosine is an upper bound, whose excess falls with the square of N; and only places near the largest
-value need a finer grid.
+value need a finer grid. On coarse grids another theorem may say more; `faltung.filters.between` has both.
 """
 
 import itertools
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,9 @@ import torch
 from torch import Tensor
 
 from faltung.certify import gram
+from faltung.certify.definite import WIDE, Definite
 from faltung.filters import Symbol
+from faltung.filters.between import between
 
 FIRST = 0.7  # Σ π d / 2N of the coarsest grid
 ENTRIES = 1 << 21  # how many entries of matrices are held at a time
@@ -49,6 +51,8 @@ class _Search:
     svd: bool
     rtol: float
     best: float = 0.0
+    place: tuple[int, np.ndarray] | None = None  # where the best gain of a wide convolution was found
+    _wide: dict[int, Definite] = field(default_factory=dict)
 
     def screened(self, group: int, omegas: np.ndarray, share: float) -> tuple[np.ndarray, np.ndarray, int]:
         """(places, upper bounds there, steps) where the gain of a group may reach that share of the best one."""
@@ -59,7 +63,7 @@ class _Search:
         most = 0
         for start in range(0, len(omegas), chunk):
             part = omegas[start : start + chunk]
-            upper, steps = self._uppers(gram.prepared(values(self.taps[group], part)), share)
+            upper, steps = self._bounds(group, part, share)
             index = np.flatnonzero(upper >= self.best * share * BELOW)
             places.append(start + index)
             uppers.append(upper[index])
@@ -68,14 +72,45 @@ class _Search:
         kept = upper >= self.best * share * BELOW
         return index[kept], upper[kept], most
 
+    def _bounds(self, group: int, omegas: np.ndarray, share: float) -> tuple[np.ndarray, int]:
+        """Upper bounds at frequencies: of wide convolutions those that a factorisation shows to be near the best need no more."""
+        taps = self.taps[group]
+        if self.svd or self.steps is not None or min(taps.shape[:2]) < WIDE:
+            return self._uppers(gram.prepared(values(taps, omegas)), share)
+        definite = self._wide.setdefault(group, Definite(taps))
+        squares = definite.values(omegas)
+        found = np.empty(len(omegas))
+        open_ones = np.arange(len(omegas))
+        for turn in range(2):
+            number = self.best * self._near(share)
+            below = definite.below(squares[open_ones], number).numpy(force=True)
+            found[open_ones[below]] = number
+            open_ones = open_ones[~below]
+            if not len(open_ones):
+                return found, 0
+            if turn == 0:
+                reached = definite.reached(squares[open_ones])
+                top = int(reached.argmax())
+                if float(reached[top]) > self.best:
+                    self.best, self.place = float(reached[top]), (group, omegas[open_ones[top]])
+        before = self.best
+        upper, steps = self._uppers(gram.prepared(values(taps, omegas[open_ones])), share)
+        if self.best > before:
+            self.place = group, omegas[open_ones[upper.argmax()]]
+        found[open_ones] = upper
+        return found, steps
+
+    def _near(self, share: float) -> float:
+        """How far above the best a bound may stay: what the grid leaves open need not be known much better."""
+        return 1 + max(self.rtol / 8, (1 - share) / 6)
+
     def _uppers(self, matrices: Tensor, share: float) -> tuple[np.ndarray, int]:
         """Upper bounds of σ₁, of each matrix as tight as it matters: less so where it is far below the best or hardly above it."""
         if self.svd:
             found = torch.linalg.matrix_norm(matrices, 2).numpy(force=True)
             self.best = max(self.best, float(found.max()))
             return found, 0
-        # what the grid leaves open need not be known much better here
-        near = 1 + max(self.rtol / 8, (1 - share) / 6)
+        near = self._near(share)
         last = enough(matrices.shape[-1], near - 1) if self.steps is None else self.steps
         found = np.empty(len(matrices))
         active = np.arange(len(matrices))
@@ -99,6 +134,12 @@ class _Search:
                 first, matrices, scale = first[open_ones], matrices[open_ones], scale[open_ones]
             matrices, scale = gram.step(matrices, scale)
             done += 1
+
+
+def _usual(search: _Search) -> int:
+    """Gram steps for the gradient of a wide convolution's bound, where none were needed for the bound."""
+    wide = not search.svd and search.steps is None and search.place is not None
+    return enough(min(search.taps.shape[1:3]), search.rtol / 8) if wide else 0
 
 
 def enough(rank: int, excess: float) -> int:
@@ -128,7 +169,8 @@ def over_grid(symbol: Symbol, n: tuple[int, ...], rtol: float, steps: int | None
         index, upper, done = search.screened(group, omegas, 1.0)
         found += [(float(u), group, i, done) for i, u in zip(index, upper, strict=True)]
     top, of, place, done = max(found, key=lambda entry: entry[0])
-    return Peak(top, search.best, of, omegas[place], done, math.prod(n))
+    where = search.place or (of, omegas[place])
+    return Peak(top, search.best, where[0], where[1], done or _usual(search), math.prod(n))
 
 
 def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
@@ -143,7 +185,7 @@ def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
     n = np.where(degree > 0, np.maximum(np.ceil(degree * last / 2**doublings), degree + 1), 1).astype(int)
     asked = [(group, _half(tuple(n), symbol.is_real)) for group in range(symbol.groups)]
     while True:
-        cosine = math.cos(float((np.pi * degree / (2 * n)).sum()))
+        cosine = 1 / between(symbol.size, n.tolist())
         found = []
         most = 0
         for group, places in asked:
@@ -157,7 +199,8 @@ def over_all(symbol: Symbol, rtol: float, steps: int | None, svd: bool) -> Peak:
         top = float(uppers.max())
         fine = 1 / cosine <= 1 + 0.8 * rtol
         if fine or (steps is None and top / cosine <= search.best * (1 + rtol)) or top == 0:
-            return Peak(top / cosine, search.best, group, 2 * np.pi * places[uppers.argmax()] / n, most, int(n.prod()))
+            where = search.place or (group, 2 * np.pi * places[uppers.argmax()] / n)
+            return Peak(top / cosine, search.best, where[0], where[1], most or _usual(search), int(n.prod()))
         asked = [(g, _finer(p, n, degree, symbol.is_real)) for g, p, _ in found]
         n = np.where(degree > 0, 2 * n, 1)
 

@@ -289,6 +289,13 @@ ALL: tuple[Kernel, ...] = (
         "fourier",
     ),
     Kernel(
+        "scattered",
+        "numba",
+        "wavelets, moduli, wavelets, moduli and averages of signals in the lanes of vectors",
+        "Mallat (2012); Gentleman and Sande (1966)",
+        "scattering",
+    ),
+    Kernel(
         "long",
         "triton",
         "convolutions of rows with filters as long, gated or not, by transforms that are products of small matrices",

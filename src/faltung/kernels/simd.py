@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
+from numba.core import cgutils
 from numba.core import types as _types
 from numba.core.typing.templates import AbstractTemplate, infer_global, signature
 from numba.extending import intrinsic, lower_builtin, models, register_model
@@ -78,7 +79,7 @@ for _symbol, _float, _integer in (
 def lanes(dtype: str, width: int) -> SimpleNamespace:
     """What kernels do with vectors of that dtype and width.
 
-    `load(pointer, i)`, `store(pointer, i, v)`, `splat(scalar)`; `turn(addresses, shift, pointer, i, step)` reads a
+    `load(pointer, i)`, `store(pointer, i, v)`, `splat(scalar)`, `root(v)`; `turn(addresses, shift, pointer, i, step)` reads a
     vector from every address (`shift` values behind it) and stores the transposed square, `step` values between its rows;
     `turn_back(pointer, i, step, addresses, shift)` is the way back.
     """
@@ -111,6 +112,15 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
             return builder.shuffle_vector(one, ir.Constant(vector.value, ir.Undefined), zeros)
 
         return vector(scalar), generate
+
+    @intrinsic
+    def root(typingctx, value):
+        def generate(context, builder, sig, args):
+            kind = ir.FunctionType(vector.value, [vector.value])
+            name = f"llvm.sqrt.v{width}f{8 * np.dtype(dtype).itemsize}"
+            return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
+
+        return vector(vector), generate
 
     def vectors(builder, addresses, shift):
         """Pointers to `width` vectors, `shift` values behind the addresses in an int64 array."""
@@ -146,7 +156,7 @@ def lanes(dtype: str, width: int) -> SimpleNamespace:
         at = types.CPointer(scalar)
         return types.void(at, types.int64, types.int64, types.CPointer(types.int64), types.int64), generate
 
-    return SimpleNamespace(load=load, store=store, splat=splat, turn=turn, turn_back=turn_back)
+    return SimpleNamespace(load=load, store=store, splat=splat, root=root, turn=turn, turn_back=turn_back)
 
 
 def _transposed(builder: Any, rows: list) -> list:

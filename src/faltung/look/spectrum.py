@@ -1,12 +1,13 @@
 """The gains of every convolution of a network: how much it can stretch and squeeze signals, and at which frequencies."""
 
 from dataclasses import dataclass
-from math import inf, nan, pi, prod
+from math import inf, nan, pi
 from typing import Any
 
 import numpy as np
 
 from faltung.errors import ArgumentError
+from faltung.filters.between import between
 from faltung.filters.symbol import Symbol
 from faltung.look.tables import table
 from faltung.readers import Network, Node, read
@@ -73,8 +74,7 @@ class GainTable:
 def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = "") -> Gains:
     """The gains of one symbol.
 
-    Formula: singular values of the blocks F(2πj / n). Above them, for any signal: with h = ⌊k / 2⌋ taps to each side of the middle,
-    sup σ₁ ≤ (1 − 2h / n)^(−D/2) · max over the grid, n > 2h.
+    Formula: singular values of the blocks F(2πj / n). Above them, for any signal, the largest times `faltung.filters.between`.
 
     Args:
         n: results along each axis; default 32 for one axis, 16 for two and 8 for three, at least twice the kernel's taps, fewer
@@ -82,7 +82,7 @@ def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = ""
 
     Error: `largest` is the value on the grid; the supremum lies between it and `upper`.
     Cost: nᴰ / 2 singular value decompositions of out / groups × in / groups · ∏ stride, for each group.
-    Source: Pfister and Bresler, Bounding multivariate trigonometric polynomials (2019), for the factor.
+    Source: that of `faltung.filters.between` for the factor.
 
     Example:
         >>> gains(Symbol(np.array([[[-1.0, 2.0, -1.0]]])), 8).largest
@@ -97,8 +97,7 @@ def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = ""
     at = tuple(
         float((2 * pi * j / m + pi) % (2 * pi) - pi) if 2 * j != m else pi for j, m in zip(where, grid, strict=True)
     )
-    wide = [m - 2 * (k // 2) for m, k in zip(grid, phases.size, strict=True)]
-    factor = prod((m / w) ** 0.5 for m, w in zip(grid, wide, strict=True)) if min(wide) > 0 else inf
+    factor = between(phases.size, grid)
     low = float(values[..., -1].min()) if values.shape[-1] == min(phases.channels) else nan
     powers = (values**2).sum(-1)
     # Reshaped to all groups and frequencies; where a block is zero it has no rank.

@@ -47,6 +47,7 @@ from faltung.testing.plane_kernels import check_planes
 from faltung.testing.product_kernels import check_semiring_product
 from faltung.testing.ring_kernels import check_negacyclic
 from faltung.testing.scatter_kernels import check_paired
+from faltung.testing.scattering_kernels import check_scattered
 from faltung.testing.semiring_kernels import check_log_sums, check_monotone, check_selected, check_united
 from faltung.testing.stream_kernels import check_delay_line, check_monarch
 from faltung.testing.triangular_kernels import check_wavefront
@@ -369,6 +370,7 @@ CHECKS: dict[str, Callable[..., int]] = {
     "weighed": check_weighed,
     "enlarged": check_enlarged,
     "wavefront": check_wavefront,
+    "scattered": check_scattered,
     "placed": check_placed,
     "delayed": check_delayed,
     "orbit": check_orbit,

@@ -16,6 +16,7 @@ from faltung.nn import AliasFreeActivation, BlurPool, Conv, ConvTranspose, Ideal
 from faltung.nn.functional import margins, numbers, roll_each
 from faltung.nn.functional.polyphase import offsets
 from faltung.nn.phase.polyphase import PolyphaseAnchor, PolyphaseDownsample
+from faltung.readers import undisturbed
 from faltung.tools.sampling_grids import CONVOLUTIONS, MAXIMA, MEANS, TRANSPOSED, Grids, Sampling, read, shape
 
 WAYS = ("blur", "polyphase", "anchor", "alias-free", None)
@@ -114,7 +115,7 @@ def antialias(
     fractional = set(ways.values()) <= {"alias-free", None}
     kind = "fractional shift" if fractional else "shift"
     before = certify.equivariance(model, kind, inputs, count=count, layers=None)
-    with torch.no_grad(), certify.left_alone(model):
+    with torch.no_grad(), undisturbed(model):
         work = copies.deepcopy(model)
         grids = read(work, inputs)
     rewriting = _Rewriting(grids, ways, kernel_size, degree)

@@ -1,0 +1,1 @@
+"""One operation: its contract in NumPy and its kernels by tool."""
