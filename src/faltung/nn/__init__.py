@@ -18,6 +18,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     frequency,
     functional,
     large,
+    lie,
     phase,
     polynomial,
     positions,
@@ -45,6 +46,7 @@ FAMILIES = (
     symmetry,
     phase,
     contours,
+    lie,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
