@@ -3,6 +3,7 @@
 from typing import Any
 
 from faltung.certify.actions.action import Action, Declared
+from faltung.certify.actions.affine_map import AffineMap
 from faltung.certify.actions.contour import ContourMotion
 from faltung.certify.actions.scale import Scale
 from faltung.certify.actions.shift import Shift
@@ -20,9 +21,12 @@ NAMED = {
     "D4": lambda: Turn(4, reflect=True),
     "scale": Scale,
     "contour": ContourMotion,
+    "GL+": lambda: AffineMap("GL+"),
+    "SL": lambda: AffineMap("SL"),
+    "SO": lambda: AffineMap("SO"),
 }
 
-__all__ = ["NAMED", "Action", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
+__all__ = ["NAMED", "Action", "AffineMap", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
 
 
 def named(group: Any) -> Action:

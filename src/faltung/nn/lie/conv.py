@@ -32,8 +32,8 @@ class _LieConv(ConvLayer):
 
     def begin(
         self, ndim: Any, in_fields: Any, out_fields: Any, kernel_size: Any, group: Any, num_samples: int | None, kernel_net: Any,
-        seed: int | None, hidden: int, layers: int, omega: float, spread: float, support: str, settings: tuple, bias: bool,
-        factory: dict[str, Any], policy: Policy | None,
+        seed: int | None, hidden: int, layers: int, omega: float, spread: float, support: str, reach: float, settings: tuple,
+        bias: bool, factory: dict[str, Any], policy: Policy | None,
     ) -> None:  # fmt: skip
         """Check the settings, take or make the samples and the network."""
         who = type(self).__name__
@@ -54,7 +54,9 @@ class _LieConv(ConvLayer):
             )  # fmt: skip
         if support not in SUPPORTS:
             raise ArgumentError.of(who, f"support among {', '.join(SUPPORTS)}", repr(support), "leave it out")
-        self.support = support
+        if not 0 < reach < math.inf:
+            raise ArgumentError.of(who, "a reach above 0", repr(reach), "leave it out for 1")
+        self.support, self.reach = support, float(reach)
         if support == "auto":
             self.support = "disc" if self.samples.group.volume_preserving else "soft"
         count, within = self.samples.count, self.in_fields // self.groups
@@ -81,9 +83,9 @@ class _LieConv(ConvLayer):
         return torch.sigmoid(2 * (1 - radius)) if self.support == "soft" else torch.ones_like(radius)
 
     def seen_places(self) -> Tensor:
-        """g⁻¹·t for all elements and taps t in [−1, 1]ⁿ, (count, taps, n)."""
+        """g⁻¹·t for all elements and taps t in [−reach, reach]ⁿ, (count, taps, n)."""
         inverses = self.samples.read("inverses")
-        taps = coordinates(self.kernel_size, inverses)[0].flatten(1).T
+        taps = self.reach * coordinates(self.kernel_size, inverses)[0].flatten(1).T
         return torch.einsum("gij,tj->gti", inverses, taps)
 
     def effective_bias(self) -> Tensor | None:
@@ -131,15 +133,15 @@ class _LieConv(ConvLayer):
 class LieLiftConv(_LieConv):
     """A convolution that lifts images to functions on a matrix group: one copy of the kernel for each element of a sample.
 
-    Formula: `y(x, g, o) = |det g|⁻¹ Σ over taps t and i of k[o, i](g⁻¹t)·w(g⁻¹t)·f(x + t, i) + bias[o]`, t in [−1, 1]ⁿ, k a
-    network, w the support: a disc, or `sigmoid(2(1 − ‖t‖))`.
+    Formula: `y(x, g, o) = |det g|⁻¹ Σ over taps t and i of k[o, i](g⁻¹t)·w(g⁻¹t)·f(x + t, i) + bias[o]`, t in [−reach, reach]ⁿ,
+    k a network, w the support: a disc, or `sigmoid(2(1 − ‖t‖))`.
 
     Shapes: input (batch, in_fields, *n), returns (batch, out_fields·|sample|, *m), fields outermost, so that
     `unflatten(1, (out_fields, -1))` is a view; bias (out_fields).
 
     Args:
         ndim: number of spatial axes, 1 to 3.   in_fields, out_fields: at least 1, multiples of groups.
-        kernel_size: taps, on the grid from −1 to 1 along each axis whatever their number.
+        kernel_size: taps, on the grid from −reach to reach along each axis whatever their number.
         group: "GL+", "SL" or "SO" (the latter from two axes), a group, or `GroupSamples` that layers share; only shared samples are
             drawn anew in training, by this layer in each call.
         num_samples: elements, where samples are not shared. Default None: 10.
@@ -147,6 +149,8 @@ class LieLiftConv(_LieConv):
         seed: of the elements, where they are not shared. Default None: 0.
         hidden, layers, omega: of the network, see `CoordinateNet`.   spread: see `GroupSamples`. Default 0.1.
         support: "disc", "soft", "none"; "auto" (default) is a disc where the group preserves volumes, else soft.
+        reach: half the width of the box of taps in the unit of the disc. Default 1, as published; the box then cuts what elements
+            stretch beyond it, and more leaves them room.
         stride, padding, dilation, groups, bias, padding_mode, device, dtype, policy: as for `Conv`. Zeros around an image are a
             frame that does not turn with it: leave the padding 0 here.
 
@@ -186,6 +190,7 @@ class LieLiftConv(_LieConv):
         omega: float = 10.0,
         spread: float = 0.1,
         support: str = "auto",
+        reach: float = 1.0,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -199,7 +204,7 @@ class LieLiftConv(_LieConv):
         super().__init__()
         self.begin(
             ndim, in_fields, out_fields, kernel_size, group, num_samples, kernel_net, seed, hidden, layers, omega, spread, support,
-            (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
+            reach, (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
         )  # fmt: skip
 
     def kernel(self) -> Tensor:
@@ -211,12 +216,16 @@ class LieLiftConv(_LieConv):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         few = {"out_fields": 2, "num_samples": 3, "hidden": 4, "omega": 3.0}
-        yield Example({"ndim": 2, "in_fields": 2, **few, "kernel_size": 3, "group": "GL+", "padding": 1}, ((2, 2, 5, 4),))
+        yield Example(
+            {"ndim": 2, "in_fields": 2, **few, "kernel_size": 3, "group": "GL+", "padding": 1}, ((2, 2, 5, 4),)
+        )
         yield Example(
             {"ndim": 2, "in_fields": 2, **few, "kernel_size": (4, 3), "group": "SL", "kernel_net": "wire", "groups": 2, "stride": 2,
              "support": "soft", "bias": False, "seed": 3}, ((1, 2, 7, 6),),
         )  # fmt: skip
-        yield Example({"ndim": 2, "in_fields": 1, **few, "num_samples": 4, "kernel_size": 5, "group": "SO"}, ((1, 1, 6, 7),))
+        yield Example(
+            {"ndim": 2, "in_fields": 1, **few, "num_samples": 4, "kernel_size": 5, "group": "SO"}, ((1, 1, 6, 7),)
+        )
         yield Example(
             {"ndim": 1, "in_fields": 1, **few, "kernel_size": 3, "group": "GL+", "dilation": 2, "padding": 2, "layers": 1,
              "support": "none", "padding_mode": "circular"}, ((2, 1, 6),),
@@ -253,7 +262,9 @@ class LieGroupConv(_LieConv):
     name = "lie-group-conv"
     summary = "a convolution over places and sampled elements of GL⁺(n), SL(n) or SO(n), kernels from a network"
     cost = "|sample|² · in / groups · Π kernel_size for each field"
-    portrait = shown("kernels", (1, 4, 32, 32), ndim=2, in_fields=1, out_fields=1, kernel_size=9, group="SL", num_samples=4)
+    portrait = shown(
+        "kernels", (1, 4, 32, 32), ndim=2, in_fields=1, out_fields=1, kernel_size=9, group="SL", num_samples=4
+    )
 
     def __init__(
         self,
@@ -270,6 +281,7 @@ class LieGroupConv(_LieConv):
         omega: float = 10.0,
         spread: float = 0.1,
         support: str = "auto",
+        reach: float = 1.0,
         stride: Any = 1,
         padding: Any = 0,
         dilation: Any = 1,
@@ -283,7 +295,7 @@ class LieGroupConv(_LieConv):
         super().__init__()
         self.begin(
             ndim, in_fields, out_fields, kernel_size, group, num_samples, kernel_net, seed, hidden, layers, omega, spread, support,
-            (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
+            reach, (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
         )  # fmt: skip
 
     def kernel(self) -> Tensor:
@@ -304,7 +316,9 @@ class LieGroupConv(_LieConv):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         few = {"out_fields": 2, "num_samples": 2, "hidden": 4, "omega": 3.0}
-        yield Example({"ndim": 2, "in_fields": 2, **few, "kernel_size": 3, "group": "GL+", "padding": 1}, ((2, 4, 5, 4),))
+        yield Example(
+            {"ndim": 2, "in_fields": 2, **few, "kernel_size": 3, "group": "GL+", "padding": 1}, ((2, 4, 5, 4),)
+        )
         yield Example(
             {"ndim": 2, "in_fields": 2, **few, "kernel_size": 2, "group": "SL", "kernel_net": "wire", "groups": 2, "stride": 2,
              "bias": False, "seed": 3}, ((1, 4, 5, 6),),
@@ -314,4 +328,6 @@ class LieGroupConv(_LieConv):
             ((1, 4, 4, 5),),
         )  # fmt: skip
         yield Example({"ndim": 1, "in_fields": 1, **few, "kernel_size": 3, "group": "GL+", "padding": 1}, ((2, 2, 6),))
-        yield Example({"ndim": 3, "in_fields": 1, **few, "kernel_size": 1, "group": "SO", "layers": 1}, ((1, 2, 2, 3, 2),))
+        yield Example(
+            {"ndim": 3, "in_fields": 1, **few, "kernel_size": 1, "group": "SO", "layers": 1}, ((1, 2, 2, 3, 2),)
+        )

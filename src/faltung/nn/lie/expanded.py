@@ -27,7 +27,7 @@ def by_elements(layer: Any) -> Tensor:
     """Every entry of the kernel from its own coordinates."""
     samples, sizes, net = layer.samples, layer.kernel_size, layer.kernel_net
     elements = list(samples.elements.double())
-    spots = [[2 * i / (n - 1) - 1 if n > 1 else 0.0 for i in range(n)] for n in sizes]
+    spots = [[layer.reach * (2 * i / (n - 1) - 1) if n > 1 else 0.0 for i in range(n)] for n in sizes]
     taps = torch.cartesian_prod(*(torch.tensor(s, dtype=torch.float64) for s in spots)).reshape(-1, len(sizes))
     shares = samples.read("shares").double()
     rows = []

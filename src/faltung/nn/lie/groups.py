@@ -293,7 +293,9 @@ def matrix_group(given: Any, n: int) -> MatrixGroup:
         return NAMED[given](n)
     if isinstance(given, MatrixGroup) and given.n == n:
         return given
-    raise ArgumentError.of("group", f"one of {', '.join(NAMED)}, or a group on {n} axes", repr(given), "write 'SL', say")
+    raise ArgumentError.of(
+        "group", f"one of {', '.join(NAMED)}, or a group on {n} axes", repr(given), "write 'SL', say"
+    )
 
 
 def _shears(n: int) -> Tensor:

@@ -47,7 +47,9 @@ class LieGroupPool(Layer):
         super().__init__()
         self.ndim, self.fields = functional.numbers("ndim, fields", (ndim, fields), 2, 1)
         if kind not in KINDS:
-            raise ArgumentError.of("LieGroupPool", f"a kind among {', '.join(KINDS)}", repr(kind), "choose one of these")
+            raise ArgumentError.of(
+                "LieGroupPool", f"a kind among {', '.join(KINDS)}", repr(kind), "choose one of these"
+            )
         self.kind = kind
 
     def forward(self, input: Tensor) -> Tensor:
@@ -56,7 +58,9 @@ class LieGroupPool(Layer):
 
     def definition(self, *inputs: Any) -> Tensor:
         (x,) = inputs
-        parts = [x[:, c * (x.shape[1] // self.fields) : (c + 1) * (x.shape[1] // self.fields)] for c in range(self.fields)]
+        parts = [
+            x[:, c * (x.shape[1] // self.fields) : (c + 1) * (x.shape[1] // self.fields)] for c in range(self.fields)
+        ]
         if self.kind == "max":
             return torch.stack([p.max(1).values for p in parts], 1)
         return torch.stack([sum(p.unbind(1)) / p.shape[1] for p in parts], 1)
@@ -105,7 +109,13 @@ class LieBatchNorm(Layer):
     dims = (1, 2, 3)
 
     def __init__(
-        self, ndim: int, fields: int, eps: float = 1e-5, momentum: float | None = 0.1, device: Any = None, dtype: Any = None
+        self,
+        ndim: int,
+        fields: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        device: Any = None,
+        dtype: Any = None,
     ) -> None:
         super().__init__()
         self.ndim, self.fields = functional.numbers("ndim, fields", (ndim, fields), 2, 1)

@@ -66,14 +66,16 @@ class GroupSamples(nn.Module):
         self.rotations, self.weights, self.seed, self.fresh = rotations, weights, int(seed), bool(fresh)
         kind = {"device": device, "dtype": dtype or torch.get_default_dtype()}
         generator = torch.Generator().manual_seed(self.seed)
-        for name, value in self._facts(generator).items():
+        for name, value in self._facts(self._elements(generator)).items():
             for when in ("fixed", "drawn"):
                 own = value.to(**kind, copy=True, memory_format=torch.contiguous_format)
                 self.register_buffer(f"{when}_{name}", own, persistent=False)
 
-    def _facts(self, generator: torch.Generator | None) -> dict[str, Tensor]:
-        """New elements g, their inverses, the coordinates of all g⁻¹g̃, |det g|⁻¹ and the weights, in float64."""
-        g = self.group.sample(self.count, self.spread, self.rotations, generator)
+    def _elements(self, generator: torch.Generator | None) -> Tensor:
+        return self.group.sample(self.count, self.spread, self.rotations, generator)
+
+    def _facts(self, g: Tensor) -> dict[str, Tensor]:
+        """The elements, their inverses, the coordinates of all g⁻¹g̃, |det g|⁻¹ and the shares, in float64."""
         inverses = torch.linalg.inv(g)
         shares = torch.full((self.count,), 1 / self.count, dtype=torch.float64)
         if self.weights == "haar":
@@ -87,13 +89,30 @@ class GroupSamples(nn.Module):
             "shares": shares,
         }
 
+    def _set(self, when: str, elements: Tensor) -> None:
+        for name, value in self._facts(elements).items():
+            own = value.to(getattr(self, f"{when}_{name}"), memory_format=torch.contiguous_format)
+            setattr(self, f"{when}_{name}", own)  # not in place: a graph may still need the old ones
+
     @torch.no_grad()
     def draw(self, generator: torch.Generator | None = None) -> None:
         """Take new elements for training mode, by torch's random numbers or those of a generator."""
-        for name, value in self._facts(generator).items():
-            old = getattr(self, f"drawn_{name}")
-            own = value.to(old, memory_format=torch.contiguous_format)
-            setattr(self, f"drawn_{name}", own)  # not in place: a graph may still need the old ones
+        self._set("drawn", self._elements(generator))
+
+    @torch.no_grad()
+    def use(self, elements: Tensor) -> None:
+        """Take these elements (count, n, n) in both modes, a subgroup's say; a state dict does not keep them.
+
+        Raises:
+            ArgumentError: another shape, or a determinant that is not positive.
+        """
+        shape = (self.count, self.group.n, self.group.n)
+        if tuple(elements.shape) != shape or not bool((torch.linalg.det(elements.double()) > 0).all()):
+            raise ArgumentError.of(
+                "GroupSamples.use", f"elements {shape} with positive determinants", f"shape {tuple(elements.shape)}", "correct them"
+            )  # fmt: skip
+        for when in ("fixed", "drawn"):
+            self._set(when, elements.double().cpu())
 
     def read(self, name: str) -> Tensor:
         """The numbers of that name: drawn ones in training mode, where `fresh`, else fixed ones."""
