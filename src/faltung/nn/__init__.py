@@ -17,6 +17,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     fields,
     frequency,
     functional,
+    hyperbolic,
     large,
     lie,
     phase,
@@ -47,6 +48,7 @@ FAMILIES = (
     phase,
     contours,
     lie,
+    hyperbolic,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 
