@@ -84,10 +84,18 @@ def mobius_add(x: Tensor, y: Tensor, c: Any, dim: int = -1) -> Tensor:
 
     Shapes: x and y broadcast.
 
+    Raises:
+        ArgumentError: different numbers of axes with a `dim` counted from the front, which would name two axes.
+
     Example:
         >>> mobius_add(torch.tensor([0.5]), torch.tensor([0.5]), 1.0)  # as velocities add
         tensor([0.8000])
     """
+    if x.ndim != y.ndim and dim >= 0:
+        raise ArgumentError.of(
+            "mobius_add", "as many axes in both, or dim counted from behind", f"{x.ndim} and {y.ndim} axes, dim {dim}",
+            "add axes of length 1",
+        )  # fmt: skip
     if torch.compiler.is_compiling():  # a compiler fuses the derivative of the plain formula itself
         a, b, d, *_ = _coefficients(x, y, c, dim)
         return (a * x + b * y) / d
