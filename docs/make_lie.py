@@ -1,4 +1,4 @@
-"""Draw docs/pictures/lie.png: kernels of a lift over SO(2), SL(2) and GL⁺(2), and docs/pictures/hyperbolic.png: lines of the disc."""
+"""Draw docs/pictures/lie.png, kernels of a lift over SO(2), SL(2), GL⁺(2), and docs/pictures/hyperbolic.png, lines of the disc."""
 
 import math
 from pathlib import Path

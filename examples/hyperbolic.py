@@ -1,4 +1,4 @@
-"""A real tree, the first layers of this library's families, laid out in the hyperbolic disc and in the plane: which bends distances less?"""
+"""A real tree, layers of this library by family, laid out in the hyperbolic disc and in the plane: which bends distances less?"""
 
 import torch
 from torch import Tensor

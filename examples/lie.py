@@ -14,7 +14,7 @@ def main() -> None:
 
     group = SL(2)
     g = group.sample(1, spread=0.2, rotations="random")[0]
-    stretch, turn = group.polar(g)
+    stretch = group.polar(g)[0]
     again = group.exp(group.log(g))
     print("an area-preserving map ", [[round(v, 3) for v in row] for row in g.tolist()])
     print("  = stretch            ", [[round(v, 3) for v in row] for row in stretch.tolist()])

@@ -100,9 +100,9 @@ def main(quick: bool) -> str:
 
 {count} upright digits of UCI to learn from, enlarged to {SIZE} × {SIZE} pixels; {len(truth)} others to test on, upright, under mild
 affine maps (stretches of variance 0.02 in logarithms, turns up to 20°, moves up to 8 % of half the view, as affNIST draws) and
-under strong ones (0.06, 35°, 12 %), none of which was ever seen. A lift of 5 × 5 taps, one residual block, the maximum over group and
-places; 8 elements drawn anew in every step; widths for about equal numbers of parameters. Accuracy in percent, mean and deviation
-of {seeds} runs, no augmentation.
+under strong ones (0.06, 35°, 12 %), none of which was ever seen. A lift of 5 × 5 taps, one residual block, the maximum over group
+and places; 8 elements drawn anew in every step; widths for about equal numbers of parameters. Accuracy in percent, mean and
+deviation of {seeds} runs, no augmentation.
 
 {table(["network", "parameters", "upright", "mild maps", "strong maps"], lines)}
 

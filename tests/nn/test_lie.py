@@ -172,7 +172,14 @@ def test_rotations_are_equidistant_and_none_comes_twice():
     assert torch.allclose(gaps, torch.full((9,), 2 * math.pi / 10, dtype=DOUBLE), atol=1e-12)
 
 
-@pytest.mark.parametrize(("group", "weights"), [(SL(2), "mean"), (SL(2), "haar"), (GLPlus(1), "haar")])
+@pytest.mark.parametrize(
+    ("group", "weights"),
+    [
+        pytest.param(SL(2), "mean", marks=pytest.mark.slow),
+        (SL(2), "haar"),
+        pytest.param(GLPlus(1), "haar", marks=pytest.mark.slow),
+    ],
+)
 def test_the_sum_over_samples_estimates_the_integral(group, weights):
     """Unbiased against a lattice, and its deviation falls as 1/√S: what a 1×1 layer computes for one g."""
     torch.manual_seed(0)
