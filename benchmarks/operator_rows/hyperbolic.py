@@ -1,4 +1,4 @@
-"""The convolution of the Poincaré ball against its definition by patches, and against a Euclidean convolution of as many products."""
+"""The convolution of the Poincaré ball against its definition by patches, and a Euclidean convolution of as many products."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
