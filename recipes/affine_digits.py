@@ -62,10 +62,10 @@ def measured(kind: str, data: tuple, seed: int, epochs: int) -> list[float]:
     images, labels, tests, truth = data
     model = network(kind)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=5e-3)
-    steps = epochs * math.ceil(len(labels) / 64)
+    steps = epochs * math.ceil(len(labels) / 32)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=steps)
     for _ in range(epochs):
-        for batch in torch.randperm(len(labels)).split(64):
+        for batch in torch.randperm(len(labels)).split(32):
             optimizer.zero_grad()
             nn.functional.cross_entropy(model(images[batch]), labels[batch]).backward()
             optimizer.step()
@@ -92,10 +92,18 @@ def main(quick: bool) -> str:
         size = sum(p.numel() for p in network(kind).parameters())
         lines.append([kind, size, *(f"{statistics.mean(c):.1f} ± {statistics.pstdev(c):.1f}" for c in columns)])
     order = " < ".join(sorted(KINDS, key=lambda k: means[k][2]))
-    better = all(means[k][2] > means["plain"][2] for k in KINDS[1:])
-    verdict = "That every group helps under unseen maps is" + (
-        " seen here" if better else " not seen here for all of them"
-    )
+    steps = epochs * math.ceil(count / 32)
+    learnt = [k for k in KINDS[1:] if means[k][0] > means["plain"][0] - 5]
+    better = [k for k in learnt if means[k][2] > means["plain"][2]]
+    if learnt:
+        verdict = f"Of the networks that learnt the upright digits ({', '.join(learnt)}), better under strong maps than the plain one: "
+        verdict += f"{', '.join(better) or 'none'}."
+    else:
+        verdict = (
+            f"After {steps} steps no network on a group has learnt the upright digits as well as the plain one: not reproduced. The claim "
+            "about unseen maps is not tested by such networks; what is seen is that kernels made by a network of coordinates are learnt far "
+            "more slowly than free taps."
+        )
     return f"""# Affine digits
 
 {count} upright digits of UCI to learn from, enlarged to {SIZE} × {SIZE} pixels; {len(truth)} others to test on, upright, under mild
@@ -109,7 +117,8 @@ deviation of {seeds} runs, no augmentation.
 Claimed: the best of all equivariant and capsule networks on affNIST, trained on upright digits, at about 98 % (GL⁺(2) and SL(2),
 one GPU for hours).
 
-Order under strong maps: {order}. {verdict}, at a thousandth of the published effort."""
+Order under strong maps: {order}. {verdict} One learning rate (2e-2 at its highest) for all four, and {steps} steps each; published
+are 2e-4 and 50 epochs of a set many times as large, with width 40 and a head of 256."""
 
 
 if __name__ == "__main__":
