@@ -96,13 +96,13 @@ def main(quick: bool) -> str:
     learnt = [k for k in KINDS[1:] if means[k][0] > means["plain"][0] - 5]
     better = [k for k in learnt if means[k][2] > means["plain"][2]]
     if learnt:
-        verdict = f"Of the networks that learnt the upright digits ({', '.join(learnt)}), better under strong maps than the plain one: "
+        verdict = f"Of those that learnt the upright digits ({', '.join(learnt)}), better under strong maps than the plain one: "
         verdict += f"{', '.join(better) or 'none'}."
     else:
         verdict = (
-            f"After {steps} steps no network on a group has learnt the upright digits as well as the plain one: not reproduced. The claim "
-            "about unseen maps is not tested by such networks; what is seen is that kernels made by a network of coordinates are learnt far "
-            "more slowly than free taps."
+            f"After {steps} steps no network on a group has learnt the upright digits as well as the plain one: not reproduced, "
+            "and the claim about unseen maps is not tested by such networks. Whether kernels from coordinates, few fields at equal "
+            "parameters or few steps are the reason is not told apart here."
         )
     return f"""# Affine digits
 
