@@ -47,7 +47,12 @@ def rows() -> Iterator[Row]:
         x = 0.3 * torch.randn(batch, channels, size, size)
         label = f"poincare-conv 3², {channels} on {size}², batch {batch}"
         peers = {"by patches, in torch": partial(by_patches, layer, x)}
-        yield Row(label, torch.no_grad()(partial(layer, x)), {k: torch.no_grad()(f) for k, f in peers.items()})
+        yield Row(
+            label,
+            torch.no_grad()(partial(layer, x)),
+            {k: torch.no_grad()(f) for k, f in peers.items()},
+            warm=torch.no_grad()(partial(layer, x)),
+        )
         yield Row(
             f"{label}, training", partial(training, lambda one, z: one(z), layer, x),
             {"by patches, in torch": partial(training, by_patches, layer, x)}, tolerance=1e-3,
