@@ -17,7 +17,9 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     fields,
     frequency,
     functional,
+    hyperbolic,
     large,
+    lie,
     phase,
     polynomial,
     positions,
@@ -45,6 +47,8 @@ FAMILIES = (
     symmetry,
     phase,
     contours,
+    lie,
+    hyperbolic,
 )
 ALL: tuple[type[Layer], ...] = (Conv, ConvTranspose, *(kind for family in FAMILIES for kind in family.ALL))
 

@@ -28,6 +28,7 @@ from faltung.tools.swap import swap  # noqa: E402
 from faltung.tools.symmetrise import symmetrise  # noqa: E402
 from faltung.tools.transfer import fit  # noqa: E402
 from faltung.tools.tune_density import tune_density  # noqa: E402
+from faltung.tools.weight_symmetry import streams, transform_weights  # noqa: E402
 
 __all__ = [
     "AutoStrength",
@@ -51,10 +52,12 @@ __all__ = [
     "sample",
     "separate",
     "soften",
+    "streams",
     "swap",
     "symmetric_share",
     "symmetrise",
     "symmetry_penalty",
+    "transform_weights",
     "translate_kernel",
     "tune_density",
 ]

@@ -3,6 +3,8 @@
 from typing import Any
 
 from faltung.certify.actions.action import Action, Declared
+from faltung.certify.actions.affine_map import AffineMap
+from faltung.certify.actions.ball_motion import BallMotion
 from faltung.certify.actions.contour import ContourMotion
 from faltung.certify.actions.scale import Scale
 from faltung.certify.actions.shift import Shift
@@ -20,9 +22,13 @@ NAMED = {
     "D4": lambda: Turn(4, reflect=True),
     "scale": Scale,
     "contour": ContourMotion,
+    "GL+": lambda: AffineMap("GL+"),
+    "SL": lambda: AffineMap("SL"),
+    "SO": lambda: AffineMap("SO"),
+    "ball": BallMotion,
 }
 
-__all__ = ["NAMED", "Action", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
+__all__ = ["NAMED", "Action", "AffineMap", "BallMotion", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
 
 
 def named(group: Any) -> Action:
