@@ -22,6 +22,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     polynomial,
     positions,
     sequence,
+    sphere,
     symmetry,
     triangular,
 )
@@ -43,6 +44,7 @@ FAMILIES = (
     sequence,
     frequency,
     symmetry,
+    sphere,
     phase,
     contours,
 )
