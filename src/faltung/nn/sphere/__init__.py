@@ -1,11 +1,17 @@
 """Functions on the sphere and on its rotations: exact transforms of every spin, and convolutions that turn with the sphere."""
 
+from torch import nn
+
 from faltung.nn.base import Layer
+from faltung.nn.sphere.activations import SphereOversampled, SpinPhaseCollapse, SpinReLU
+from faltung.nn.sphere.base import turn as turn
 from faltung.nn.sphere.conv import SphericalConv
 from faltung.nn.sphere.grid import SphereGrid as SphereGrid
 from faltung.nn.sphere.grid import sphere_grid as sphere_grid
+from faltung.nn.sphere.norm import SpinBatchNorm
+from faltung.nn.sphere.pool import SpectralPool, SpherePool
 from faltung.nn.sphere.transform import SpinSHT as SpinSHT
 from faltung.nn.sphere.wigner import harmonics as harmonics
 
-ALL: tuple[type[Layer], ...] = (SphericalConv,)
-MODULES = (SpinSHT,)
+ALL: tuple[type[Layer], ...] = (SphericalConv, SpinReLU, SpinPhaseCollapse, SpinBatchNorm, SpectralPool, SpherePool)
+MODULES: tuple[type[nn.Module], ...] = (SpinSHT, SphereOversampled)

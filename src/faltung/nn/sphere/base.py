@@ -24,7 +24,13 @@ class SphereLayer(ComplexLayer):
     """A layer for samples (batch, channels · spins, rows, columns), spins next to each other; real numbers count as complex."""
 
     __repr__ = Layer.__repr__
-    neutral = Layer.neutral
+    real = True  # whether numbers are
+
+    @property
+    def neutral(self) -> Tensor:
+        """A tensor of the kind of numbers that the layer takes: tables tell the precision."""
+        table = next((b for b in self.buffers() if b.is_floating_point()), Layer.neutral)
+        return table.new_empty(0, dtype=table.dtype if self.real else table.dtype.to_complex())
 
     def samples(self, x: Tensor, channels: int, spins: Sequence[int], grid: SphereGrid, real: bool) -> Tensor:
         """The input as (batch, channels, spins, rows, columns), at least single precision, of the kind of numbers of the layer.
@@ -35,8 +41,11 @@ class SphereLayer(ComplexLayer):
         Layer.expect(self, x, channels * len(spins), 2)
         if tuple(x.shape[2:]) != (grid.rows, grid.columns):
             raise ArgumentError.of(
-                type(self).__name__, f"samples on {grid.rows} × {grid.columns} places", f"shape {tuple(x.shape)}", "match its resolution"
-            )  # fmt: skip
+                type(self).__name__,
+                f"samples on {grid.rows} × {grid.columns} places",
+                f"shape {tuple(x.shape)}",
+                "match its resolution",
+            )
         if real and x.is_complex():
             raise ArgumentError.of(
                 type(self).__name__, "real numbers", f"a tensor of {x.dtype}", "build it with dtype=torch.complex64"
@@ -68,7 +77,11 @@ def turn(x: Tensor, rotation: Any, grid: SphereGrid, spins: Sequence[int] = (0,)
 
 
 def turns(
-    source: SphereGrid, in_spins: Sequence[int], to: SphereGrid | None, out_spins: Sequence[int] = (0,), degree: int | None = None
+    source: SphereGrid,
+    in_spins: Sequence[int],
+    to: SphereGrid | None,
+    out_spins: Sequence[int] = (0,),
+    degree: int | None = None,
 ) -> Iterable[Symmetry]:
     """A rotation, and a roll along longitudes where both grids have it; to=None for results that stay."""
     yield Symmetry(
@@ -88,7 +101,10 @@ def harmonics_by_sum(grid: SphereGrid, spin: int, degree: int) -> np.ndarray:
     """Harmonics on the grid by Wigner's sums: (rows, columns, (degree + 1)²), complex. For low degrees, to judge by."""
     found = [
         np.outer(
-            [(-1) ** spin * math.sqrt((2 * l + 1) / (4 * math.pi)) * small_d_by_sum(l, m, -spin, t) for t in grid.theta],
+            [
+                (-1) ** spin * math.sqrt((2 * l + 1) / (4 * math.pi)) * small_d_by_sum(l, m, -spin, t)
+                for t in grid.theta
+            ],
             np.exp(1j * m * grid.phi),
         )
         for l in range(degree + 1)

@@ -22,20 +22,21 @@ class SphericalConv(SphereLayer):
     """A convolution of functions on the sphere: turn the input, and the result is turned. Exactly, by any rotation.
 
     Formula: `b_lm,s' = Σ over s and channels of K_l,ss' a_lm,s` for the coefficients a of the input and b of the result. K does not
-    know m. From spin 0 to 0 it is the convolution with a filter that is round about its axis; through other spins filters of any shape
-    act. Spins are what directional responses are made of: a result of spin 1 is a tangent vector at each place.
+    know m. From spin 0 to 0 it is the convolution with a filter that is round about its axis; through other spins filters of
+    any shape act. Spins are what directional responses are made of: a result of spin 1 is a tangent vector at each place.
 
-    For spins 0 alone numbers are real by default: then K is real, and as the filter is even that is no loss. Complex numbers on orders
-    m ≥ 0 of a real function, continued by conjugation, would not be one K for all m: rotations mix m and −m.
+    For spins 0 alone numbers are real by default: then K is real, and as the filter is even that is no loss. Complex numbers
+    on orders m ≥ 0 of a real function, continued by conjugation, would not be one K for all m: rotations mix m and −m.
 
     Shapes: input (batch, in_channels · in spins, rows, columns), spins next to each other, returns likewise; weight
     (out, out spins, in, in spins, parameters of a filter).
 
     Args:
-        in_channels, out_channels: fields of each spin, at least 1.   in_spins, out_spins: different whole numbers, (0,), (0, 1), ...
+        in_channels, out_channels: fields of each spin, at least 1.   in_spins, out_spins: different whole numbers.
         resolution: n for n × n, or (rows, columns).   num_filter_params: K is given at so many degrees, equally spaced, and linear
             between: smooth in the degree, hence local on the sphere. Default: at every degree.
-        out_resolution: of the result; degrees that it does not carry are dropped, those it could carry more are 0. Default: the same.
+        out_resolution: of the result; degrees that it does not carry are dropped, those it could carry more are 0. Default:
+            the same.
         grid: "equiangular" (default), "gauss", "midpoint", "driscoll-healy".   out_grid: the result's. Default: the same.
         bias: a number added to results of spin 0, where there are. Default True.
         dtype: real or complex. Default: torch's; complex of that precision wherever a spin is not 0.
@@ -74,10 +75,14 @@ class SphericalConv(SphereLayer):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        self.in_channels, self.out_channels = functional.numbers("in_channels, out_channels", (in_channels, out_channels), 2, 1)
+        self.in_channels, self.out_channels = functional.numbers(
+            "in_channels, out_channels", (in_channels, out_channels), 2, 1
+        )
         self.in_spins, self.out_spins = (checked_spins("SphericalConv", s) for s in (in_spins, out_spins))
         self.grid = sphere_grid(_hashed(resolution), grid)
-        self.out_grid = sphere_grid(_hashed(resolution if out_resolution is None else out_resolution), out_grid or self.grid.kind)
+        self.out_grid = sphere_grid(
+            _hashed(resolution if out_resolution is None else out_resolution), out_grid or self.grid.kind
+        )
         self.degree = min(self.grid.degree, self.out_grid.degree)
         dtype = dtype or torch.get_default_dtype()
         self.real = self.in_spins == self.out_spins == (0,) and not dtype.is_complex
@@ -86,10 +91,15 @@ class SphericalConv(SphereLayer):
         (knots,) = functional.numbers("num_filter_params", knots, 1, 1)
         if knots > self.degree + 1:
             raise ArgumentError.of(
-                "SphericalConv", f"at most {self.degree + 1} parameters for degrees 0 ... {self.degree}", str(knots), "leave it out for all"
-            )  # fmt: skip
+                "SphericalConv",
+                f"at most {self.degree + 1} parameters for degrees 0 ... {self.degree}",
+                str(knots),
+                "leave it out for all",
+            )
         factory = {"device": device, "dtype": dtype}
-        self.weight = nn.Parameter(torch.empty(self.out_channels, len(self.out_spins), self.in_channels, len(self.in_spins), knots, **factory))
+        self.weight = nn.Parameter(
+            torch.empty(self.out_channels, len(self.out_spins), self.in_channels, len(self.in_spins), knots, **factory)
+        )
         has = bias and 0 in self.out_spins
         self.bias = nn.Parameter(torch.zeros(self.out_channels, **factory)) if has else None
         between = torch.tensor(between_knots(knots, self.degree)).to(device=device, dtype=dtype.to_real())
@@ -131,7 +141,12 @@ class SphericalConv(SphereLayer):
             ArgumentError: no spin 0 on one of the sides.
         """
         if 0 not in self.in_spins or 0 not in self.out_spins:
-            raise ArgumentError.of("SphericalConv.profile", "spin 0 on both sides", f"{self.in_spins} to {self.out_spins}", "look at by_degree()")
+            raise ArgumentError.of(
+                "SphericalConv.profile",
+                "spin 0 on both sides",
+                f"{self.in_spins} to {self.out_spins}",
+                "look at by_degree()",
+            )
         own = self.by_degree()[:, self.out_spins.index(0), :, self.in_spins.index(0)]
         angle = np.asarray(angle, float)
         scale = (2 * np.arange(self.degree + 1) + 1) / (4 * np.pi)
@@ -155,7 +170,9 @@ class SphericalConv(SphereLayer):
         y = synthesised_by_sum(b, self.out_grid, self.out_spins, self.degree)
         if self.bias is not None:
             zero = self.out_spins.index(0)
-            y = torch.cat([y[:, :, :zero], y[:, :, zero : zero + 1] + self.bias[:, None, None, None], y[:, :, zero + 1 :]], 2)
+            y = torch.cat(
+                [y[:, :, :zero], y[:, :, zero : zero + 1] + self.bias[:, None, None, None], y[:, :, zero + 1 :]], 2
+            )
         y = y.flatten(1, 2)
         return y.real if self.real else y
 
@@ -176,11 +193,17 @@ class SphericalConv(SphereLayer):
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
-        yield Example({"in_channels": 2, "out_channels": 3, "in_spins": (0,), "out_spins": (0,), "resolution": 6}, ((2, 2, 6, 6),))
+        yield Example(
+            {"in_channels": 2, "out_channels": 3, "in_spins": (0,), "out_spins": (0,), "resolution": 6}, ((2, 2, 6, 6),)
+        )
         both = {"in_spins": (0, 1), "out_spins": (1, 0, -2), "num_filter_params": 2}
-        yield Example({"in_channels": 1, "out_channels": 2, **both, "resolution": (8, 7)}, ((2, 2, 8, 7),), complex=True)
+        yield Example(
+            {"in_channels": 1, "out_channels": 2, **both, "resolution": (8, 7)}, ((2, 2, 8, 7),), complex=True
+        )
         finer = {"resolution": 8, "out_resolution": (4, 5), "grid": "midpoint", "out_grid": "gauss", "bias": False}
-        yield Example({"in_channels": 1, "out_channels": 2, "in_spins": (0,), "out_spins": (0,), **finer}, ((2, 1, 8, 8),))
+        yield Example(
+            {"in_channels": 1, "out_channels": 2, "in_spins": (0,), "out_spins": (0,), **finer}, ((2, 1, 8, 8),)
+        )
 
 
 def between_knots(knots: int, degree: int) -> np.ndarray:
@@ -192,8 +215,8 @@ def between_knots(knots: int, degree: int) -> np.ndarray:
 def mixed(planes: Tensor, kernel: Tensor, real: bool) -> Tensor:
     """Planes of coefficients times K, degree by degree: (orders, 2, batch, out, out spins, degree + 1).
 
-    Degrees go in buckets; orders above the highest degree of a bucket are 0 and take no part. A complex K is a real one of twice the
-    size on real and imaginary parts.
+    Degrees go in buckets; orders above the highest degree of a bucket are 0 and take no part. A complex K is a real one of
+    twice the size on real and imaginary parts.
     """
     orders, _, batch, channels, spins, count = planes.shape
     out, out_spins = kernel.shape[:2]
@@ -201,7 +224,11 @@ def mixed(planes: Tensor, kernel: Tensor, real: bool) -> Tensor:
     if real:
         table = kernel.permute(4, 2, 3, 0, 1).reshape(count, channels * spins, out * out_spins)
     else:
-        parts = torch.view_as_real(kernel.resolve_conj()).permute(4, 5, 2, 3, 0, 1).reshape(count, 2, channels * spins, out * out_spins)
+        parts = (
+            torch.view_as_real(kernel.resolve_conj())
+            .permute(4, 5, 2, 3, 0, 1)
+            .reshape(count, 2, channels * spins, out * out_spins)
+        )
         rows = (torch.cat([parts[:, 0], parts[:, 1]], 2), torch.cat([-parts[:, 1], parts[:, 0]], 2))
         table = torch.cat(rows, 1)
     found = []
@@ -215,7 +242,11 @@ def mixed(planes: Tensor, kernel: Tensor, real: bool) -> Tensor:
             result = torch.bmm(flat, table[low:high]).reshape(high - low, some, 2, batch, out, out_spins).movedim(0, -1)
         else:
             flat = part.permute(5, 0, 2, 1, 3, 4).reshape(high - low, some * batch, 2 * channels * spins)
-            result = torch.bmm(flat, table[low:high]).reshape(high - low, some, batch, 2, out, out_spins).permute(1, 3, 2, 4, 5, 0)
+            result = (
+                torch.bmm(flat, table[low:high])
+                .reshape(high - low, some, batch, 2, out, out_spins)
+                .permute(1, 3, 2, 4, 5, 0)
+            )
         found.append(nn.functional.pad(result, (0, 0) * 5 + (beyond * (not half), beyond)) if beyond else result)
     return found[0] if len(found) == 1 else torch.cat(found, -1)
 

@@ -133,8 +133,9 @@ def sphere_grid(size: int | Sequence[int] | SphereGrid, kind: str = "equiangular
 def torus_weights(n: int) -> np.ndarray:
     """Weights (2(n − 1)) of the equiangular rows continued over the south pole and back: integrals of sin θ times waves there.
 
-    Formula: `w = Re of the inverse DFT of W`, `W(p) = 2/(1 − p²)` for even p, ∓iπ/2 at p = ±1, else 0. Folded at the south pole they
-    are the weights of the grid, for functions of every spin: a function on rows n ... 2n − 3 has the sign of its own continuation.
+    Formula: `w = Re of the inverse DFT of W`, `W(p) = 2/(1 − p²)` for even p, ∓iπ/2 at p = ±1, else 0. Folded at the south
+    pole they are the weights of the grid, for functions of every spin: a function on rows n ... 2n − 3 has the sign of its own
+    continuation.
 
     Source: Huffenberger and Wandelt, Fast and exact spin-s spherical harmonic transforms (2010).
 

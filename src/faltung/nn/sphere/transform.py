@@ -1,7 +1,7 @@
 """Spherical harmonic transforms of every spin, exact on the grids of this family: matrix products only, two for each way.
 
-Along longitudes a Fourier transform, as a product with a matrix of waves up to 128 columns and as an FFT beyond; along latitudes, for
-each order m, a product with Wigner's d. Tables are made in double precision, whatever the dtype they are kept in.
+Along longitudes a Fourier transform, as a product with a matrix of waves up to 128 columns and as an FFT beyond; along
+latitudes, for each order m, a product with Wigner's d. Tables are made in double precision, whatever the dtype they are kept in.
 """
 
 import math
@@ -56,8 +56,8 @@ def wave_table(columns: int, degree: int, half: bool, conjugate: bool, real: boo
 class Transform(nn.Module):
     """Between samples (batch, channels, spins, rows, columns) and planes (orders, 2, batch, channels, spins, degree + 1).
 
-    What layers are made of; `SpinSHT` is the same for people. `half` means that functions are real: orders 0 ... degree are kept, and
-    samples are real. Without it they are complex. `ways` says which of "analysis", "synthesis" is needed.
+    What layers are made of; `SpinSHT` is the same for people. `half` means that functions are real: orders 0 ... degree are
+    kept, and samples are real. Without it they are complex. `ways` says which of "analysis", "synthesis" is needed.
     """
 
     def __init__(
@@ -80,7 +80,11 @@ class Transform(nn.Module):
         self._fill()
 
     def _tables(self, ways: str) -> list[str]:
-        return [name for way in ways.split() for name in ((f"{way}_legendre", f"{way}_waves") if self.short else (f"{way}_legendre",))]
+        return [
+            name
+            for way in ways.split()
+            for name in ((f"{way}_legendre", f"{way}_waves") if self.short else (f"{way}_legendre",))
+        ]
 
     def _made(self, name: str) -> np.ndarray:
         """A table in double precision."""
@@ -118,7 +122,11 @@ class Transform(nn.Module):
                 waves = torch.fft.rfft(x)[..., : self.orders]
             else:
                 waves = torch.fft.fft(x)
-                waves = torch.cat([waves[..., -self.degree :], waves[..., : self.degree + 1]], -1) if self.degree else waves[..., :1]
+                waves = (
+                    torch.cat([waves[..., -self.degree :], waves[..., : self.degree + 1]], -1)
+                    if self.degree
+                    else waves[..., :1]
+                )
             return torch.view_as_real(waves).movedim((-2, -1), (0, 1)).contiguous()
         flat = x if self.half else torch.view_as_real(x.resolve_conj())
         planes = torch.matmul(self.analysis_waves, flat.reshape(-1, self.analysis_waves.shape[1]).T)
@@ -145,7 +153,9 @@ class Transform(nn.Module):
                 twice = torch.cat([waves[..., :1], waves[..., 1:] / 2], -1)
                 return torch.fft.irfft(nn.functional.pad(twice, (0, n // 2 + 1 - orders)), n=n, norm="forward")
             between = waves.new_zeros(*lead, n - orders)
-            return torch.fft.ifft(torch.cat([waves[..., self.degree :], between, waves[..., : self.degree]], -1), norm="forward")
+            return torch.fft.ifft(
+                torch.cat([waves[..., self.degree :], between, waves[..., : self.degree]], -1), norm="forward"
+            )
         flat = torch.matmul(planes.reshape(2 * orders, -1).T, self.synthesis_waves)
         return flat.reshape(*lead, n) if self.half else torch.view_as_complex(flat.reshape(*lead, n, 2))
 
@@ -172,9 +182,10 @@ def at_least_single(x: Tensor) -> Tensor:
 class SpinSHT(nn.Module):
     """The spherical harmonic transform of functions of given spins, exact on its grid: analysis, synthesis, rotation.
 
-    Formula: `a_lm = ∫ f(θ, φ) conj(Y_lm) dΩ`, `f = Σ a_lm Y_lm` with harmonics of spin s, `faltung.nn.sphere.harmonics`; the integral is
-    a sum that is exact for every function of degrees up to `degree`. A function of spin s picks up the phase `e^(−isψ)` when the frame
-    at its place is turned by ψ: 0 for numbers, 1 for tangent vectors (as `v_θ + i·v_φ` up to sign), 2 for polarisation.
+    Formula: `a_lm = ∫ f(θ, φ) conj(Y_lm) dΩ`, `f = Σ a_lm Y_lm` with harmonics of spin s, `faltung.nn.sphere.harmonics`; the
+    integral is a sum that is exact for every function of degrees up to `degree`. A function of spin s picks up the phase
+    `e^(−isψ)` when the frame at its place is turned by ψ: 0 for numbers, 1 for tangent vectors (as `v_θ + i·v_φ` up to sign),
+    2 for polarisation.
 
     Shapes: samples (..., spins, rows, columns), coefficients (..., spins, (degree + 1)²), complex, the one of degree l and order m
     at l² + l + m; those below |spin| are 0. Where `spins` is a number there is no axis for it.
@@ -215,11 +226,15 @@ class SpinSHT(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Coefficients of samples; real ones count as complex."""
-        tail = (self.grid.rows, self.grid.columns) if self.single else (len(self.spins), self.grid.rows, self.grid.columns)
+        tail = (
+            (self.grid.rows, self.grid.columns) if self.single else (len(self.spins), self.grid.rows, self.grid.columns)
+        )
         _expect("SpinSHT", x, tail, "samples")
         lead = x.shape[: x.ndim - len(tail)]
         x = at_least_single(x)
-        samples = (x if x.is_complex() else torch.complex(x, torch.zeros_like(x))).reshape(-1, 1, len(self.spins), *tail[-2:])
+        samples = (x if x.is_complex() else torch.complex(x, torch.zeros_like(x))).reshape(
+            -1, 1, len(self.spins), *tail[-2:]
+        )
         with wide(x):
             planes = self.complex.analyse(samples)
         found = flattened(planes)[:, 0]
@@ -240,7 +255,8 @@ class SpinSHT(nn.Module):
         """Coefficients of the functions turned by Rz(α) Ry(β) Rz(γ): for spin 0 `f'(x) = f(R⁻¹ x)`.
 
         Args:
-            a: coefficients (..., (degree + 1)²).   rotation: (α, β, γ) in radians, or a matrix (3, 3); or α, with β and γ behind it.
+            a: coefficients (..., (degree + 1)²).   rotation: (α, β, γ) in radians, or a matrix (3, 3); or α, with β and γ
+            behind it.
         """
         _expect("SpinSHT.rotate", a, ((self.degree + 1) ** 2,), "coefficients")
         turn = rotation if beta is None else (rotation, beta, gamma or 0.0)
@@ -267,7 +283,12 @@ def flattened(planes: Tensor) -> Tensor:
 
 def unflattened(a: Tensor, degree: int) -> Tensor:
     """The way back, zeros where |m| > l."""
-    rows = [nn.functional.pad(torch.view_as_real(a[..., l * l : (l + 1) ** 2].resolve_conj()), (0, 0, degree - l, degree - l)) for l in range(degree + 1)]
+    rows = [
+        nn.functional.pad(
+            torch.view_as_real(a[..., l * l : (l + 1) ** 2].resolve_conj()), (0, 0, degree - l, degree - l)
+        )
+        for l in range(degree + 1)
+    ]
     return torch.stack(rows, -1).movedim((-3, -2), (0, 1))
 
 
@@ -278,7 +299,11 @@ def checked_spins(who: str, spins: Any) -> tuple[int, ...]:
         ArgumentError: none, or one twice, or no whole numbers.
     """
     found = (spins,) if isinstance(spins, int) else tuple(spins)
-    if not found or len(set(found)) < len(found) or not all(isinstance(s, int) and not isinstance(s, bool) for s in found):
+    if (
+        not found
+        or len(set(found)) < len(found)
+        or not all(isinstance(s, int) and not isinstance(s, bool) for s in found)
+    ):
         raise ArgumentError.of(who, "different whole numbers for spins", repr(spins), "write (0, 1), say")
     return found
 
@@ -293,8 +318,11 @@ def checked_degree(who: str, grid: SphereGrid, degree: int | None) -> int:
         return grid.degree
     if not isinstance(degree, int) or not 0 <= degree <= grid.degree:
         raise ArgumentError.of(
-            who, f"a degree from 0 to {grid.degree}, for {grid.rows} × {grid.columns} {grid.kind}", repr(degree), "take a finer grid"
-        )  # fmt: skip
+            who,
+            f"a degree from 0 to {grid.degree}, for {grid.rows} × {grid.columns} {grid.kind}",
+            repr(degree),
+            "take a finer grid",
+        )
     return degree
 
 
@@ -303,4 +331,6 @@ def _expect(who: str, x: Any, tail: tuple[int, ...], what: str) -> None:
         came = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise DtypeError.of(who, "a tensor of real or complex numbers", came, "convert it with .float()")
     if tuple(x.shape[x.ndim - len(tail) :]) != tail or x.ndim < len(tail):
-        raise ArgumentError.of(who, f"{what} (..., {', '.join(map(str, tail))})", f"shape {tuple(x.shape)}", "match the transform")
+        raise ArgumentError.of(
+            who, f"{what} (..., {', '.join(map(str, tail))})", f"shape {tuple(x.shape)}", "match the transform"
+        )

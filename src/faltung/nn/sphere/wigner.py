@@ -15,7 +15,8 @@ from faltung.errors import ArgumentError
 
 
 def small_d(degree: int, orders: Sequence[int], beta: Any) -> np.ndarray:
-    """d^l_mn(β) for all degrees and all m, for some n: (degree + 1, 2·degree + 1, orders, angles), zeros where |m| or |n| is above l.
+    """d^l_mn(β) for all degrees and all m, for some n: (degree + 1, 2·degree + 1, orders, angles), zeros where |m| or |n| is
+    above l.
 
     By recursion over l from l = max(|m|, |n|), where it is one product of powers of cos β/2 and sin β/2.
 
@@ -47,7 +48,11 @@ def small_d(degree: int, orders: Sequence[int], beta: Any) -> np.ndarray:
             with np.errstate(divide="ignore", invalid="ignore"):
                 size = np.sqrt(np.maximum((l * l - m * m) * (l * l - n * n), 0).astype(float))
                 a = np.where(alive, l * (2 * l - 1) / size, 0.0)
-                b = np.where(alive, l * np.sqrt(np.maximum((j * j - m * m) * (j * j - n * n), 0).astype(float)) / (max(j, 1) * size), 0.0)
+                b = np.where(
+                    alive,
+                    l * np.sqrt(np.maximum((j * j - m * m) * (j * j - n * n), 0).astype(float)) / (max(j, 1) * size),
+                    0.0,
+                )
             own = own + a * (cosine - (m * n) / max(j * l, 1)) * found[j]
             own = own - b * found[j - 1] if j else own
         found[l] = own
@@ -102,8 +107,11 @@ def angles_of(rotation: Any) -> tuple[float, float, float]:
         return float(given[0]), float(given[1]), float(given[2])
     if given.shape != (3, 3) or abs(given @ given.T - np.eye(3)).max() > 1e-5 or np.linalg.det(given) < 0:
         raise ArgumentError.of(
-            "rotation", "angles (α, β, γ) or an orthogonal matrix (3, 3) of determinant 1", f"an array {given.shape}", "give one of these"
-        )  # fmt: skip
+            "rotation",
+            "angles (α, β, γ) or an orthogonal matrix (3, 3) of determinant 1",
+            f"an array {given.shape}",
+            "give one of these",
+        )
     return euler(tuple(map(tuple, given.tolist())))
 
 
