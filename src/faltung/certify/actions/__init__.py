@@ -6,6 +6,7 @@ from faltung.certify.actions.action import Action, Declared
 from faltung.certify.actions.contour import ContourMotion
 from faltung.certify.actions.scale import Scale
 from faltung.certify.actions.shift import Shift
+from faltung.certify.actions.sphere import SphereTurn
 from faltung.certify.actions.turn import Turn
 from faltung.errors import ArgumentError
 
@@ -20,9 +21,10 @@ NAMED = {
     "D4": lambda: Turn(4, reflect=True),
     "scale": Scale,
     "contour": ContourMotion,
+    "sphere": SphereTurn,
 }
 
-__all__ = ["NAMED", "Action", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
+__all__ = ["NAMED", "Action", "ContourMotion", "Declared", "Scale", "Shift", "SphereTurn", "Turn", "named"]
 
 
 def named(group: Any) -> Action:

@@ -10,8 +10,21 @@ from faltung.nn.sphere.grid import SphereGrid as SphereGrid
 from faltung.nn.sphere.grid import sphere_grid as sphere_grid
 from faltung.nn.sphere.norm import SpinBatchNorm
 from faltung.nn.sphere.pool import SpectralPool, SpherePool
+from faltung.nn.sphere.rotations import turn_rotations as turn_rotations
+from faltung.nn.sphere.so3_conv import S2Conv, SO3Conv
+from faltung.nn.sphere.so3_pool import SO3Pool
 from faltung.nn.sphere.transform import SpinSHT as SpinSHT
 from faltung.nn.sphere.wigner import harmonics as harmonics
 
-ALL: tuple[type[Layer], ...] = (SphericalConv, SpinReLU, SpinPhaseCollapse, SpinBatchNorm, SpectralPool, SpherePool)
+ALL: tuple[type[Layer], ...] = (
+    SphericalConv,
+    SpinReLU,
+    SpinPhaseCollapse,
+    SpinBatchNorm,
+    SpectralPool,
+    SpherePool,
+    S2Conv,
+    SO3Conv,
+    SO3Pool,
+)
 MODULES: tuple[type[nn.Module], ...] = (SpinSHT, SphereOversampled)

@@ -59,8 +59,8 @@ class SpinReLU(SphereLayer):
     Source: as below.
 
     Example:
-        >>> SpinReLU(1, (0, 1))(torch.tensor([-1 + 1j, 3 + 4j]).reshape(1, 2, 1, 1)).flatten().round(decimals=3)
-        tensor([0.+1.j, 3.+4.j])
+        >>> SpinReLU(1, (0, 1))(torch.tensor([-1 + 1j, 3 + 4j]).reshape(1, 2, 1, 1)).abs().flatten().detach().round()
+        tensor([1., 5.])
     """
 
     name = "spin-relu"

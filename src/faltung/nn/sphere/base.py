@@ -1,9 +1,9 @@
 """What layers on the sphere share: how they take their numbers, what rotations do to samples, harmonics by another formula."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -25,12 +25,28 @@ class SphereLayer(ComplexLayer):
 
     __repr__ = Layer.__repr__
     real = True  # whether numbers are
+    _exact: dict[str, np.ndarray]
 
     @property
     def neutral(self) -> Tensor:
         """A tensor of the kind of numbers that the layer takes: tables tell the precision."""
         table = next((b for b in self.buffers() if b.is_floating_point()), Layer.neutral)
         return table.new_empty(0, dtype=table.dtype if self.real else table.dtype.to_complex())
+
+    def keep(self, name: str, values: np.ndarray, device: Any, dtype: torch.dtype) -> None:
+        """A table as a buffer, made anew from double precision wherever the layer's precision changes."""
+        self.__dict__.setdefault("_exact", {})[name] = np.ascontiguousarray(values)
+        self.register_buffer(name, torch.tensor(self._exact[name]).to(device=device, dtype=dtype), persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        tables = self.__dict__.get("_exact", {})
+        before = {name: getattr(self, name).dtype for name in tables}
+        super()._apply(fn, recurse)
+        for name, values in tables.items():
+            now = getattr(self, name)
+            if now.dtype != before[name]:
+                setattr(self, name, torch.tensor(values).to(device=now.device, dtype=now.dtype))
+        return self
 
     def samples(self, x: Tensor, channels: int, spins: Sequence[int], grid: SphereGrid, real: bool) -> Tensor:
         """The input as (batch, channels, spins, rows, columns), at least single precision, of the kind of numbers of the layer.

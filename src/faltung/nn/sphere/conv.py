@@ -59,6 +59,8 @@ class SphericalConv(SphereLayer):
     source = SCALED
     cost = "columns / 2 + degree² / columns + in · spins"
 
+    between: Tensor
+
     def __init__(
         self,
         in_channels: int,
@@ -102,8 +104,9 @@ class SphericalConv(SphereLayer):
         )
         has = bias and 0 in self.out_spins
         self.bias = nn.Parameter(torch.zeros(self.out_channels, **factory)) if has else None
-        between = torch.tensor(between_knots(knots, self.degree)).to(device=device, dtype=dtype.to_real())
-        self.register_buffer("between", between if knots <= self.degree else None, persistent=False)
+        self.interpolated = knots <= self.degree
+        if self.interpolated:
+            self.keep("between", between_knots(knots, self.degree), device, dtype.to_real())
         self.analysis = Transform(self.grid, self.in_spins, self.degree, self.real, "analysis", **factory)
         self.synthesis = Transform(self.out_grid, self.out_spins, self.degree, self.real, "synthesis", **factory)
         self.reset_parameters()
@@ -116,7 +119,7 @@ class SphericalConv(SphereLayer):
 
     def by_degree(self) -> Tensor:
         """K for every degree, (out, out spins, in, in spins, degree + 1)."""
-        return self.weight if self.between is None else torch.matmul(self.weight, self.between.to(self.weight.dtype))
+        return torch.matmul(self.weight, self.between.to(self.weight.dtype)) if self.interpolated else self.weight
 
     def forward(self, input: Tensor) -> Tensor:
         x = self.samples(input, self.in_channels, self.in_spins, self.grid, self.real)

@@ -115,8 +115,8 @@ def sphere_grid(size: int | Sequence[int] | SphereGrid, kind: str = "equiangular
         ArgumentError: another kind, or a size without a grid.
 
     Example:
-        >>> sphere_grid(8).weights.sum() * 8 / (2 * np.pi)
-        2.0
+        >>> float(sphere_grid(8).weights.sum() * 8 / np.pi).__round__(12)
+        4.0
         >>> sphere_grid((16, 32), "gauss").degree
         15
     """

@@ -80,8 +80,9 @@ class SpinBatchNorm(SphereLayer):
         self.register_buffer("running_mean", torch.zeros(shape, **kind))
         self.register_buffer("running_var", torch.ones(shape, **one))
         self.register_buffer("batches", torch.tensor(0, device=device))
-        share = self.grid.weights / (4 * np.pi)  # of each sample in a mean over the sphere
-        self.register_buffer("area", torch.tensor(share).to(device=device, dtype=one["dtype"]), persistent=False)
+        self.keep(
+            "area", self.grid.weights / (4 * np.pi), device, one["dtype"]
+        )  # of each sample in a mean over the sphere
         centred = [float(s == 0) for s in self.spins]
         self.register_buffer("centred", torch.tensor(centred, device=device, dtype=one["dtype"]), persistent=False)
 

@@ -164,8 +164,8 @@ def harmonics(degree: int, spin: int, theta: Any, phi: Any) -> np.ndarray:
         degree: at least 0.   spin: any whole number; harmonics of degrees below |spin| are 0.   theta, phi: angles of one shape.
 
     Example:
-        >>> harmonics(1, 0, 0.0, 0.0).real.round(4)  # √(1/4π), then √(3/4π) cos θ among zeros
-        array([ 0.2821,  0.    ,  0.4886, -0.    ])
+        >>> harmonics(1, 0, 0.0, 0.0).real.round(4) + 0  # √(1/4π), then √(3/4π) cos θ among zeros
+        array([0.2821, 0.    , 0.4886, 0.    ])
     """
     theta, phi = np.broadcast_arrays(np.asarray(theta, float), np.asarray(phi, float))
     small = small_d(degree, [-spin], theta.ravel())[:, :, 0]
