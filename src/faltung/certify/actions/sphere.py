@@ -29,6 +29,7 @@ class SphereTurn(Action):
         angle: the largest angle β between a pole and where it comes, in radians. Default π: all rotations alike.
 
     Example:
+        >>> import torch
         >>> from faltung import certify, nn
         >>> layer = nn.SphericalConv(1, 2, (0,), (0,), 8, dtype=torch.float64)
         >>> certify.equivariance(layer, "sphere", torch.randn(2, 1, 8, 8, dtype=torch.float64), count=3).kept

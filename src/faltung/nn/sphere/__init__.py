@@ -10,6 +10,8 @@ from faltung.nn.sphere.grid import SphereGrid as SphereGrid
 from faltung.nn.sphere.grid import sphere_grid as sphere_grid
 from faltung.nn.sphere.norm import SpinBatchNorm
 from faltung.nn.sphere.pool import SpectralPool, SpherePool
+from faltung.nn.sphere.real import from_real as from_real
+from faltung.nn.sphere.real import to_real as to_real
 from faltung.nn.sphere.rotations import turn_rotations as turn_rotations
 from faltung.nn.sphere.so3_conv import S2Conv, SO3Conv
 from faltung.nn.sphere.so3_pool import SO3Pool
