@@ -1,6 +1,6 @@
 """Spherical harmonic transforms of every spin, exact on the grids of this family: matrix products only, two for each way.
 
-Along longitudes a Fourier transform, as a product with a matrix of waves up to 128 columns and as an FFT beyond; along
+Along longitudes a Fourier transform, as a product with a matrix of waves, or as an FFT for long rows; along
 latitudes, for each order m, a product with Wigner's d. Tables are made in double precision, whatever the dtype they are kept in.
 """
 
@@ -18,7 +18,10 @@ from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.sphere.grid import SphereGrid, sphere_grid
 from faltung.nn.sphere.wigner import big_d, small_d
 
-LONGEST = 128  # columns up to which a product with a matrix of waves is faster than FFT and transposition
+LONGEST = {
+    "analysis": 64,
+    "synthesis": 128,
+}  # columns up to which a matrix of waves is faster than FFT and transposition
 
 
 @lru_cache(maxsize=64)
@@ -26,16 +29,14 @@ def latitude_tables(grid: SphereGrid, spins: tuple[int, ...], degree: int, half:
     """Analysis (spins, orders, rows, degree + 1) and synthesis (spins, orders, degree + 1, rows).
 
     Synthesis is `(−1)^s √((2l + 1)/4π) d_m,−s(θ)`, analysis the same times the weight of each sample. With `half` the orders are
-    0 ... degree and synthesis counts those above 0 twice: for real functions.
+    0 ... degree: for real functions.
     """
     small = small_d(degree, tuple(-s for s in spins), grid.theta)  # (l, m, spins, rows)
     scale = np.sqrt((2 * np.arange(degree + 1) + 1) / (4 * np.pi))[:, None, None, None]
     values = (small * scale * np.array([(-1.0) ** s for s in spins])[:, None]).transpose(2, 1, 0, 3)
     values = values[:, degree:] if half else values
-    twice = np.ones(values.shape[1])
-    twice[1:] = 2.0 if half else 1.0
     analysis = (values * grid.weights).transpose(0, 1, 3, 2)
-    return np.ascontiguousarray(analysis), np.ascontiguousarray(values * twice[:, None, None])
+    return np.ascontiguousarray(analysis), np.ascontiguousarray(values)
 
 
 @lru_cache(maxsize=64)
@@ -73,7 +74,7 @@ class Transform(nn.Module):
         super().__init__()
         self.grid, self.spins, self.degree, self.half = grid, tuple(spins), degree, half
         self.orders = degree + 1 if half else 2 * degree + 1
-        self.short = grid.columns <= LONGEST
+        self.short = {way: grid.columns <= longest for way, longest in LONGEST.items()}
         kept = dtype.to_real() if dtype is not None else torch.get_default_dtype()
         for name in self._tables(ways):
             self.register_buffer(name, torch.empty(0, device=device, dtype=kept), persistent=False)
@@ -83,7 +84,7 @@ class Transform(nn.Module):
         return [
             name
             for way in ways.split()
-            for name in ((f"{way}_legendre", f"{way}_waves") if self.short else (f"{way}_legendre",))
+            for name in ((f"{way}_legendre", f"{way}_waves") if self.short[way] else (f"{way}_legendre",))
         ]
 
     def _made(self, name: str) -> np.ndarray:
@@ -91,6 +92,8 @@ class Transform(nn.Module):
         way, what = name.split("_")
         if what == "legendre":
             found = latitude_tables(self.grid, self.spins, self.degree, self.half)[way == "synthesis"]
+            if way == "synthesis" and self.half and self.short[way]:  # an inverse FFT would count them itself
+                found = np.concatenate([found[:, :1], 2 * found[:, 1:]], 1)
             return found.reshape(-1, *found.shape[2:])
         columns, planes = self.grid.columns, 1 if self.half else 2
         waves = wave_table(columns, self.degree, self.half, way == "analysis", self.half)
@@ -117,7 +120,7 @@ class Transform(nn.Module):
     def around(self, x: Tensor) -> Tensor:
         """Along longitudes: (batch, channels, spins, rows, columns) to planes (orders, 2, batch, channels, spins, rows)."""
         lead = x.shape[:-1]
-        if not self.short:
+        if not self.short["analysis"]:
             if self.half:
                 waves = torch.fft.rfft(x)[..., : self.orders]
             else:
@@ -127,7 +130,10 @@ class Transform(nn.Module):
                     if self.degree
                     else waves[..., :1]
                 )
-            return torch.view_as_real(waves).movedim((-2, -1), (0, 1)).contiguous()
+            rows = waves.transpose(
+                -1, -2
+            )  # rows innermost, orders where they are: products take such strides as they are
+            return torch.stack([rows.real, rows.imag]).movedim(-2, 0)
         flat = x if self.half else torch.view_as_real(x.resolve_conj())
         planes = torch.matmul(self.analysis_waves, flat.reshape(-1, self.analysis_waves.shape[1]).T)
         return planes.reshape(self.orders, 2, *lead)
@@ -146,12 +152,10 @@ class Transform(nn.Module):
         """Along longitudes back: planes (orders, 2, batch, channels, spins, rows) to samples."""
         orders, _, *lead = planes.shape
         n = self.grid.columns
-        if not self.short:
+        if not self.short["synthesis"]:
             waves = torch.complex(planes[:, 0], planes[:, 1]).movedim(0, -1)
-            if self.half:
-                # Orders above 0 stand for two: irfft counts them so itself.
-                twice = torch.cat([waves[..., :1], waves[..., 1:] / 2], -1)
-                return torch.fft.irfft(nn.functional.pad(twice, (0, n // 2 + 1 - orders)), n=n, norm="forward")
+            if self.half:  # irfft counts orders above 0 twice itself
+                return torch.fft.irfft(nn.functional.pad(waves, (0, n // 2 + 1 - orders)), n=n, norm="forward")
             between = waves.new_zeros(*lead, n - orders)
             return torch.fft.ifft(
                 torch.cat([waves[..., self.degree :], between, waves[..., : self.degree]], -1), norm="forward"
