@@ -90,10 +90,10 @@ def transform_rows(quick: bool) -> list[list[str]]:
         with torch.no_grad():
             times, _ = timing.interleaved(calls)
         what = f"{many} real functions, {size[0]} × {size[1]}, analysis"
-        for name in ("torch-harmonics", "ducc0"):
-            lines.append(
-                [what, name, timing.span(times["ours"]), timing.span(times[name]), f"{times[name] / times['ours']:.2f}"]
-            )
+        lines += [
+            [what, name, timing.span(times["ours"]), timing.span(times[name]), f"{times[name] / times['ours']:.2f}"]
+            for name in ("torch-harmonics", "ducc0")
+        ]
         sht = SpinSHT(size, (0, 1, 2))
         fields = torch.randn(many // 4, 3, *size, dtype=torch.complex64)
         with torch.no_grad():

@@ -13,7 +13,7 @@ from faltung import data, nn
 from faltung.nn.sphere import harmonics, sphere_grid, turn
 from faltung.nn.sphere.wigner import rotation_matrix
 
-TILT = rotation_matrix(0.0, 0.9, 0.0)  # what the observer sees of the pole
+TILT = rotation_matrix(0.0, -0.5, 0.0)  # what the observer sees of the pole
 SEEN = 180
 TARGET = Path(__file__).parent / "pictures" / "sphere.png"
 
@@ -50,7 +50,7 @@ def pictures() -> list[tuple[str, np.ndarray, str]]:
     found += [("a photo around the globe", globe[0, 0].numpy(), "gray"), ("turned", turned[0, 0].numpy(), "gray")]
     found.append(("its edges: spin 1, |z|", slope[0, 0].abs().numpy(), "magma"))
     found.append((f"edges of the turned: off by {gap:.0e}", edges(turned)[0, 0].abs().numpy(), "magma"))
-    lift = nn.S2Conv(1, 1, grid, (33, 64), rings=1, points=6, reach=0.12, twists=6, bias=False, dtype=torch.float64)
+    lift = nn.S2Conv(1, 1, grid, rings=1, points=6, reach=0.12, twists=6, bias=False, dtype=torch.float64)
     lift.weight.zero_()
     lift.weight[0, 0, 1], lift.weight[0, 0, 4] = 1, -1  # a difference across the place
     found.append(("S2Conv: one twist of six", lift(globe)[0, 0, 0].numpy(), "RdBu"))
@@ -58,12 +58,12 @@ def pictures() -> list[tuple[str, np.ndarray, str]]:
 
 
 def main() -> None:
-    rows = {65: sphere_grid((65, 128)).theta, 33: sphere_grid((33, 64)).theta}
+    rows = sphere_grid((65, 128)).theta
     figure, axes = plt.subplots(2, 4, figsize=(11, 5.8))
     for axis, (words, values, colours) in zip(axes.flat, pictures(), strict=True):
         top = np.abs(values).max()
         limits = {"vmin": -top, "vmax": top} if colours == "RdBu" else {}
-        axis.imshow(seen(values, rows[len(values)]), cmap=colours, **limits)
+        axis.imshow(seen(values, rows), cmap=colours, **limits)
         axis.set_title(words, fontsize=10)
         axis.axis("off")
     figure.tight_layout()

@@ -22,7 +22,7 @@ def main() -> None:
     power = [float(a[:, l * l : (l + 1) ** 2].abs().square().sum()) for l in range(sht.degree + 1)]
     total = float((globe.square() * torch.tensor(grid.weights)[:, None]).sum())
     print(f"degrees 0 ... {sht.degree}; Parseval is off by {abs(sum(power) / total - 1):.1e}")
-    print("share of degrees below 8: {:.1%}".format(sum(power[:8]) / sum(power)))
+    print(f"share of degrees below 8: {sum(power[:8]) / sum(power):.1%}")
 
     blur = nn.SphericalConv(1, 1, (0,), (0,), grid, bias=False, dtype=torch.float64)
     edges = nn.SphericalConv(1, 1, (0,), (1,), grid, bias=False, dtype=torch.complex128)
@@ -32,10 +32,9 @@ def main() -> None:
         blur.weight.copy_(warmth)
         edges.weight.copy_(-warmth * (degree * (degree + 1)).sqrt())  # the gradient of that
 
-    soft, slope = blur(globe), edges(globe)
-    print(
-        f"blur: deviation {float(globe.std()):.3f} → {float(soft.std()):.3f}; steepest slope {float(slope.abs().max()):.2f} a radian"
-    )
+    soft, slope = blur(globe).detach(), edges(globe).detach()
+    print(f"blur: deviation {float(globe.std()):.3f} → {float(soft.std()):.3f}")
+    print(f"edges: the steepest slope is {float(slope.abs().max()):.2f} a radian")
 
     gaps = {
         "blur": blur(turn(globe, ROTATION, grid)) - turn(soft, ROTATION, grid),

@@ -138,10 +138,13 @@ def test_invariants_are_invariant():
 
 def test_certify_says_where_a_network_on_the_sphere_loses_its_symmetry():
     torch.manual_seed(0)
+    wide = {"dtype": torch.complex128}
     network = torch.nn.Sequential(
-        SphericalConv(1, 3, (0,), (0, 1), 12, dtype=torch.complex128), SpinBatchNorm(3, (0, 1), 12, dtype=torch.complex128),
-        SpinPhaseCollapse(3, (0, 1), dtype=torch.complex128), SphericalConv(3, 2, (0, 1), (0,), 12, None, 8, dtype=torch.complex128),
-    )  # fmt: skip
+        SphericalConv(1, 3, (0,), (0, 1), 12, **wide),
+        SpinBatchNorm(3, (0, 1), 12, **wide),
+        SpinPhaseCollapse(3, (0, 1), **wide),
+        SphericalConv(3, 2, (0, 1), (0,), 12, out_resolution=8, **wide),
+    )
     report = equivariance(network, SphereTurn((0,), (0, 1)), fields(2, 1, (0,), 12)[0], count=3)
     assert [row.error < 1e-12 for row in report.rows[:3]] == [True, True, False]
     assert report.lost[0].name == "2"

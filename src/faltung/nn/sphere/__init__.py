@@ -6,6 +6,7 @@ from faltung.nn.base import Layer
 from faltung.nn.sphere.activations import SphereOversampled, SpinPhaseCollapse, SpinReLU
 from faltung.nn.sphere.base import turn as turn
 from faltung.nn.sphere.conv import SphericalConv
+from faltung.nn.sphere.disco import DiscoConv
 from faltung.nn.sphere.grid import SphereGrid as SphereGrid
 from faltung.nn.sphere.grid import sphere_grid as sphere_grid
 from faltung.nn.sphere.norm import SpinBatchNorm
@@ -20,13 +21,14 @@ from faltung.nn.sphere.wigner import harmonics as harmonics
 
 ALL: tuple[type[Layer], ...] = (
     SphericalConv,
+    S2Conv,
+    SO3Conv,
+    SO3Pool,
+    DiscoConv,
     SpinReLU,
     SpinPhaseCollapse,
     SpinBatchNorm,
     SpectralPool,
     SpherePool,
-    S2Conv,
-    SO3Conv,
-    SO3Pool,
 )
 MODULES: tuple[type[nn.Module], ...] = (SpinSHT, SphereOversampled)
