@@ -149,10 +149,10 @@ def main(quick: bool) -> str:
     said = "reproduced" if drop["plain"] > 30 > 10 > drop[least] else "not reproduced"
     return f"""# Spherical digits
 
-The digits of UCI on a sphere of {SIZE} × {SIZE} samples, a digit over {2 * math.degrees(SPREAD):.0f}° in the middle of the map, which
-suits the plain network best; "turned" is by rotations drawn uniformly from all, one for each digit, interpolated from the image
-and not by harmonics. Every network has three layers (the one on rotations two) and about as many parameters; {epochs} epochs, one
-run, no augmentation. Percent of {len(test)} test digits that are right.
+The digits of UCI on a sphere of {SIZE} × {SIZE} samples, a digit over {2 * math.degrees(SPREAD):.0f}° in the middle of the map,
+which suits the plain network best; "turned" is by rotations drawn uniformly from all, one for each digit, interpolated from
+the image and not by harmonics. Every network has three layers (the one on rotations two) and about as many parameters;
+{epochs} epochs, one run, no augmentation. Percent of {len(test)} test digits that are right.
 
 {table(header, lines)}
 

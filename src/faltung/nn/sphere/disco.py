@@ -15,7 +15,7 @@ from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry, rolled, unifo
 from faltung.nn.sphere.base import SphereLayer
 from faltung.nn.sphere.grid import SphereGrid
 from faltung.nn.sphere.rotations import grids
-from faltung.nn.sphere.transform import wide
+from faltung.nn.sphere.transform import wave_table, wide
 
 
 def hats(radius: np.ndarray, azimuth: np.ndarray, rings: int, points: int, reach: float) -> np.ndarray:
@@ -35,20 +35,24 @@ def hats(radius: np.ndarray, azimuth: np.ndarray, rings: int, points: int, reach
 
 @lru_cache(maxsize=16)
 def local_taps(grid: SphereGrid, out_grid: SphereGrid, rings: int, points: int, reach: float) -> np.ndarray:
-    """What each sample counts for in each tap of the places of column 0: (taps, out rows, rows, columns); a constant keeps its
-    value.""" rows = []
+    """What each sample counts for at the places of column 0: (taps, out rows, rows, columns); a constant keeps its value."""
+    rows = []
     for theta in out_grid.theta:
         c, s = math.cos(theta), math.sin(theta)
         local = grid.points @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]])  # Ry(θ)⁻¹ q
         radius = np.arctan2(np.hypot(local[..., 0], local[..., 1]), local[..., 2])
-        rows.append(hats(radius, np.arctan2(local[..., 1], local[..., 0]), rings, points, reach) * grid.weights[:, None])
+        rows.append(
+            hats(radius, np.arctan2(local[..., 1], local[..., 0]), rings, points, reach) * grid.weights[:, None]
+        )
     found = np.stack(rows, 1)
     total = found.sum((2, 3), keepdims=True)
     if (total < 1e-12 * grid.weights.max()).any():
         raise ArgumentError.of(
-            "DiscoConv", "samples under every tap", f"a reach of {reach:.3f} for {rings} rings, where there are none", "enlarge
-            reach"
-        )  # fmt: skip
+            "DiscoConv",
+            "samples under every tap",
+            f"a reach of {reach:.3f} for {rings} rings, where there are none",
+            "enlarge reach",
+        )
     return found / total
 
 
@@ -74,7 +78,7 @@ class DiscoConv(SphereLayer):
         ArgumentError: settings that name no layer, a reach within which there are no samples.
 
     Error: quadrature of filters with kinks; falls with the resolution. Constants are kept exactly.
-    Cost: taps·rows·out rows products for each order, longitudes by FFT.   Memory: a table of that many complex numbers.
+    Cost: taps·rows·out rows products for each order.   Memory: a table of that many complex numbers.
     Source: as below.
 
     Example:
@@ -84,10 +88,14 @@ class DiscoConv(SphereLayer):
 
     name = "disco-conv"
     summary = "local convolution on the sphere with continuous filters about each place"
-    source = "Ocampo, Price and McEwen, Scalable and equivariant spherical CNNs by discrete-continuous convolutions (2023)"
+    source = (
+        "Ocampo, Price and McEwen, Scalable and equivariant spherical CNNs by discrete-continuous convolutions (2023)"
+    )
     cost = "taps · rows + in · taps"
 
     waves: Tensor
+    there: Tensor
+    back: Tensor
 
     def __init__(
         self, in_channels: int, out_channels: int, resolution: Any, out_resolution: Any = None, rings: int = 3, points: int = 1,
@@ -95,22 +103,36 @@ class DiscoConv(SphereLayer):
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.in_channels, self.out_channels = functional.numbers("in_channels, out_channels", (in_channels, out_channels), 2, 1)
+        self.in_channels, self.out_channels = functional.numbers(
+            "in_channels, out_channels", (in_channels, out_channels), 2, 1
+        )
         self.grid, self.out_grid = grids(resolution, out_resolution, grid, out_grid)
         self.rings, self.points = functional.numbers("rings, points", (rings, points), 2, 1)
         self.reach = self.rings * math.pi / self.grid.rows if reach is None else float(reach)
         if not 0 < self.reach <= math.pi:
-            raise ArgumentError.of("DiscoConv", "a reach in (0, π] radians", repr(reach), "leave it out for steps of the grid's rows")
+            raise ArgumentError.of(
+                "DiscoConv", "a reach in (0, π] radians", repr(reach), "leave it out for steps of rows"
+            )
         if self.grid.columns % self.out_grid.columns:
             raise ArgumentError.of(
-                "DiscoConv", "columns that the result's divide", f"{self.grid.columns} and {self.out_grid.columns}", "choose a
-                divisor"
-            )  # fmt: skip
+                "DiscoConv",
+                "columns that the result's divide",
+                f"{self.grid.columns} and {self.out_grid.columns}",
+                "choose a divisor",
+            )
         factory = {"device": device, "dtype": (dtype or torch.get_default_dtype()).to_real()}
         table = local_taps(self.grid, self.out_grid, self.rings, self.points, self.reach)
         self.taps = len(table)
         spectrum = np.fft.rfft(table).conj().transpose(3, 2, 0, 1)  # a correlation along longitudes
-        self.keep("waves", np.stack([spectrum.real, spectrum.imag]).reshape(2, len(spectrum), self.grid.rows, -1), **factory)
+        self.keep(
+            "waves", np.stack([spectrum.real, spectrum.imag]).reshape(2, len(spectrum), self.grid.rows, -1), **factory
+        )
+        n = self.grid.columns
+        waves = wave_table(n, n // 2, half=True, conjugate=True, real=True)
+        self.keep("there", waves.reshape(-1, n), **factory)
+        once = np.where((np.arange(n // 2 + 1) == 0) | (2 * np.arange(n // 2 + 1) == n), 1.0, 2.0) / n
+        back = (waves * once[:, None, None])[:, :, :: n // self.out_grid.columns]
+        self.keep("back", back.reshape(-1, self.out_grid.columns), **factory)
         self.weight = nn.Parameter(torch.empty(self.out_channels, self.in_channels, self.taps, **factory))
         nn.init.normal_(self.weight, std=1 / math.sqrt(self.in_channels * self.taps))
         self.bias = uniform_bias(self.out_channels, self.in_channels * self.taps, factory) if bias else None
@@ -120,12 +142,17 @@ class DiscoConv(SphereLayer):
         batch, channels = x.shape[:2]
         rows = self.out_grid.rows
         with wide(x):
-            orders = torch.fft.rfft(x).permute(3, 0, 1, 2).reshape(-1, batch * channels, self.grid.rows)
+            planes = torch.matmul(self.there, x.reshape(-1, self.grid.columns).T)
+            planes = planes.reshape(self.grid.columns // 2 + 1, 2, batch * channels, self.grid.rows)
+            orders = torch.complex(planes[:, 0], planes[:, 1])
             found = torch.bmm(orders, torch.complex(self.waves[0], self.waves[1]))
-            each = found.reshape(-1, batch, channels * self.taps, rows)
+            each = found.reshape(found.shape[0], batch, channels * self.taps, rows)
             kernel = self.weight.flatten(1).to(each.dtype)
-            mixed = torch.matmul(kernel, each).permute(1, 2, 3, 0)
-            y = torch.fft.irfft(mixed, n=self.grid.columns)[..., :: self.grid.columns // self.out_grid.columns]
+            mixed = torch.matmul(kernel, each)  # (orders, batch, out, rows)
+            both = torch.stack([mixed.real, mixed.imag], 1).flatten(0, 1)
+            y = torch.matmul(both.flatten(1).T, self.back).reshape(
+                batch, self.out_channels, rows, self.out_grid.columns
+            )
             return y if self.bias is None else y + self.bias[:, None, None]
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -138,7 +165,7 @@ class DiscoConv(SphereLayer):
                 north = np.array([[c * math.cos(phi), -math.sin(phi), s * math.cos(phi)],
                                   [c * math.sin(phi), math.cos(phi), s * math.sin(phi)], [-s, 0, c]])  # fmt: skip
                 local = self.grid.points @ north
-                radius = np.arccos(np.clip(local[..., 2], -1, 1))
+                radius = np.arctan2(np.hypot(local[..., 0], local[..., 1]), local[..., 2])
                 taps = hats(radius, np.arctan2(local[..., 1], local[..., 0]), self.rings, self.points, self.reach)
                 taps = taps * self.grid.weights[:, None]
                 mean = torch.tensor(taps / taps.sum((1, 2), keepdims=True)).to(x)
@@ -163,5 +190,14 @@ class DiscoConv(SphereLayer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"in_channels": 2, "out_channels": 1, "resolution": 6, "rings": 2}, ((2, 2, 6, 6),))
-        fewer = {"out_resolution": (5, 4), "rings": 2, "points": 3, "grid": "midpoint", "out_grid": "gauss", "bias": False}
-        yield Example({"in_channels": 1, "out_channels": 2, "resolution": (6, 8), **fewer, "reach": 1.2}, ((2, 1, 6, 8),))
+        fewer = {
+            "out_resolution": (5, 4),
+            "rings": 2,
+            "points": 3,
+            "grid": "midpoint",
+            "out_grid": "gauss",
+            "bias": False,
+        }
+        yield Example(
+            {"in_channels": 1, "out_channels": 2, "resolution": (6, 8), **fewer, "reach": 1.2}, ((2, 1, 6, 8),)
+        )

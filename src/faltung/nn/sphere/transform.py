@@ -121,6 +121,8 @@ class Transform(nn.Module):
         """Along longitudes: (batch, channels, spins, rows, columns) to planes (orders, 2, batch, channels, spins, rows)."""
         lead = x.shape[:-1]
         if not self.short["analysis"]:
+            if 0 in lead:  # FFTs refuse what has no samples
+                return x.real.new_zeros(self.orders, 2, *lead)
             if self.half:
                 waves = torch.fft.rfft(x)[..., : self.orders]
             else:
@@ -153,6 +155,8 @@ class Transform(nn.Module):
         orders, _, *lead = planes.shape
         n = self.grid.columns
         if not self.short["synthesis"]:
+            if 0 in lead:
+                return planes.new_zeros(*lead, n) if self.half else torch.view_as_complex(planes.new_zeros(*lead, n, 2))
             waves = torch.complex(planes[:, 0], planes[:, 1]).movedim(0, -1)
             if self.half:  # irfft counts orders above 0 twice itself
                 return torch.fft.irfft(nn.functional.pad(waves, (0, n // 2 + 1 - orders)), n=n, norm="forward")
