@@ -102,6 +102,7 @@ def turn_rotations(x: Tensor, rotation: Any, grid: SphereGrid) -> Tensor:
 
 
 def grids(resolution: Any, out_resolution: Any, grid: str, out_grid: str | None) -> tuple[SphereGrid, SphereGrid]:
+    """The grids of a layer's input and result; a result without a size or kind of its own has those of the input."""
     sizes = [
         tuple(r) if isinstance(r, list) else r
         for r in (resolution, resolution if out_resolution is None else out_resolution)
