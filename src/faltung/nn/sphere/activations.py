@@ -218,7 +218,7 @@ class SphereOversampled(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         (factor,) = functional.numbers("factor", factor, 1, 1)
-        coarse = sphere_grid(tuple(resolution) if isinstance(resolution, list) else resolution, grid)
+        coarse = sphere_grid(resolution, grid)
         fine = sphere_grid((factor * coarse.rows, factor * coarse.columns), coarse.kind)
         factory = {"device": device, "dtype": dtype}
         self.module, self.spins = module, checked_spins("SphereOversampled", spins)

@@ -12,7 +12,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
 from faltung.nn.sphere.base import SCALED, SphereLayer, analysed_by_sum, synthesised_by_sum, turns
-from faltung.nn.sphere.grid import sphere_grid
+from faltung.nn.sphere.grid import two_grids
 from faltung.nn.sphere.transform import Transform, checked_spins, wide
 
 BUCKET = 16  # degrees that share one batch of products, so that orders above all of them are left out
@@ -81,10 +81,7 @@ class SphericalConv(SphereLayer):
             "in_channels, out_channels", (in_channels, out_channels), 2, 1
         )
         self.in_spins, self.out_spins = (checked_spins("SphericalConv", s) for s in (in_spins, out_spins))
-        self.grid = sphere_grid(_hashed(resolution), grid)
-        self.out_grid = sphere_grid(
-            _hashed(resolution if out_resolution is None else out_resolution), out_grid or self.grid.kind
-        )
+        self.grid, self.out_grid = two_grids(resolution, out_resolution, grid, out_grid)
         self.degree = min(self.grid.degree, self.out_grid.degree)
         dtype = dtype or torch.get_default_dtype()
         self.real = self.in_spins == self.out_spins == (0,) and not dtype.is_complex
@@ -252,7 +249,3 @@ def mixed(planes: Tensor, kernel: Tensor, real: bool) -> Tensor:
             )
         found.append(nn.functional.pad(result, (0, 0) * 5 + (beyond * (not half), beyond)) if beyond else result)
     return found[0] if len(found) == 1 else torch.cat(found, -1)
-
-
-def _hashed(size: Any) -> Any:
-    return tuple(size) if isinstance(size, list) else size

@@ -13,8 +13,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry, rolled, uniform_bias
 from faltung.nn.sphere.base import SphereLayer
-from faltung.nn.sphere.grid import SphereGrid
-from faltung.nn.sphere.rotations import grids
+from faltung.nn.sphere.grid import SphereGrid, two_grids
 from faltung.nn.sphere.transform import wave_table, wide
 
 
@@ -106,7 +105,7 @@ class DiscoConv(SphereLayer):
         self.in_channels, self.out_channels = functional.numbers(
             "in_channels, out_channels", (in_channels, out_channels), 2, 1
         )
-        self.grid, self.out_grid = grids(resolution, out_resolution, grid, out_grid)
+        self.grid, self.out_grid = two_grids(resolution, out_resolution, grid, out_grid)
         self.rings, self.points = functional.numbers("rings, points", (rings, points), 2, 1)
         self.reach = self.rings * math.pi / self.grid.rows if reach is None else float(reach)
         if not 0 < self.reach <= math.pi:

@@ -6,7 +6,6 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,6 @@ def unit_vectors(theta: Any, phi: Any) -> np.ndarray:
     return np.stack([np.sin(theta) * np.cos(phi), np.sin(theta) * np.sin(phi), np.cos(theta) + 0 * phi], -1)
 
 
-@lru_cache(maxsize=256)
 def sphere_grid(size: int | Sequence[int] | SphereGrid, kind: str = "equiangular") -> SphereGrid:
     """The grid of that size and kind.
 
@@ -128,6 +126,12 @@ def sphere_grid(size: int | Sequence[int] | SphereGrid, kind: str = "equiangular
     if rows < 2:
         raise ArgumentError.of("sphere_grid", "at least two rows", str(rows), "give a larger resolution")
     return SphereGrid(kind, rows, columns)
+
+
+def two_grids(resolution: Any, out_resolution: Any, grid: str, out_grid: str | None) -> tuple[SphereGrid, SphereGrid]:
+    """The grids of a layer's input and result; a result without a size or kind of its own has those of the input."""
+    first = sphere_grid(resolution, grid)
+    return first, sphere_grid(resolution if out_resolution is None else out_resolution, out_grid or first.kind)
 
 
 def torus_weights(n: int) -> np.ndarray:

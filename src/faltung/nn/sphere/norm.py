@@ -61,7 +61,7 @@ class SpinBatchNorm(SphereLayer):
         super().__init__()
         (self.channels,) = functional.numbers("channels", channels, 1, 1)
         self.spins = checked_spins("SpinBatchNorm", spins)
-        self.grid = sphere_grid(tuple(resolution) if isinstance(resolution, list) else resolution, grid)
+        self.grid = sphere_grid(resolution, grid)
         if not eps > 0 or not 0 <= momentum <= 1:
             raise ArgumentError.of(
                 "SpinBatchNorm", "eps above 0 and momentum in [0, 1]", f"{eps!r} and {momentum!r}", "correct them"

@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
 from faltung.nn.sphere.base import SCALED, SphereLayer, analysed_by_sum, synthesised_by_sum, turns
-from faltung.nn.sphere.grid import sphere_grid
+from faltung.nn.sphere.grid import sphere_grid, two_grids
 from faltung.nn.sphere.transform import Transform, checked_spins, wide
 
 INVARIANTS = ("mean", "power", "max")
@@ -51,8 +51,7 @@ class SpectralPool(SphereLayer):
         super().__init__()
         (self.channels,) = functional.numbers("channels", channels, 1, 1)
         self.spins = checked_spins("SpectralPool", spins)
-        kinds = ((resolution, grid), (out_resolution, out_grid or grid))
-        self.grid, self.out_grid = (sphere_grid(tuple(r) if isinstance(r, list) else r, k) for r, k in kinds)
+        self.grid, self.out_grid = two_grids(resolution, out_resolution, grid, out_grid)
         dtype = dtype or torch.get_default_dtype()
         self.real = self.spins == (0,) and not dtype.is_complex
         self.degree = min(self.grid.degree, self.out_grid.degree)
@@ -129,7 +128,7 @@ class SpherePool(SphereLayer):
         super().__init__()
         (self.channels,) = functional.numbers("channels", channels, 1, 1)
         self.spins = checked_spins("SpherePool", spins)
-        self.grid = sphere_grid(tuple(resolution) if isinstance(resolution, list) else resolution, grid)
+        self.grid = sphere_grid(resolution, grid)
         if how not in INVARIANTS:
             raise ArgumentError.of("SpherePool", f"how among {', '.join(INVARIANTS)}", repr(how), "use 'mean'")
         if how == "mean" and any(self.spins):

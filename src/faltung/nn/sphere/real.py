@@ -33,8 +33,8 @@ def to_real(a: Tensor) -> Tensor:
         ArgumentError: not (degree + 1)² coefficients.
 
     Example:
-        >>> to_real(torch.tensor([0, 0, 1j, 0])), to_real(torch.tensor([0, 1, 0, -1.0 + 0j])).round(decimals=4)
-        (tensor([0., 0., 0., 0.]), tensor([0.0000, 0.0000, 0.0000, 1.4142]))
+        >>> to_real(torch.tensor([0, 1, 0, -1.0 + 0j])).abs()
+        tensor([0.0000, 0.0000, 0.0000, 1.4142])
     """
     _square("to_real", a)
     _, m, other = _orders(a.shape[-1])

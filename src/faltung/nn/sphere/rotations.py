@@ -16,7 +16,7 @@ from torch import Tensor
 from faltung.errors import ArgumentError
 from faltung.nn.base import Layer
 from faltung.nn.sphere.base import SphereLayer, turn
-from faltung.nn.sphere.grid import SphereGrid, sphere_grid
+from faltung.nn.sphere.grid import SphereGrid
 from faltung.nn.sphere.transform import at_least_single
 from faltung.nn.sphere.wigner import harmonics, rotation_matrix, small_d
 
@@ -99,16 +99,6 @@ def turn_rotations(x: Tensor, rotation: Any, grid: SphereGrid) -> Tensor:
     for i, n in enumerate(orders):
         back[..., n % twists] = turned[:, :, i]
     return torch.fft.ifft(back).real.movedim(-1, 2)
-
-
-def grids(resolution: Any, out_resolution: Any, grid: str, out_grid: str | None) -> tuple[SphereGrid, SphereGrid]:
-    """The grids of a layer's input and result; a result without a size or kind of its own has those of the input."""
-    sizes = [
-        tuple(r) if isinstance(r, list) else r
-        for r in (resolution, resolution if out_resolution is None else out_resolution)
-    ]
-    first = sphere_grid(sizes[0], grid)
-    return first, sphere_grid(sizes[1], out_grid or first.kind)
 
 
 def sampled_rotations(grid: SphereGrid, twists: int) -> np.ndarray:

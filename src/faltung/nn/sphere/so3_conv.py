@@ -13,11 +13,10 @@ from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
 from faltung.nn.sphere.base import TURN, analysed_by_sum, turn
 from faltung.nn.sphere.conv import mixed
-from faltung.nn.sphere.grid import SphereGrid
+from faltung.nn.sphere.grid import SphereGrid, two_grids
 from faltung.nn.sphere.rotations import (
     SOURCE,
     RotationLayer,
-    grids,
     lifting_table,
     low_twists,
     near_pole,
@@ -106,7 +105,7 @@ class S2Conv(_Correlation):
         self.in_channels, self.out_channels = functional.numbers(
             "in_channels, out_channels", (in_channels, out_channels), 2, 1
         )
-        self.grid, self.out_grid = grids(resolution, out_resolution, grid, out_grid)
+        self.grid, self.out_grid = two_grids(resolution, out_resolution, grid, out_grid)
         self.degree = min(self.grid.degree, self.out_grid.degree)
         self.taps = near_pole(*_near("S2Conv", rings, points, reach, self.grid))
         factory = {"device": device, "dtype": (dtype or torch.get_default_dtype()).to_real()}
@@ -202,7 +201,7 @@ class SO3Conv(_Correlation):
         self.in_channels, self.out_channels = functional.numbers(
             "in_channels, out_channels", (in_channels, out_channels), 2, 1
         )
-        self.grid, self.out_grid = grids(resolution, out_resolution, grid, out_grid)
+        self.grid, self.out_grid = two_grids(resolution, out_resolution, grid, out_grid)
         self.degree = min(self.grid.degree, self.out_grid.degree)
         near = _near("SO3Conv", rings, points, reach, self.grid)
         (many,) = functional.numbers("turns", near[1] if turns is None else turns, 1, 1)

@@ -11,7 +11,8 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Symmetry
 from faltung.nn.sphere.base import TURN, turn
-from faltung.nn.sphere.rotations import SOURCE, RotationLayer, grids, turn_rotations
+from faltung.nn.sphere.grid import two_grids
+from faltung.nn.sphere.rotations import SOURCE, RotationLayer, turn_rotations
 
 
 class SO3Pool(RotationLayer):
@@ -49,7 +50,7 @@ class SO3Pool(RotationLayer):
     ) -> None:  # fmt: skip
         super().__init__()
         self.channels, self.twists = functional.numbers("channels, twists", (channels, twists), 2, 1)
-        self.grid, _ = grids(resolution, None, grid, None)
+        self.grid, _ = two_grids(resolution, None, grid, None)
         if how not in ("mean", "max"):
             raise ArgumentError.of("SO3Pool", "how among mean, max", repr(how), "use 'mean'")
         self.how, self.whole = how, bool(whole)

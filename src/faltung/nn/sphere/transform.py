@@ -222,7 +222,7 @@ class SpinSHT(nn.Module):
         device: Any = None, dtype: Any = None,
     ) -> None:  # fmt: skip
         super().__init__()
-        self.grid = sphere_grid(tuple(resolution) if isinstance(resolution, list) else resolution, grid)
+        self.grid = sphere_grid(resolution, grid)
         self.single = isinstance(spins, int)
         self.spins = checked_spins("SpinSHT", (spins,) if isinstance(spins, int) else spins)
         self.degree = checked_degree("SpinSHT", self.grid, degree)
