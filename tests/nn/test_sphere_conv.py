@@ -172,17 +172,22 @@ def test_filters_of_few_parameters_are_local():
     assert shares[0] > 0.9 > shares[1]
 
 
-def test_buckets_of_degrees_change_nothing():
-    degree = 2 * BUCKET + 3
-    layer = SphericalConv(1, 2, (0, 1), (0, 1), 2 * degree + 2, dtype=torch.complex128, bias=False)
-    a = torch.zeros(1, 1, 2, (degree + 1) ** 2, dtype=torch.complex128)
-    a.real.normal_()
-    a[:, :, 1, 0] = 0
-    sht = SpinSHT(layer.grid, (0, 1), dtype=torch.float64)
+@pytest.mark.parametrize("spins", [(0, 1), (0,)])
+def test_buckets_of_degrees_change_nothing(spins):
+    """More degrees than a bucket holds, for complex fields and for real ones, of which half the orders are kept."""
+    degree, real = 2 * BUCKET + 3, spins == (0,)
+    wide = torch.float64 if real else torch.complex128
+    layer = SphericalConv(1, 2, spins, spins, 2 * degree + 2, dtype=wide, bias=False)
+    sht = SpinSHT(layer.grid, spins, dtype=torch.float64)
+    x = turn(
+        signal(1, len(spins), 2 * degree + 2, 2 * degree + 2, complex=not real), (0.0, 0.0, 0.0), layer.grid, spins
+    )
+    a = sht(x.unsqueeze(1))
     l = torch.repeat_interleave(torch.arange(degree + 1), 2 * torch.arange(degree + 1) + 1)
-    wanted = torch.einsum("osim,bim->bosm", layer.weight[:, :, 0][..., l], a[:, 0])
-    wanted[:, :, 1, 0] = 0  # no degree 0 of spin 1
-    found = sht(layer(sht.inverse(a).flatten(1, 2)).unflatten(1, (2, 2)))
+    wanted = torch.einsum("osim,bim->bosm", layer.weight[:, :, 0][..., l].to(a.dtype), a[:, 0])
+    if not real:
+        wanted[:, :, 1, 0] = 0  # no degree 0 of spin 1
+    found = sht(layer(x).unflatten(1, (2, len(spins))))
     torch.testing.assert_close(found, wanted, rtol=0, atol=1e-11)
 
 

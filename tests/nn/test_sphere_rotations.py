@@ -109,6 +109,24 @@ def test_two_taps_after_another_are_their_product():
     assert off(through(results[0], x), x) > 0.1
 
 
+def test_a_tap_on_rotations_after_the_pole_is_the_tap_on_the_sphere():
+    """x(R · pole), then read at R p, is x(R p · pole): what lifting with that tap gives."""
+    settings = {"rings": 1, "points": 5, "reach": 0.7, "bias": False, "dtype": torch.float64}
+    lift = S2Conv(1, 1, 10, twists=9, **settings)
+    conv = SO3Conv(1, 1, 10, in_twists=9, turns=3, **settings)
+    x = signal(1, 1, 10, 10)
+
+    def only(layer, tap, x):
+        weight = torch.zeros_like(layer.weight)
+        weight[0, 0, tap] = 1
+        return torch.func.functional_call(layer, {"weight": weight}, x)
+
+    for place in (1, 2, 4):
+        wanted = only(lift, place, x)
+        assert off(only(conv, 3 * place + 1, only(lift, 0, x)), wanted) < 1e-12
+        assert off(only(lift, 0, x), wanted) > 0.1
+
+
 def test_the_mean_over_twists_is_a_round_filter_and_a_network_of_means_sees_no_direction():
     layer = S2Conv(1, 1, 12, rings=1, points=16, reach=0.5, bias=False, dtype=torch.float64)
     with torch.no_grad():
