@@ -132,7 +132,7 @@ def equivariance(
     Args:
         model: a torch module or any function of tensors. It is called in evaluation mode and left as it is, to the bit.
         group: `shift`, `shift up to a roll` (for networks that choose their grid by the data), `fractional shift`, `C4`, `D4`,
-            `Cn`, `Dn`, `scale`, `contour`, or an `Action` of one's own (`faltung.certify.actions`).
+            `Cn`, `Dn`, `scale`, `contour`, `sphere`, or an `Action` of one's own (`faltung.certify.actions`).
         x: what the model is called with, a tensor (batch, channels, *n), or a tuple of which the first is moved.
         count: all elements are taken where there are no more than that, else so many at random. Default 32.
         seed: of that choice. Default 0.

@@ -24,6 +24,7 @@ from faltung.nn import (  # noqa: E402 - a missing torch is to be said first
     polynomial,
     positions,
     sequence,
+    sphere,
     symmetry,
     triangular,
 )
@@ -45,6 +46,7 @@ FAMILIES = (
     sequence,
     frequency,
     symmetry,
+    sphere,
     phase,
     contours,
     lie,

@@ -8,6 +8,7 @@ from faltung.certify.actions.ball_motion import BallMotion
 from faltung.certify.actions.contour import ContourMotion
 from faltung.certify.actions.scale import Scale
 from faltung.certify.actions.shift import Shift
+from faltung.certify.actions.sphere import SphereTurn
 from faltung.certify.actions.turn import Turn
 from faltung.errors import ArgumentError
 
@@ -26,9 +27,22 @@ NAMED = {
     "SL": lambda: AffineMap("SL"),
     "SO": lambda: AffineMap("SO"),
     "ball": BallMotion,
+    "sphere": SphereTurn,
 }
 
-__all__ = ["NAMED", "Action", "AffineMap", "BallMotion", "ContourMotion", "Declared", "Scale", "Shift", "Turn", "named"]
+__all__ = [
+    "NAMED",
+    "Action",
+    "AffineMap",
+    "BallMotion",
+    "ContourMotion",
+    "Declared",
+    "Scale",
+    "Shift",
+    "SphereTurn",
+    "Turn",
+    "named",
+]
 
 
 def named(group: Any) -> Action:
