@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from faltung import look
+from faltung import certify, look
 from faltung.errors import ArgumentError
 from faltung.filters.symbol import Symbol
 from faltung.look.spectrum import folded_scale, symbol_of
@@ -212,20 +212,11 @@ class Only(nn.Module):
 def test_equivariance_to_whole_and_broken_shifts():
     torch.manual_seed(0)
     x = torch.randn(2, 1, 15, 15)
-    whole = look.equivariance_error(Only(Circular()), x, lambda v: v.roll((3, 5), (2, 3)))
-    assert whole < 1e-6
     linear = nn.Conv2d(1, 1, 3, padding=1, padding_mode="circular")
-    assert look.equivariance_error(linear, x, lambda v: look.fourier_shift(v, (0.3, -1.7))) < 1e-5
-    assert look.equivariance_error(Only(Circular()), x, lambda v: look.fourier_shift(v, 0.5)) > 1e-3
-    assert look.equivariance_error(Circular(), x, lambda v: v.roll(1, 2), lambda y: y) < 1e-6
-    with pytest.raises(ArgumentError, match="act_out"):
-        look.equivariance_error(nn.AvgPool2d(2), torch.randn(1, 1, 8, 6), lambda v: v.transpose(2, 3), lambda y: y)
-
-
-@pytest.mark.parametrize("n", [8, 9])
-def test_fourier_shifts_are_a_group(n):
-    x = look.fourier_shift(torch.randn(2, 3, n, n, dtype=torch.float64), 0)
-    torch.testing.assert_close(look.fourier_shift(look.fourier_shift(x, 0.4), 0.6), x.roll((1, 1), (2, 3)))
+    assert certify.equivariance(Only(Circular()), "shift", x, count=8).error < 1e-6
+    assert certify.equivariance(Circular(), "shift", x, count=8).error < 1e-6
+    assert certify.equivariance(linear, "fractional shift", x, count=8).error < 1e-5
+    assert certify.equivariance(Only(Circular()), "fractional shift", x, count=8).error > 1e-3
 
 
 def test_borders_reach_inwards_with_depth():

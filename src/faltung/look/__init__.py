@@ -66,8 +66,6 @@ from faltung.look.shifting import (  # noqa: E402
     Borders,
     Consistency,
     border_influence,
-    equivariance_error,
-    fourier_shift,
     shift_consistency,
 )
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
@@ -128,14 +126,12 @@ __all__ = [
     "effective_receptive_field",
     "efficiency",
     "entropy_ceiling",
-    "equivariance_error",
     "expected_gain",
     "faithfulness",
     "filter_orthogonality",
     "filter_sparsity",
     "filters",
     "footprint",
-    "fourier_shift",
     "frechet",
     "frechet_of_moments",
     "gains",

@@ -1,6 +1,5 @@
-"""What happens to a network's answers when its input moves: consistency, equivariance to shifts below a pixel, borders."""
+"""What happens to a network's answers when its input moves, and what its margins do; `certify.equivariance` measures any group."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -98,61 +97,6 @@ def _classes(result: Any) -> Tensor:
         came = "none" if y is None else f"shape {tuple(y.shape)}"
         raise ArgumentError.of("shift_consistency", "a result (batch, classes)", came, "wrap the model")
     return y
-
-
-def fourier_shift(x: Tensor, shift: Any) -> Tensor:
-    """A signal moved around the circle by any distance, by the phases of its Fourier coefficients.
-
-    Where the size is even, what changes sign fastest is dropped: its shift by half a place is not defined.
-
-    Shapes: x (batch, channels, *n).   Args: shift: places, one number or one for each axis.
-
-    Example:
-        >>> x = torch.cos(2 * torch.pi * torch.arange(8) / 8)[None, None]
-        >>> torch.allclose(fourier_shift(x, 1), x.roll(1, -1), atol=1e-6)
-        True
-    """
-    distances = np.broadcast_to(np.asarray(shift, float), x.ndim - 2).tolist()
-    axes = tuple(range(2, x.ndim))
-    spectrum = torch.fft.fftn(x, dim=axes)
-    for axis, distance in zip(axes, distances, strict=True):
-        n = x.shape[axis]
-        frequencies = torch.fft.fftfreq(n, device=x.device, dtype=x.dtype)
-        phase = torch.exp(-2j * torch.pi * frequencies * distance)
-        if n % 2 == 0:
-            phase[n // 2] = 0
-        spectrum = spectrum * phase.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-    return torch.fft.ifftn(spectrum, dim=axes).real.to(x.dtype)
-
-
-def equivariance_error(
-    model: nn.Module, x: Tensor, act: Callable[[Tensor], Tensor], act_out: Callable[[Tensor], Tensor] | None = None
-) -> float:
-    """How far a model is from commuting with a change of its input.
-
-    Formula: ‖f(g x) − g′ f(x)‖ / ‖f(x)‖ over the batch.
-
-    Args:
-        act: what g does to the input.   act_out: what g does to the result; the same by default, `lambda y: y` for invariance.
-
-    Returns: 0 for an equivariant model.   Raises: ArgumentError: results of different shapes.
-
-    Example:
-        >>> net = nn.Conv1d(1, 2, 3, padding=1, padding_mode="circular")
-        >>> equivariance_error(net, torch.randn(1, 1, 9), lambda s: s.roll(2, -1)) < 1e-6
-        True
-    """
-    with undisturbed(model), torch.no_grad():
-        plain, moved = (first_tensor(model(v)) for v in (x, act(x)))
-    if plain is None or moved is None:
-        raise ArgumentError.of("equivariance_error", "a model that returns a tensor", "none", "wrap it")
-    wanted = (act if act_out is None else act_out)(plain)
-    if wanted.shape != moved.shape:
-        raise ArgumentError.of(
-            "equivariance_error", f"results {tuple(wanted.shape)}", f"{tuple(moved.shape)}", "pass act_out"
-        )
-    size = float(plain.double().norm())
-    return float((moved.double() - wanted.double()).norm()) / size if size else 0.0
 
 
 @dataclass(frozen=True)
