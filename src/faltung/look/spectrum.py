@@ -8,6 +8,7 @@ import numpy as np
 
 from faltung.errors import ArgumentError
 from faltung.filters.symbol import Symbol
+from faltung.look.singular import grid_values, singular_values
 from faltung.look.tables import table
 from faltung.readers import Network, Node, read
 
@@ -90,10 +91,10 @@ def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = ""
     """
     phases = symbol.polyphase()
     grid = _grid(symbol, phases.size, n)
-    values = np.asarray(symbol.singular_values(grid, half=symbol.is_real))
+    indices, counts, values = grid_values(phases, grid)
     top = values[..., 0]
     peak = float(top.max())
-    where = np.unravel_index(int(top.argmax()), top.shape)[1:]
+    where = indices[np.unravel_index(int(top.argmax()), top.shape)[1]].tolist()
     at = tuple(
         float((2 * pi * j / m + pi) % (2 * pi) - pi) if 2 * j != m else pi for j, m in zip(where, grid, strict=True)
     )
@@ -101,16 +102,28 @@ def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = ""
     factor = prod((m / w) ** 0.5 for m, w in zip(grid, wide, strict=True)) if min(wide) > 0 else inf
     low = float(values[..., -1].min()) if values.shape[-1] == min(phases.channels) else nan
     powers = (values**2).sum(-1)
-    # Reshaped to all groups and frequencies; where a block is zero it has no rank.
+    # Of all groups and frequencies; where a block is zero it has no rank.
+    shares = np.broadcast_to(counts, top.shape)[top > 0]
     ranks = powers[top > 0] / top[top > 0] ** 2
+    plain = all(s == 1 for s in symbol.stride)
+    constants, checkers = (_of_grid(top, indices, grid, turn) if plain else None for turn in (0, 2))
     return Gains(
         name, tuple(symbol.weight.shape), peak, low, peak * factor, peak / low if low > 0 else inf,
-        float(ranks.mean()) if ranks.size else 0.0, at, _norm(symbol.dc()), _norm(symbol.nyquist()), grid,
+        float(np.average(ranks, weights=shares)) if ranks.size else 0.0, at,
+        _norm(symbol.dc()) if constants is None else constants, _norm(symbol.nyquist()) if checkers is None else checkers, grid,
     )  # fmt: skip
 
 
+def _of_grid(top: np.ndarray, indices: np.ndarray, grid: tuple[int, ...], turn: int) -> float | None:
+    """The largest gain at frequency 0 (turn 0) or π along all axes (turn 2), where the grid has it."""
+    if turn and any(n % 2 for n in grid):
+        return None
+    wanted = [n // turn if turn else 0 for n in grid]
+    return float(top[:, (indices == wanted).all(1)].max())
+
+
 def _norm(blocks: Any) -> float:
-    return float(np.linalg.svd(np.asarray(blocks), compute_uv=False).max())
+    return float(singular_values(np.asarray(blocks)).max())
 
 
 def _grid(symbol: Symbol, taps: tuple[int, ...], n: int | tuple[int, ...] | None) -> tuple[int, ...]:

@@ -7,6 +7,7 @@ import numpy as np
 
 from faltung.certify import spectral_norm
 from faltung.look import gains
+from faltung.look.singular import singular_values
 from faltung.look.spectrum import symbol_of
 from faltung.readers import Node
 from faltung.report import charts
@@ -48,7 +49,7 @@ def fill(subject: Subject) -> Values:
 
 def matrix(weight: np.ndarray) -> dict[str, Any]:
     """The singular values of a linear map."""
-    values = np.linalg.svd(weight, compute_uv=False)
+    values = singular_values(weight)
     top, low = float(values[0]), float(values[-1])
     return {
         "sigma_upper": top * (1 + 1e-12), "sigma_lower": top, "gap": 0.0, "sigma_min": low,
