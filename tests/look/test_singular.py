@@ -26,7 +26,7 @@ def test_they_are_those_of_a_decomposition(rows, columns, real, scale, seed):
 
 @pytest.mark.parametrize("least", [1e-3, 1e-6, 1e-12, 0.0])
 def test_small_ones_are_not_lost(least):
-    left, right = (np.linalg.qr(drawn(30, 20, seed=s))[0] for s in (1, 2))
+    left, right = (np.linalg.qr(drawn(n, 20, seed=n))[0] for n in (30, 20))
     values = np.geomspace(1, max(least, 1e-13), 20)
     values[-1] = least
     found = singular_values(left * values @ right.T)
