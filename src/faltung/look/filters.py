@@ -382,10 +382,8 @@ def filters(
 
 def gamma_behind(network: Network, node: Node) -> np.ndarray | None:
     """The factors of a frozen batch norm that alone reads a layer's result; None where there is none."""
-    after = [network[name] for name in network.successors(node.name)]
-    if len(after) != 1 or after[0].op != "norm" or not after[0].settings.get("frozen"):
-        return None
-    return after[0].values.get("gamma")
+    norm = network.reader(node.name)
+    return norm.values.get("gamma") if norm is not None and norm.op == "norm" and norm.settings.get("frozen") else None
 
 
 def bounded_entropy(taps: int, n: int) -> float:

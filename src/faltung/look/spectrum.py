@@ -168,11 +168,12 @@ def symbol_of(node: Node, gamma: np.ndarray | None = None) -> Symbol:
 
 def folded_scale(network: Network, node: Node) -> np.ndarray | None:
     """γ / √(var + eps) of a frozen batch norm that alone reads a layer's result; None where there is none."""
-    after = [network[name] for name in network.successors(node.name)]
-    if len(after) != 1 or after[0].op != "norm" or not after[0].settings.get("frozen") or "var" not in after[0].values:
+    norm = network.reader(node.name)
+    if norm is None or norm.op != "norm" or not norm.settings.get("frozen") or "var" not in norm.values:
         return None
-    values = after[0].values
-    return values.get("gamma", np.ones_like(values["var"])) / np.sqrt(values["var"] + after[0].settings["eps"])
+    return norm.values.get("gamma", np.ones_like(norm.values["var"])) / np.sqrt(
+        norm.values["var"] + norm.settings["eps"]
+    )
 
 
 def spectrum(

@@ -3,8 +3,10 @@
 from typing import Any
 
 from faltung.look import counts
+from faltung.readers import Network, Node
 from faltung.report import charts
 from faltung.report.section import Column, Rule, Section, Subject, Values
+from faltung.report.sections.identity import calls
 
 COLUMNS = (
     Column("macs", "MACs", "multiplications with an addition for one input", "look.counts"),
@@ -34,11 +36,8 @@ def fill(subject: Subject) -> Values:
             continue
         found[row.name] |= {"macs": row.macs, "bytes": row.bytes, "intensity": row.intensity}
         found[row.name]["share"] = None if row.macs is None else row.macs / whole
-        after = [network[name] for name in network.successors(row.name)]
-        alone = after[0] if len(after) == 1 else None
-        found[row.name]["foldable"] = int(
-            alone is not None and alone.op == "norm" and bool(alone.settings.get("frozen"))
-        )
+        alone = network.reader(node.name)
+        found[row.name]["foldable"] = int(norm_behind(network, node) is not None)
         found[row.name]["linear_chain"] = int(alone is not None and node.op == alone.op == "conv")
     subject.facts["parameters"] = network.parameter_count
     if network.connected:
@@ -54,6 +53,17 @@ def fill(subject: Subject) -> Values:
             chart = charts.bars(drawn, words, BALANCE, f"{BALANCE:g} operations a byte")
             subject.pictures.append((chart, words + " Layers below the line wait for memory on a small processor."))
     return found
+
+
+def norm_behind(network: Network, node: Node) -> Node | None:
+    """The frozen batch norm that could go into a layer: it alone reads the layer's result, and both are called once."""
+    norm = network.reader(node.name)
+    if norm is None or norm.op != "norm" or not norm.settings.get("frozen") or not {"mean", "var"} <= set(norm.values):
+        return None
+    # Norms scale axis 1, which is that of the layer's outputs only with a batch in front.
+    channels = node.shape is not None and len(node.shape) == max(len(node.kernel_shape), 2)
+    once = calls(network, node) == calls(network, norm) == 1
+    return norm if once and channels else None
 
 
 SECTION = Section(

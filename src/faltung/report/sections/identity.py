@@ -35,7 +35,7 @@ def fill(subject: Subject) -> Values:
             "op": "transposed conv" if node.transposed else node.op,
             "result": node.shape and shown(node.shape),
         }
-        found[node.name]["calls"] = sum(1 for other in network.nodes if plain(other.name) == plain(node.name)) or 1
+        found[node.name]["calls"] = calls(network, node)
         if node.op in ("conv", "weights"):
             pads = node.padding
             found[node.name] |= {
@@ -57,6 +57,11 @@ def fill(subject: Subject) -> Values:
 def rows(network: Network) -> list[Node]:
     """The operations that get a row: what has a kernel; a second call of a layer is counted, not listed."""
     return list(network.once([node for node in network.nodes if node.op in ("conv", "linear", "weights")]))
+
+
+def calls(network: Network, node: Node) -> int:
+    """How often a layer runs for one input."""
+    return sum(other.op == node.op and plain(other.name) == plain(node.name) for other in network.nodes)
 
 
 def plain(name: str) -> str:
