@@ -77,11 +77,9 @@ class Twice(nn.Module):
         self.last = nn.BatchNorm2d(3)
 
     def forward(self, x):
-        if self.shared_norm:
-            x = self.norm(self.b(torch.relu(self.norm(self.a(x)))))
-        else:
-            x = self.a(torch.relu(self.norm(self.a(x))))
-        return self.last(self.c(torch.relu(x)))
+        y = torch.relu(self.norm(self.a(x)))
+        y = self.norm(self.b(y)) if self.shared_norm else self.a(y)
+        return self.last(self.c(torch.relu(y)))
 
 
 class Seen(nn.Module):

@@ -216,7 +216,9 @@ def test_other_numbers_of_dimensions(ndim):
     ("call", "said"),
     [
         (lambda: inspect(sound(), EXAMPLE, level="deep"), "'deep'"),
-        (lambda: inspect(sound(), EXAMPLE, level="full"), "data"),
+        (lambda: inspect(sound(), EXAMPLE, level="full", data=3), "loader"),
+        (lambda: inspect(sound(), EXAMPLE, level="full", data=torch.zeros(4, 2, 8, 8)), "example"),
+        (lambda: inspect(sound(), EXAMPLE, level="full", data=[]), "one batch"),
         (lambda: inspect(sound(), EXAMPLE, rules=["Z9"]), "'Z9'"),
         (lambda: inspect(3), "int"),
         (lambda: inspect(sound()).fix("E3"), "example"),

@@ -1,5 +1,7 @@
 """What happens to a network's answers when its input moves, and what its margins do; `certify.equivariance` measures any group."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.look.tables import table
-from faltung.readers import first_tensor, traced, undisturbed
+from faltung.readers import first_tensor, replay, undisturbed
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Consistency:
 
 
 def shift_consistency(
-    model: nn.Module, x: Tensor, *, crop: Any = None, most: int = 32, pairs: int = 8, seed: int = 0
+    model: Callable[[Tensor], Any], x: Tensor, *, crop: Any = None, most: int = 32, pairs: int = 8, seed: int = 0
 ) -> Consistency:
     """How often a classifier's answer stays the same when its input moves.
 
@@ -42,6 +44,7 @@ def shift_consistency(
     Shapes: x (batch, channels, *n), larger than crop by most − 1 along each axis.   The model returns (batch, classes).
 
     Args:
+        model: a module, which is called in evaluation mode and left as it is, or any function.
         crop: a size, or one for each axis.   most: offsets are 0 to most − 1. Default 32.   pairs: for each sample. Default 8.
         seed: of the offsets; the global random numbers are left alone.
 
@@ -69,7 +72,8 @@ def shift_consistency(
             "take a smaller crop",
         )
     agree, spread, size = 0, 0.0, 0.0
-    with undisturbed(model), torch.no_grad():
+    alone = undisturbed(model) if isinstance(model, nn.Module) else nullcontext()
+    with alone, torch.no_grad():
         for _ in range(pairs):
             first, second = (_classes(model(_moved(x, sizes, rng.integers(0, most, ndim)))) for _ in range(2))
             agree += int((first.argmax(1) == second.argmax(1)).sum())
@@ -116,10 +120,11 @@ class Borders:
         return table(["layer", "border / centre", "centre constant"], self.layers)
 
 
-def border_influence(model: nn.Module, example: Any, value: float = 1.0) -> Borders:
+def border_influence(source: Any, example: Any, value: float = 1.0) -> Borders:
     """Feed a constant signal and see how far from the border its margins are felt.
 
     Args:
+        source: a module, or what else `faltung.readers.replay` runs.
         example: a tensor (batch, channels, *n) for the shapes; its values are replaced by `value`.
 
     Example:
@@ -132,13 +137,14 @@ def border_influence(model: nn.Module, example: Any, value: float = 1.0) -> Bord
             "border_influence", "an example (batch, channels, *n)", type(example).__name__, "pass a batch"
         )
     x = torch.full_like(first, value)
-    with undisturbed(model):
-        found = traced(model, x)
-        kinds = ("conv", "max_pool", "avg_pool")
-        names = [
-            n.name for n in found.network.nodes if n.op in kinds and n.shape is not None and len(n.shape) == first.ndim
-        ]
-        values = found.values(x, names)
+    found = replay(source, x)
+    if found is None:
+        raise ArgumentError.of("border_influence", "what can run", type(source).__name__, "pass a module")
+    kinds = ("conv", "max_pool", "avg_pool")
+    names = [
+        n.name for n in found.network.nodes if n.op in kinds and n.shape is not None and len(n.shape) == first.ndim
+    ]
+    values = found.values(x, names)
     rows, depth, steady = [], 0, True
     for name in names:
         y = values[name][0].double()

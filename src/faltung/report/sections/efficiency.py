@@ -16,9 +16,13 @@ COLUMNS = (
     Column("intensity", "ops/byte", "operations for each byte: low ones wait for memory", "look.counts"),
     Column("foldable", "norm to fold", "a frozen batch norm stands right behind", "faltung.readers.read"),
     Column(
+        "lanes_left", "lanes left", "outputs of a group beyond a multiple of a vector's lanes", "faltung.readers.read"
+    ),
+    Column(
         "linear_chain", "joins the next", "the next layer is a convolution with nothing between", "faltung.readers.read"
     ),
 )
+LANES = 8  # single-precision numbers in a vector of 256 bits
 BALANCE = 10.0  # operations a byte where a processor of two cores computes as long as it loads; graphics processors: 100 and more
 
 
@@ -38,6 +42,10 @@ def fill(subject: Subject) -> Values:
         found[row.name]["share"] = None if row.macs is None else row.macs / whole
         alone = network.reader(node.name)
         found[row.name]["foldable"] = int(norm_behind(network, node) is not None)
+        outputs = node.out_channels // node.groups
+        found[row.name]["lanes_left"] = (
+            outputs % LANES if outputs > LANES else 0
+        )  # heads and depthwise layers have their reasons
         found[row.name]["linear_chain"] = int(alone is not None and node.op == alone.op == "conv")
     subject.facts["parameters"] = network.parameter_count
     if network.connected:
@@ -77,5 +85,8 @@ SECTION = Section(
              "but rounding.", "fold it: one pass over the signal less", "info", "E3"),
         Rule("E4", "Convolutions one after the other", "linear_chain", lambda v: v > 0, "something between that is not linear",
              "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products", "info"),
+        Rule("E6", "Outputs that do not fill vectors", "lanes_left", lambda v: v > 0, f"outputs a multiple of {LANES}",
+             "The last vector of outputs is partly empty, and costs as much as a full one.",
+             f"choose channels as a multiple of {LANES}", "info"),
     ),
 )  # fmt: skip

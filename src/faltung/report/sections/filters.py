@@ -98,5 +98,8 @@ SECTION = Section(
         Rule("F5", "Dead outputs", "dead_share", lambda v: v > 0.05, "at most 5 %",
              "Outputs are zero for every input: they cost time and memory and say nothing.",
              "remove the channels, and what reads them", "bad"),
+        Rule("E5", "Filters are products of lines", "separable", lambda v: v > 0.9, "at most 90 % of the filters",
+             "Nearly all filters have rank one: two passes of one axis each would do the same at fewer products.",
+             "use one-dimensional layers in turn", "info"),
     ),
 )  # fmt: skip
