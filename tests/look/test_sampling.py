@@ -113,6 +113,24 @@ def test_the_gains_of_known_kernels(rows, value):
     assert found.upper >= found.largest
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 3), st.integers(1, 4), st.integers(0, 99))
+def test_kernels_without_negative_taps_gain_most_at_zero(ndim, taps, seed):
+    kernel = np.abs(drawn(1, 1, *(taps,) * ndim, seed=seed))
+    found = look.gains(Symbol(kernel))
+    assert found.largest == pytest.approx(kernel.sum(), rel=1e-12)
+    assert found.dc == pytest.approx(kernel.sum(), rel=1e-12)
+
+
+def test_no_padded_operator_gains_more_than_the_bound():
+    torch.manual_seed(0)
+    layer = nn.Conv2d(2, 3, 3, padding=1, bias=False).double()
+    found = look.gains(Symbol(layer.weight.detach().numpy()))
+    for n in (2, 3, 5, 8):
+        dense = torch.func.jacrev(lambda v, n=n: layer(v.reshape(1, 2, n, n)).flatten())(torch.zeros(2 * n * n).double())
+        assert torch.linalg.matrix_norm(dense, 2).item() <= found.upper
+
+
 @pytest.mark.parametrize("options", [{}, {"dilation": 2}, {"stride": 2, "groups": 2}])
 @pytest.mark.parametrize("ndim", [1, 2])
 def test_gains_are_those_of_the_dense_matrix(ndim, options):

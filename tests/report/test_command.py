@@ -64,7 +64,7 @@ def test_levels_that_run_and_samples_of_a_file(files, capsys):
     numpy.save(files / "samples.npy", numpy.random.default_rng(0).standard_normal((40, 3, 16, 16)))
     words = ["report", str(files / "program.pt2"), "--level", "full", "--data", str(files / "samples.npy"), "--json"]
     assert main(words) == 0
-    row = json.loads(capsys.readouterr().out)["layers"]["0"]
+    row = json.loads(capsys.readouterr().out)["layers"]["2"]
     assert {"value", "alias", "border", "dimension", "torch_ms", "effective"} - set(row) <= {"alias"}
     numpy.save(files / "wrong.npy", numpy.array([{}]), allow_pickle=True)
     assert main([*words[:-2], str(files / "wrong.npy")]) == 2

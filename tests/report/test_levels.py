@@ -140,6 +140,27 @@ def test_the_model_stays_as_it_was_at_level_full():
     assert all(not m._forward_hooks and not m._forward_pre_hooks for m in model.modules())
 
 
+def test_compiled_models_are_looked_into():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled = torch.compile(steady())
+    wanted, report = inspect(steady(), X, level="standard"), inspect(compiled, X, level="standard")
+    assert report.layers.keys() == wanted.layers.keys()
+    assert report.layers["0"]["value"] == wanted.layers["0"]["value"]
+    assert report.facts["Lipschitz ≤"] == wanted.facts["Lipschitz ≤"]
+
+
+@pytest.mark.parametrize("ndim", [1, 3])
+def test_other_dimensions_at_level_full(ndim):
+    torch.manual_seed(0)
+    conv, mean = getattr(nn, f"Conv{ndim}d"), getattr(nn, f"AdaptiveAvgPool{ndim}d")
+    model = nn.Sequential(conv(2, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, padding=1), mean(1), nn.Flatten(), nn.Linear(4, 3))
+    report = inspect(model, torch.randn(1, 2, *(8,) * ndim), level="full")
+    assert not [note for note in report.notes if "not known" in note]
+    row = report.layers["2"]
+    assert {"effective", "dimension", "value", "torch_ms", "border", "sigma_upper", "shift_error"} <= row.keys()
+
+
 # -- files --------------------------------------------------------------------------------------------------------------
 
 

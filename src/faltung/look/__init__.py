@@ -15,6 +15,7 @@ from faltung.look.atlas import Atlas, AtlasLayer, Place, Template, kernel_atlas,
 from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E402
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
+from faltung.look.cues import Cues, channel_diversity, cue_bias  # noqa: E402
 from faltung.look.denoising import Modes, denoiser_modes, footprint, tweedie_gap, wiener_kernel  # noqa: E402
 from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
@@ -54,6 +55,7 @@ from faltung.look.geometry import (  # noqa: E402
 )
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
+from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
     Field,
@@ -75,6 +77,7 @@ from faltung.look.theory import (  # noqa: E402
     discovery_order,
     hessian_rank,
     hessian_rank_bound,
+    hessian_values,
     learning_curve,
     linear_cnn_flow,
 )
@@ -87,6 +90,7 @@ __all__ = [
     "Consistency",
     "Count",
     "Counts",
+    "Cues",
     "EffectiveField",
     "Efficiency",
     "Field",
@@ -99,6 +103,7 @@ __all__ = [
     "GainTable",
     "Gains",
     "HessianRank",
+    "Learnt",
     "LinearMap",
     "Modes",
     "Place",
@@ -116,8 +121,10 @@ __all__ = [
     "border_influence",
     "cam",
     "cam_weights",
+    "channel_diversity",
     "channel_ratio",
     "counts",
+    "cue_bias",
     "curvature",
     "dead_filters",
     "denoiser_modes",
@@ -137,6 +144,7 @@ __all__ = [
     "gains",
     "hessian_rank",
     "hessian_rank_bound",
+    "hessian_values",
     "intrinsic_dimension",
     "kernel_alias_fraction",
     "kernel_atlas",
@@ -144,6 +152,7 @@ __all__ = [
     "kernels_of",
     "label_sharpness",
     "layer_plan",
+    "learn_filter",
     "learning_curve",
     "linear_cnn_flow",
     "linearize",

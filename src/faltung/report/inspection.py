@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from faltung.errors import ArgumentError, MissingExtraError
-from faltung.readers import Network, read, replay, undisturbed
+from faltung.readers import Network, read, replay, undisturbed, unwrapped
 from faltung.report.given import example_for, gathered
 from faltung.report.report import Report, found_by
 from faltung.report.section import LEVELS, WHOLE, Subject
@@ -62,6 +62,8 @@ def inspect(
     for rule in rules or ():
         if rule not in known:
             raise ArgumentError.of("inspect", f"rules among {', '.join(known)}", repr(rule), "name some of them")
+    # Inside the wrappers of compilation, whose hooks and graphs are nobody's to look into.
+    source = unwrapped(source) if hasattr(source, "named_modules") else source
     model = source if hasattr(source, "state_dict") and hasattr(source, "named_modules") else None
     start = time.perf_counter()
     tell = progress or (lambda part, share: None)
