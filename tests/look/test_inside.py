@@ -168,10 +168,12 @@ def test_a_map_that_says_nothing_is_neutral():
     away = look.faithfulness(Mean(), x, heat, "deletion", target=0, steps=32)
     torch.testing.assert_close(away, torch.full_like(away, 0.5), atol=1e-3, rtol=0)
     mixed = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(look.faithfulness(Mean(), x, mixed, "deletion", target=0, steps=32), away, atol=1e-5, rtol=0)
+    torch.testing.assert_close(
+        look.faithfulness(Mean(), x, mixed, "deletion", target=0, steps=32), away, atol=1e-5, rtol=0
+    )
 
 
-def test_a_hundred_maps_keep_no_memory():
+def test_maps_keep_no_memory():
     import gc
 
     model, x = Head(2), signal(2, 2)
@@ -182,7 +184,7 @@ def test_a_hundred_maps_keep_no_memory():
 
     look.cam(model, x)
     before = held()
-    for _ in range(100):
+    for _ in range(25):
         look.cam(model, x)
     assert held() <= before
     assert all(p.grad is None for p in model.parameters())

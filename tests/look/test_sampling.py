@@ -127,7 +127,9 @@ def test_no_padded_operator_gains_more_than_the_bound():
     layer = nn.Conv2d(2, 3, 3, padding=1, bias=False).double()
     found = look.gains(Symbol(layer.weight.detach().numpy()))
     for n in (2, 3, 5, 8):
-        dense = torch.func.jacrev(lambda v, n=n: layer(v.reshape(1, 2, n, n)).flatten())(torch.zeros(2 * n * n).double())
+        dense = torch.func.jacrev(lambda v, n=n: layer(v.reshape(1, 2, n, n)).flatten())(
+            torch.zeros(2 * n * n).double()
+        )
         assert torch.linalg.matrix_norm(dense, 2).item() <= found.upper
 
 

@@ -533,7 +533,9 @@ def test_a_filter_is_learnt_where_samples_say_which():
     rng = np.random.default_rng(0)
     true = rng.standard_normal(8)
     z = rng.standard_normal((3000, 6, 8))
-    right = 0.1 * (true / np.linalg.norm(true) + 0.8 * np.linalg.qr(np.stack([true, rng.standard_normal(8)], 1))[0][:, 1])
+    right = 0.1 * (
+        true / np.linalg.norm(true) + 0.8 * np.linalg.qr(np.stack([true, rng.standard_normal(8)], 1))[0][:, 1]
+    )
     found = look.learn_filter(z, true, start=right, steps=400)
     assert (np.diff(found.angles[:50]) < 1e-9).all()
     assert found.distances[-1] < 1e-4
@@ -559,7 +561,8 @@ def test_the_more_patches_overlap_the_slower():
     start = 0.1 * true + 0.05 * rng.standard_normal(6)
     # The same number of patches, a step of one, three, and of the whole filter.
     last = [
-        look.learn_filter(patches(signals[:, : 6 + 5 * s], 6, s), true, start=start, steps=60).distances[-1] for s in (1, 3, 6)
+        look.learn_filter(patches(signals[:, : 6 + 5 * s], 6, s), true, start=start, steps=60).distances[-1]
+        for s in (1, 3, 6)
     ]
     assert last[0] > last[1] > last[2]
 

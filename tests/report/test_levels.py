@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from faltung import look
+from faltung import certify, look
 from faltung.report import inspect
 from faltung.report.given import gathered
 from faltung.report.section import WHOLE
@@ -154,7 +154,9 @@ def test_compiled_models_are_looked_into():
 def test_other_dimensions_at_level_full(ndim):
     torch.manual_seed(0)
     conv, mean = getattr(nn, f"Conv{ndim}d"), getattr(nn, f"AdaptiveAvgPool{ndim}d")
-    model = nn.Sequential(conv(2, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, padding=1), mean(1), nn.Flatten(), nn.Linear(4, 3))
+    model = nn.Sequential(
+        conv(2, 4, 3, 2, 1), nn.ReLU(), conv(4, 4, 3, padding=1), mean(1), nn.Flatten(), nn.Linear(4, 3)
+    )
     report = inspect(model, torch.randn(1, 2, *(8,) * ndim), level="full")
     assert not [note for note in report.notes if "not known" in note]
     row = report.layers["2"]
@@ -243,6 +245,25 @@ def test_grids_of_generators():
     assert found(inspect(uneven, x[:1], data=x, level="full"))["G1"].keys() == {"1", WHOLE}
     report = inspect(smooth, x[:1], data=x, level="full")
     assert report.layers[WHOLE]["replica"] < 10
+
+
+def test_names_of_depthwise_filters_and_where_gains_are_largest():
+    torch.manual_seed(0)
+    rows = torch.arange(7.0) - 3
+    bell = torch.exp(-(rows[:, None] ** 2 + rows**2) / 3)
+    model = nn.Sequential(
+        nn.Conv2d(4, 4, 7, groups=4, padding=3), nn.ReLU(), nn.Conv2d(4, 4, (1, 2)), nn.Flatten(), nn.Linear(224, 3)
+    )
+    with torch.no_grad():
+        model[0].weight.copy_((-rows[:, None] * bell).expand(4, 1, 7, 7))
+        model[2].weight.copy_(torch.eye(4)[..., None, None] * torch.tensor([1.0, -1.0]))
+    x = torch.randn(1, 4, 8, 8)
+    report = inspect(model, x, level="standard")
+    assert (report.layers["0"]["named"], report.layers["0"]["shape"]) == (1, "first")
+    assert report.layers["2"]["at"].endswith("× 1")  # a difference is largest for what alternates
+    assert report.layers["2"]["l_orth"] == pytest.approx(certify.l_orth(model[2].weight.detach().double()).item())
+    assert report.facts["certified radius"] == pytest.approx(certify.radius(model, x, rtol=0.1).item())
+    assert report.layers["0"]["dtype"] == "float32"
 
 
 def test_fields_smaller_than_objects():

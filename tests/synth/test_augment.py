@@ -135,7 +135,9 @@ def test_what_does_not_see_turns_cannot_tell_them():
         def __init__(self):
             super().__init__()
             torch.manual_seed(0)
-            self.inner = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 4))
+            self.inner = torch.nn.Sequential(
+                torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 4)
+            )
 
         def forward(self, x):
             return sum(self.inner(torch.rot90(x, r, (2, 3))) for r in range(4))

@@ -32,7 +32,8 @@ class Cues:
 
     def table(self) -> str:
         """For people."""
-        return table(["shape", "texture", "neither", "bias"], [[self.shape, self.texture, self.count - self.shape - self.texture, self.bias]])  # fmt: skip
+        neither = self.count - self.shape - self.texture
+        return table(["shape", "texture", "neither", "bias"], [[self.shape, self.texture, neither, self.bias]])
 
 
 def cue_bias(model: nn.Module, x: Tensor, shapes: Any, textures: Any) -> Cues:
@@ -56,8 +57,12 @@ def cue_bias(model: nn.Module, x: Tensor, shapes: Any, textures: Any) -> Cues:
     with undisturbed(model), torch.no_grad():
         scores = first_tensor(model(x))
     if scores is None or scores.ndim != 2 or not shape.shape == texture.shape == (len(scores),):
-        came = "none" if scores is None else f"{tuple(scores.shape)} for {tuple(shape.shape)} and {tuple(texture.shape)}"
-        raise ArgumentError.of("cue_bias", "results (batch, classes) and a class for each cue of each sample", came, "check them")
+        came = (
+            "none" if scores is None else f"{tuple(scores.shape)} for {tuple(shape.shape)} and {tuple(texture.shape)}"
+        )
+        raise ArgumentError.of(
+            "cue_bias", "results (batch, classes) and a class for each cue of each sample", came, "check them"
+        )
     told = scores.argmax(1)
     differ = shape != texture
     return Cues(int(((told == shape) & differ).sum()), int(((told == texture) & differ).sum()), int(differ.sum()))
@@ -88,9 +93,14 @@ def channel_diversity(source: Any, data: Tensor, labels: Any, layer: str, top: i
     kinds = np.asarray(labels)
     if found is None or layer not in found.network or kinds.shape != (len(data),) or not 0 < top <= len(data):
         raise ArgumentError.of(
-            "channel_diversity", "a layer, and a label for each sample", f"{layer!r}, {kinds.shape} for {len(data)}", "check them"
+            "channel_diversity",
+            "a layer, and a label for each sample",
+            f"{layer!r}, {kinds.shape} for {len(data)}",
+            "check them",
         )
-    peaks = found.values(data, [layer])[layer].flatten(2).amax(2) if data.ndim > 2 else found.values(data, [layer])[layer]
+    peaks = (
+        found.values(data, [layer])[layer].flatten(2).amax(2) if data.ndim > 2 else found.values(data, [layer])[layer]
+    )
     order = peaks.argsort(dim=0, descending=True, stable=True)[:top].cpu().numpy()
     made = []
     for channel in kinds[order].T:

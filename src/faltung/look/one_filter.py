@@ -30,7 +30,13 @@ class Learnt:
 
 
 def learn_filter(
-    patches: Any, target: Any, *, start: Any = None, rates: tuple[float, float] = (0.2, 1.0), steps: int = 200, seed: int = 0
+    patches: Any,
+    target: Any,
+    *,
+    start: Any = None,
+    rates: tuple[float, float] = (0.2, 1.0),
+    steps: int = 200,
+    seed: int = 0,
 ) -> Learnt:
     """Learn a rectified filter with mean pooling from what another one says, by gradient descent in two stages.
 

@@ -13,6 +13,7 @@ COLUMNS = (
     Column("groups", "groups", "parts that channels are split into", "faltung.readers.read"),
     Column("padding", "padding", "margin before and after, by axis", "faltung.readers.read"),
     Column("result", "result", "shape of the result", "faltung.readers.read"),
+    Column("dtype", "type", "of the result's numbers", "faltung.readers.read"),
     Column("calls", "calls", "how often it runs for one input", "faltung.readers.read"),
     Column(
         "uneven", "uneven margin", "largest difference between the margins before and after", "faltung.readers.read"
@@ -34,6 +35,7 @@ def fill(subject: Subject) -> Values:
         found[node.name] = {
             "op": "transposed conv" if node.transposed else node.op,
             "result": node.shape and shown(node.shape),
+            "dtype": node.dtype or None,
         }
         found[node.name]["calls"] = calls(network, node)
         if node.op in ("conv", "weights"):
