@@ -96,7 +96,10 @@ def grid_values(symbol: Symbol, grid: tuple[int, ...]) -> tuple[np.ndarray, np.n
         turns = sum(place * (j / n) for place, j, n in zip(places, index, grid, strict=True)) % 1.0
         halves = np.round(2 * turns)
         signs = np.abs(2 * turns - halves).max() < 1e-12
-        waves = 1 - 2 * (halves % 2) if signs else np.exp(-2j * pi * turns)
-        block = (waves @ flat).reshape(symbol.groups, *symbol.channels)
-        values.append(singular_values(block))
+        if signs:
+            block = (1 - 2 * (halves % 2)) @ flat
+        else:  # real and imaginary parts apart, which leaves real taps as they are
+            block = np.cos(2 * pi * turns) @ flat + 0j
+            block -= 1j * (np.sin(2 * pi * turns) @ flat)
+        values.append(singular_values(block.reshape(symbol.groups, *symbol.channels)))
     return indices, counts, np.stack(values, 1)
