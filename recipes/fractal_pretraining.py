@@ -66,7 +66,7 @@ def probed(body: nn.Module, x: Tensor, labels: Tensor, test: Tensor, truth: Tens
 
 
 def main(quick: bool) -> str:
-    epochs, classes, each, seeds, fewer = (1, 4, 8, 1, 5) if quick else (20, 40, 40, 3, 5)
+    epochs, classes, each, seeds, fewer = (1, 4, 8, 1, 5) if quick else (10, 20, 40, 3, 5)
     images, labels, others, truth = digits(quick)
     x, test = (nn.functional.interpolate(batch, scale_factor=2, mode="bilinear") for batch in (images, others))
     drawn, kinds = fractals(classes, each)

@@ -103,6 +103,22 @@ def test_layers_that_change_the_sampling():
         look.aliasing(net)
 
 
+def test_what_a_layer_makes_of_the_example_has_the_layers_own_margin():
+    torch.manual_seed(0)
+    layer = nn.Conv1d(1, 3, 5, stride=2, padding=2, padding_mode="circular").double()
+    import faltung.nn
+
+    ours = faltung.nn.Conv(1, 1, 3, 5, stride=2, padding=2, padding_mode="circular", dtype=torch.float64)
+    with torch.no_grad():
+        ours.weight.copy_(layer.weight)
+    x = 5 + torch.randn(2, 1, 10).double()
+    dense = nn.functional.conv1d(nn.functional.pad(x, (2, 2), "circular"), layer.weight.detach())
+    wanted = look.signal_alias_fraction(dense.numpy(), 2)
+    for made in (layer, ours):
+        (row,) = look.aliasing(made, x).layers
+        assert row.signal == pytest.approx(wanted)
+
+
 @pytest.mark.parametrize(
     ("rows", "value"),
     [(np.outer([1, 2, 1], [1, 0, -1]), 8), ([[0, 1, 0], [1, -4, 1], [0, 1, 0]], 8), (np.ones((3, 3)), 9)],

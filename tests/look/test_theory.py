@@ -79,6 +79,19 @@ def test_a_profile_of_representations():
     assert np.isfinite(found.rows[1][3])
 
 
+def test_wide_features_keep_their_distances():
+    from faltung.look.geometry import _sketched
+
+    x = drawn(40, 20000)
+    small = _sketched(x, 512)
+    assert small.shape == (40, 512)
+    ratios = np.linalg.norm(small[1:] - small[:1], axis=1) / np.linalg.norm(x[1:] - x[:1], axis=1)
+    assert ratios.mean() == pytest.approx(1, abs=0.05)
+    assert abs(ratios - 1).max() < 0.2
+    assert _sketched(x[:, :100], 512) is not small
+    np.testing.assert_array_equal(_sketched(x[:, :100], 512), x[:, :100])
+
+
 def test_smooth_filters():
     rough = drawn(4, 2, 5, 5)
     low = np.stack([[np.pad(f, 1)[:-2] + 2 * np.pad(f, 1)[1:-1] + np.pad(f, 1)[2:] for f in pair] for pair in rough])
