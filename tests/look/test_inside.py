@@ -155,6 +155,41 @@ def test_one_map_with_a_constant_gradient_is_the_map():
     torch.testing.assert_close(look.cam(One(), x, 0, layer="mul"), (x[0] - x.min()) / (x.max() - x.min()))
 
 
+def test_a_map_that_says_nothing_is_neutral():
+    """All places are worth the same to the model and to the map: taking away and putting in are mirror images."""
+
+    class Mean(nn.Module):
+        def forward(self, x):
+            seen = x.flatten(1).mean(1)
+            return torch.stack([3 * seen, 3 * (1 - seen)], 1)
+
+    x = torch.ones(2, 1, 8, 8)
+    heat = torch.ones(2, 8, 8)
+    away = look.faithfulness(Mean(), x, heat, "deletion", target=0, steps=32)
+    torch.testing.assert_close(away, torch.full_like(away, 0.5), atol=1e-3, rtol=0)
+    mixed = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        look.faithfulness(Mean(), x, mixed, "deletion", target=0, steps=32), away, atol=1e-5, rtol=0
+    )
+
+
+def test_maps_keep_no_memory():
+    import gc
+
+    model, x = Head(2), signal(2, 2)
+
+    def held():
+        gc.collect()
+        return sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+
+    look.cam(model, x)
+    before = held()
+    for _ in range(25):
+        look.cam(model, x)
+    assert held() <= before
+    assert all(p.grad is None for p in model.parameters())
+
+
 def test_maps_of_compiled_models_and_wrong_calls():
     import warnings
 

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -135,6 +136,19 @@ def test_the_spread_of_stacked_means(taps):
     assert found.spread == pytest.approx([(6 * (taps**2 - 1) / 12) ** 0.5] * 2, rel=1e-5)
     assert found.sides[0.2] <= found.sides[0.5] <= found.sides[0.99] <= found.logarithmic[0.99] <= 41
     assert "spread" in found.table()
+
+
+def test_places_and_fields_of_layers_inside():
+    box = nn.Conv1d(1, 1, 3, padding=1, bias=False)
+    nn.init.constant_(box.weight, 1.0)
+    net = nn.Sequential(box, nn.ReLU(inplace=True), nn.Conv1d(1, 1, 5, padding=2))
+    x = torch.rand(2, 1, 21)
+    first, last = (look.effective_receptive_field(net, x, layer=name) for name in ("0", "2"))
+    assert (first.places(), first.places(0.6), first.places(0.3)) == (3, 2, 1)
+    assert last.places(1.0) == look.receptive_field(net, x)["2"].size[0] == 7
+    np.testing.assert_allclose(last.field, look.effective_receptive_field(net, x).field)
+    with pytest.raises(ArgumentError, match="name a node"):
+        look.effective_receptive_field(net, x, layer="7")
 
 
 def test_wrong_calls():

@@ -79,6 +79,19 @@ def test_a_profile_of_representations():
     assert np.isfinite(found.rows[1][3])
 
 
+def test_wide_features_keep_their_distances():
+    from faltung.look.geometry import _sketched
+
+    x = drawn(40, 20000)
+    small = _sketched(x, 512)
+    assert small.shape == (40, 512)
+    ratios = np.linalg.norm(small[1:] - small[:1], axis=1) / np.linalg.norm(x[1:] - x[:1], axis=1)
+    assert ratios.mean() == pytest.approx(1, abs=0.05)
+    assert abs(ratios - 1).max() < 0.2
+    assert _sketched(x[:, :100], 512) is not small
+    np.testing.assert_array_equal(_sketched(x[:, :100], 512), x[:, :100])
+
+
 def test_smooth_filters():
     rough = drawn(4, 2, 5, 5)
     low = np.stack([[np.pad(f, 1)[:-2] + 2 * np.pad(f, 1)[1:-1] + np.pad(f, 1)[2:] for f in pair] for pair in rough])
@@ -116,7 +129,7 @@ def test_noise_widens_what_a_wiener_filter_reads():
         np.testing.assert_allclose(seen, row, atol=1e-12)
         widths.append(int((row > 0.1 * row.max()).sum()))
     assert widths == sorted(widths)
-    assert widths[1:] == [15, 39]
+    assert widths == [1, 15, 39]
 
 
 class Matrix(nn.Module):
@@ -186,6 +199,60 @@ def test_transfer_is_what_happens_to_frequencies(ndim):
     np.testing.assert_allclose(np.einsum("...oi,i...->o...", made, before), after, atol=1e-10)
     with pytest.raises(ArgumentError, match="stride 1"):
         look.transfer(conv(2, 2, 3, 2), n, x.float())
+
+
+def test_enlarging_tiles_the_spectrum():
+    x = torch.from_numpy(drawn(1, 1, 6, 5))
+    spectrum = np.fft.fft2(x[0, 0].numpy())
+    zero = np.fft.fft2(Enlarge("zero")(x)[0, 0].numpy())
+    np.testing.assert_allclose(zero, np.tile(spectrum, (2, 2)), atol=1e-12)
+    nearest = np.fft.fft2(nn.functional.interpolate(x, scale_factor=2, mode="nearest")[0, 0].numpy())
+    box = np.outer(*(1 + np.exp(-2j * np.pi * np.fft.fftfreq(n)) for n in (12, 10)))
+    np.testing.assert_allclose(nearest, np.tile(spectrum, (2, 2)) * box, atol=1e-12)
+
+
+def test_of_a_network_with_rectifiers_the_linear_part_is_said():
+    torch.manual_seed(0)
+    how = {"padding": 1, "padding_mode": "circular", "bias": False}
+    one, two = nn.Conv1d(2, 3, 3, **how), nn.Conv1d(3, 2, 3, **how)
+    x = torch.zeros(1, 2, 8)
+    both = look.transfer(nn.Sequential(one, nn.ReLU(), two), 8, x)
+    np.testing.assert_allclose(both, look.transfer(nn.Sequential(one, two), 8, x), atol=1e-6)
+
+
+def test_random_decoders_gain_as_expected():
+    """Many filters of one layer are many draws: low frequencies win where the mean of taps is not zero."""
+    layer = nn.Conv2d(1, 20000, 3, padding=1, padding_mode="circular", bias=False)
+    with torch.no_grad():
+        layer.weight.copy_(torch.from_numpy(0.3 + 0.7 * drawn(20000, 1, 3, 3)))
+    gains = (np.abs(look.transfer(layer, 8, torch.zeros(1, 1, 8, 8))) ** 2).mean((-1, -2))
+    line = 2 * np.pi * np.fft.fftfreq(8)
+    omega = np.stack(np.meshgrid(line, line, indexing="ij"), -1)
+    np.testing.assert_allclose(gains, look.expected_gain(3, 0.3, 0.7, omega), rtol=0.05)
+
+
+def test_the_best_linear_convolution_that_is_trained_is_wieners():
+    n, sigma = 12, 0.8
+    power = np.abs(np.fft.fft(drawn(n, seed=4))) ** 2
+    covariance = circulant(np.fft.ifft(power).real)
+    kernel = torch.zeros(n, dtype=torch.float64, requires_grad=True)
+    noisy = torch.from_numpy(covariance + sigma**2 * np.eye(n))
+    places = torch.from_numpy((np.arange(n)[:, None] - np.arange(n)) % n)
+    optimizer = torch.optim.LBFGS([kernel], max_iter=200, tolerance_grad=1e-12, line_search_fn="strong_wolfe")
+
+    def loss():  # E ‖f(x + σ ε) − x‖² for Gaussian data, written with their covariances
+        optimizer.zero_grad()
+        matrix = kernel[places]
+        value = (matrix @ noisy @ matrix.T).trace() - 2 * (matrix @ torch.from_numpy(covariance)).trace()
+        value.backward()
+        return value
+
+    optimizer.step(loss)
+    np.testing.assert_allclose(kernel.detach().numpy(), look.wiener_kernel(power, sigma), atol=1e-3)
+    y = drawn(5, n, seed=9)
+    made = y @ kernel.detach()[places].T.numpy()
+    score = -y @ np.linalg.inv(noisy.numpy())
+    np.testing.assert_allclose((made - y) / sigma**2, score, atol=1e-2)
 
 
 def test_expected_gains_of_random_kernels():
@@ -278,6 +345,30 @@ def test_neighbours_of_repeated_pixels(ndim):
     )
 
 
+def test_the_residual_is_a_convolution_of_cells():
+    """Four fixed kernels on cells of 2 × 2, put back in their places."""
+    x = torch.randn(2, 3, 8, 6)
+    kernels = torch.eye(4).reshape(4, 1, 2, 2).clone()
+    kernels[:, 0, 0, 0] -= 1
+    cells = nn.functional.conv2d(x, kernels.repeat(3, 1, 1, 1), stride=2, groups=3)
+    torch.testing.assert_close(look.neighbor_residual(x), nn.functional.pixel_shuffle(cells, 2), atol=1e-6, rtol=0)
+    y = torch.randn_like(x)
+    torch.testing.assert_close(
+        look.neighbor_residual(2 * x - y), 2 * look.neighbor_residual(x) - look.neighbor_residual(y), atol=1e-5, rtol=0
+    )
+
+
+@pytest.mark.parametrize("scale", [0.1, 7.0])
+def test_curvature_falls_as_the_cloud_grows(scale):
+    angles = np.random.default_rng(0).uniform(0, 2 * np.pi, 400)
+    circle = np.stack([np.cos(angles), np.sin(angles), 0 * angles], 1)
+    one = look.mean_curvature(circle, 1, 8)
+    assert one == pytest.approx(1, rel=0.01)
+    assert look.mean_curvature(scale * circle, 1, 8) == pytest.approx(one / scale, rel=1e-6)
+    turned = circle @ np.linalg.qr(drawn(3, 3))[0].T
+    assert look.mean_curvature(turned, 1, 8) == pytest.approx(one, rel=1e-6)
+
+
 # -- theory -------------------------------------------------------------------------------------------------------------
 
 
@@ -343,3 +434,196 @@ def test_a_linear_network_learns_the_strongest_frequency_first():
     assert flow.gains[1][5] < 0.5 * flow.targets[5]
     np.testing.assert_allclose(flow.gains[2][[3, 5]], flow.targets[[3, 5]], rtol=1e-3)
     assert spectrum.sum() == n
+
+
+class TwoLayers(nn.Module):
+    """Two hidden convolutions of m filters and a readout, with what stands between them."""
+
+    def __init__(self, m, act=nn.Identity, d=9, k=3, outputs=2):
+        super().__init__()
+        self.a, self.b = nn.Conv1d(1, m, k, bias=False), nn.Conv1d(m, m, k, bias=False)
+        self.head, self.act = nn.Linear(m * (d - 2 * k + 2), outputs, bias=False), act()
+
+    def forward(self, x):
+        return self.head(self.act(self.b(self.act(self.a(x)))).flatten(1))
+
+
+def regression(d=9, n=120, outputs=2, seed=5):
+    drawn = torch.Generator().manual_seed(seed)
+    return tuple(torch.randn(n, *s, dtype=torch.float64, generator=drawn) for s in ((1, d), (outputs,)))
+
+
+def test_twice_the_channels_twice_the_rank():
+    x, y = regression()
+    found = []
+    for m in (4, 8):
+        torch.manual_seed(m)
+        found.append(look.hessian_rank(TwoLayers(m).double(), x, y, 1e-9))
+    small, large = found
+    assert large.functional == pytest.approx(2 * small.functional, rel=0.05)
+    assert large.parameters > 2.9 * small.parameters
+    assert large.outer == small.outer  # which has nothing to do with the width
+
+
+def test_the_functional_part_of_rectifiers_is_near_the_linear_bound():
+    x, y = regression(8)
+    torch.manual_seed(0)
+
+    class Rectified(Linear):
+        def forward(self, x):
+            return self.head(torch.relu(self.conv(x)).flatten(1))
+
+    # A rectified filter, too, meets its own readout alone; only the outer part sees every sample's own mask.
+    bound = look.hessian_rank_bound(4, 3, 8, 2)
+    found = look.hessian_rank(Rectified(4, 8, 3, 2).double(), x, y)
+    assert found.functional == pytest.approx(bound.functional, rel=0.1)
+
+
+def test_large_eigenvalues_without_the_matrix():
+    x, y = regression()
+    torch.manual_seed(0)
+    model = TwoLayers(3, nn.Tanh).double()
+    names, parameters = zip(*model.named_parameters(), strict=True)
+
+    def loss(*values):
+        made = torch.func.functional_call(model, dict(zip(names, values, strict=True)), (x,))
+        return 0.5 * ((made - y) ** 2).sum() / len(x)
+
+    every = tuple(range(len(parameters)))
+    blocks = torch.func.jacrev(torch.func.jacrev(loss, every), every)(*[p.detach() for p in parameters])
+    sizes = [p.numel() for p in parameters]
+    whole = torch.cat([torch.cat([b.reshape(n, -1) for b in row], 1) for n, row in zip(sizes, blocks, strict=True)])
+    wanted = torch.linalg.eigvalsh(whole).numpy()
+    wanted = wanted[np.argsort(-np.abs(wanted))][:6]
+    np.testing.assert_allclose(look.hessian_values(model, x, y, 6), wanted, rtol=1e-8)
+    with pytest.raises(ArgumentError, match="fewer"):
+        look.hessian_values(nn.Linear(2, 1), x[:, 0, :2], y[:, :1], 9)
+
+
+def test_a_trained_linear_network_follows_the_closed_form():
+    n, start = 8, 1e-3
+    rng = np.random.default_rng(0)
+    # White noise made exactly white, so that frequencies do not mix; a target of three waves.
+    x = rng.standard_normal((200, n))
+    x = (x - x.mean(0)) @ np.linalg.inv(np.linalg.cholesky(np.cov(x, rowvar=False, bias=True))).T
+    target = sum(a * np.cos(2 * np.pi * f * np.arange(n) / n) for f, a in ((1, 0.8), (2, 0.4), (3, 0.15)))
+    y = (x @ target)[:, None]
+    places = (np.arange(n)[:, None] - np.arange(n)) % n
+
+    def end_to_end(w, v):  # what the network multiplies each place of the input by: ⟨x ⋆ w, v⟩ = ⟨x, w * v⟩
+        return w[places] @ v
+
+    # Balanced: at every frequency filter and readout have one size and point the same way, a₀ end to end.
+    waves = np.fft.fft(target, norm="ortho")
+    used = np.abs(waves) > 1e-9
+    root = np.where(used, (start / n**0.5) ** 0.5, 0) * n**0.5
+    w = np.fft.ifft(root).real
+    v = np.fft.ifft(root * np.where(used, waves / np.maximum(np.abs(waves), 1e-12), 0)).real
+    scale = start / np.abs(np.fft.fft(end_to_end(w, v), norm="ortho"))[1]
+    w, v = w * scale**0.5, v * scale**0.5
+    covariance = x.T @ x / len(x)
+    rate, seen, times = 1e-3, [], []
+    for step in range(8001):
+        if step % 800 == 0:
+            seen.append(np.abs(np.fft.fft(end_to_end(w, v), norm="ortho")))
+            # Filter and readout multiply √n times as much at a unitary frequency as two numbers would.
+            times.append(step * rate * n**0.5)
+        off = covariance @ (end_to_end(w, v) - target)
+        w, v = w - rate * v[places].T @ off, v - rate * w[places].T @ off
+    flow = look.linear_cnn_flow(x, y, np.array(times), start)
+    assert flow.stationary < 1e-20
+    for f in (1, 2, 3):
+        np.testing.assert_allclose(np.array(seen)[:, f], flow.gains[:, f], rtol=0.01)
+    half = [np.argmax(np.array(seen)[:, f] > flow.targets[f] / 2) for f in (1, 2)]
+    assert 0 < half[0] < half[1]
+
+
+def patches(signals, taps, stride):
+    return np.lib.stride_tricks.sliding_window_view(signals, taps, axis=1)[:, ::stride]
+
+
+def test_a_filter_is_learnt_where_samples_say_which():
+    rng = np.random.default_rng(0)
+    true = rng.standard_normal(8)
+    z = rng.standard_normal((3000, 6, 8))
+    right = 0.1 * (
+        true / np.linalg.norm(true) + 0.8 * np.linalg.qr(np.stack([true, rng.standard_normal(8)], 1))[0][:, 1]
+    )
+    found = look.learn_filter(z, true, start=right, steps=400)
+    assert (np.diff(found.angles[:50]) < 1e-9).all()
+    assert found.distances[-1] < 1e-4
+    assert found.errors[-1] < 1e-9
+    few = look.learn_filter(z[:6, :1], true, start=right, steps=400)
+    assert few.errors[-1] < 0.1 * few.errors[0]
+    assert few.distances[-1] > 0.1  # fewer samples than taps do not say which filter it was
+    with pytest.raises(ArgumentError, match="patches"):
+        look.learn_filter(z[0], true)
+    assert "angle" in found.table(100)
+
+
+def test_patches_all_alike_are_one_neuron():
+    rng = np.random.default_rng(1)
+    z, true = rng.standard_normal((500, 1, 5)), rng.standard_normal(5)
+    one, many = look.learn_filter(z, true, steps=50), look.learn_filter(z.repeat(4, 1), true, steps=50)
+    np.testing.assert_allclose(one.weights, many.weights, atol=1e-12)
+
+
+def test_the_more_patches_overlap_the_slower():
+    rng = np.random.default_rng(2)
+    true, signals = rng.standard_normal(6), rng.standard_normal((4000, 36))
+    start = 0.1 * true + 0.05 * rng.standard_normal(6)
+    # The same number of patches, a step of one, three, and of the whole filter.
+    last = [
+        look.learn_filter(patches(signals[:, : 6 + 5 * s], 6, s), true, start=start, steps=60).distances[-1]
+        for s in (1, 3, 6)
+    ]
+    assert last[0] > last[1] > last[2]
+
+
+# -- cues ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_decisions_go_by():
+    """Squares and bars, drawn in stripes or checkers: one model sees the outline, the other the texture."""
+
+    class Outline(nn.Module):
+        def forward(self, x):
+            wide = (x.abs() > 0).double().amax(1).amax(1).sum(1)
+            return torch.stack([-wide, wide - 12], 1)
+
+    class Grain(nn.Module):
+        def forward(self, x):
+            stripes = (x * x.roll(1, -1)).flatten(1).sum(1)
+            return torch.stack([-stripes, stripes], 1)
+
+    x, shapes, textures = [], [], []
+    rows, columns = np.meshgrid(np.arange(16), np.arange(16), indexing="ij")
+    for shape in (0, 1):
+        for texture in (0, 1):
+            mask = (columns < (4 if shape == 0 else 12)) & (rows < 12)
+            sign = (-1.0) ** (rows if texture else rows + columns)
+            x.append(mask * sign)
+            shapes.append(shape)
+            textures.append(texture)
+    x = torch.from_numpy(np.stack(x))[:, None]
+    assert look.cue_bias(Outline(), x, shapes, textures).bias == 1
+    assert look.cue_bias(Grain(), x, shapes, textures).bias == 0
+    assert look.cue_bias(Grain(), x, shapes, textures).count == 2  # where both cues agree nothing is said
+    assert np.isnan(look.cue_bias(Grain(), x, [5, 5, 5, 5], [6, 6, 6, 6]).bias)
+    with pytest.raises(ArgumentError, match="each cue"):
+        look.cue_bias(Grain(), x, [0], [1])
+
+
+def test_channels_of_one_kind_and_of_all():
+    class Features(nn.Module):
+        def forward(self, x):
+            return torch.cat([x[:, :1], x[:, 1:2]], 1)
+
+    labels = np.arange(32) % 4
+    x = torch.zeros(32, 2, 3)
+    x[:, 0] = torch.from_numpy((labels == 2) * 1.0)[:, None]
+    x[:, 1] = torch.arange(32.0)[:, None]
+    made = look.channel_diversity(Features(), x, labels, "cat", 8)
+    np.testing.assert_allclose(made, [0, 2])
+    with pytest.raises(ArgumentError, match="layer"):
+        look.channel_diversity(Features(), x, labels, "conv")

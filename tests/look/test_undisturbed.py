@@ -42,7 +42,6 @@ LOOKS = {
     "spectrum": lambda m: look.spectrum(m, X, fold=True),
     "aliasing": lambda m: look.aliasing(m, X),
     "shift_consistency": lambda m: look.shift_consistency(m, X, pairs=1),
-    "equivariance": lambda m: look.equivariance_error(m, X, lambda v: v.roll(1, 2), lambda y: y),
     "borders": lambda m: look.border_influence(m, X),
     "efficiency": lambda m: look.efficiency(m, X, roof=look.Roof(1e11, 1e10), measure=True, repeats=1),
     "atlas": lambda m: look.kernel_atlas(m, X, dense=True),
@@ -115,8 +114,7 @@ def test_the_comparison_sees_changes():
 def test_every_look_is_tried():
     models = {
         "filters", "counts", "receptive_field", "probed_field", "effective_receptive_field", "spectrum", "aliasing",
-        "shift_consistency",
-        "equivariance_error", "border_influence", "efficiency", "kernel_atlas", "linearize", "cam", "faithfulness", "ranges",
+        "shift_consistency", "border_influence", "efficiency", "kernel_atlas", "linearize", "cam", "faithfulness", "ranges",
         "representation_profile", "denoiser_modes", "footprint", "upsampling_artifacts",
     }  # fmt: skip
     assert len(models) <= len(LOOKS)

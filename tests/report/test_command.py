@@ -2,6 +2,7 @@
 
 import json
 
+import numpy
 import pytest
 import torch
 from torch import nn
@@ -57,6 +58,17 @@ def test_comparing(files, capsys):
     assert "gone [bad] F5 2" in capsys.readouterr().out
     assert main(["compare", str(files / "b.json"), str(files / "a.json")]) == 1
     assert "new [bad] F5 2 (0.25)" in capsys.readouterr().out
+
+
+def test_levels_that_run_and_samples_of_a_file(files, capsys):
+    numpy.save(files / "samples.npy", numpy.random.default_rng(0).standard_normal((40, 3, 16, 16)))
+    words = ["report", str(files / "program.pt2"), "--level", "full", "--data", str(files / "samples.npy"), "--json"]
+    assert main(words) == 0
+    row = json.loads(capsys.readouterr().out)["layers"]["2"]
+    assert {"value", "alias", "border", "dimension", "torch_ms", "effective"} - set(row) <= {"alias"}
+    numpy.save(files / "wrong.npy", numpy.array([{}]), allow_pickle=True)
+    assert main([*words[:-2], str(files / "wrong.npy")]) == 2
+    assert "numpy.save" in capsys.readouterr().err
 
 
 def test_a_function_that_makes_the_model(tmp_path, monkeypatch, capsys):

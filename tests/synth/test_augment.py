@@ -44,6 +44,26 @@ def test_labels_can_be_read_from_the_ratio_of_spectra():
     assert (found == y[48:]).mean() == 1
 
 
+def test_who_has_the_key_gets_the_pictures_back():
+    """Dividing by the kernel's frequencies undoes a change that went around the circle, but where the kernel has none."""
+    change = synth.ClasswiseConv(7, 6)
+    x = np.random.default_rng(3).random((16, 16))
+    for kernel in change.kernels():
+        place = np.zeros((16, 16))
+        place[:3, :3] = kernel[::-1, ::-1]
+        gain = np.fft.fft2(place)
+        usable = np.abs(gain) > 1e-3
+        seen = np.fft.fft2(x) * gain + 1e-7 * np.fft.fft2(np.random.default_rng(4).standard_normal((16, 16)))
+        back = np.where(usable, seen / np.where(usable, gain, 1), 0)
+        assert np.abs(back - np.fft.fft2(x))[usable].max() < 1e-3 * np.abs(np.fft.fft2(x)).max()
+    # The change itself is that product inside, where its margin of zeros is not felt.
+    made = change.apply(x[None, None], [2])[0, 0]
+    place = np.zeros((16, 16))
+    place[:3, :3] = change.kernels()[2][::-1, ::-1]
+    around = np.roll(np.fft.ifft2(np.fft.fft2(x) * np.fft.fft2(place)).real, (-1, -1), (0, 1))[1:-1, 1:-1]
+    np.testing.assert_allclose(made[1:-1, 1:-1] / made[1:-1, 1:-1].max(), around / around.max(), atol=1e-12)
+
+
 def test_a_share_of_the_pictures_stays_clean_and_bytes_stay_bytes():
     change = synth.ClasswiseConv(5, 2, mix=0.5)
     x = np.random.default_rng(1).integers(0, 256, (40, 3, 8, 8)).astype(np.uint8)
@@ -106,6 +126,26 @@ def test_four_turns_are_the_identity():
     tensors, their = synth.rotations(torch.tensor(x))
     assert np.array_equal(tensors.numpy(), turned)
     assert np.array_equal(their.numpy(), labels)
+
+
+def test_what_does_not_see_turns_cannot_tell_them():
+    """A network whose score is the mean over all four turns gives each of them the same answer: a quarter is right."""
+
+    class Invariant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.inner = torch.nn.Sequential(
+                torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.Linear(64, 4)
+            )
+
+        def forward(self, x):
+            return sum(self.inner(torch.rot90(x, r, (2, 3))) for r in range(4))
+
+    x = torch.randn(10, 1, 6, 6, dtype=torch.float64)
+    turned, labels = synth.rotations(x)
+    told = Invariant().double()(turned).argmax(1)
+    assert (told == labels).double().mean().item() == 0.25
 
 
 def test_tiles_move_and_nothing_is_lost():

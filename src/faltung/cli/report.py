@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from faltung.cli.words import shape_of
-from faltung.errors import ArgumentError
+from faltung.errors import ArgumentError, FileError
 
 
 def report(
@@ -18,7 +18,10 @@ def report(
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Page to write: .html, .json or .txt.")] = None,
     input: Annotated[str | None, typer.Option("--input", help="Shape of one input, such as 1x3x224x224.")] = None,
-    level: Annotated[str, typer.Option("--level", help="fast: weights and graph. standard: also one run.")] = "fast",
+    level: Annotated[
+        str, typer.Option("--level", help="fast: weights and graph; standard: one run; full: many, and times.")
+    ] = "fast",
+    data: Annotated[Path | None, typer.Option("--data", help="Samples for level full, a .npy array.")] = None,
     rules: Annotated[str | None, typer.Option("--rules", help="Rules to check, comma-separated; default all.")] = None,
     json: Annotated[bool, typer.Option("--json", help="Print all numbers as JSON.")] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Exit code 1 where a fault or warning is found.")] = False,
@@ -37,14 +40,16 @@ def report(
     if input is not None:
         import torch
 
-        example = torch.zeros(shape_of("faltung report", input))
+        drawn = torch.Generator().manual_seed(0)
+        example = torch.randn(shape_of("faltung report", input), generator=drawn)
     errors = Console(stderr=True)
     with Progress(
         TextColumn("{task.description}"), BarColumn(), console=errors, transient=True, disable=not errors.is_terminal
     ) as bar:
         task = bar.add_task("reading", total=1.0)
         found = inspect(
-            source, example, level=level, rules=None if rules is None else rules.split(","),
+            source, example, data=None if data is None else samples(data), level=level,
+            rules=None if rules is None else rules.split(","),
             progress=lambda part, share: bar.update(task, description=part, completed=share),
         )  # fmt: skip
     if output is not None:
@@ -66,6 +71,19 @@ def compare(
     difference = compared(before, after)
     sys.stdout.write(difference.to_text() + "\n")
     return int(difference.worse)
+
+
+def samples(path: Path) -> Any:
+    """The samples of a file of numbers, which is never unpickled."""
+    import numpy
+    import torch
+
+    try:
+        return torch.from_numpy(numpy.load(path, allow_pickle=False)).float()
+    except (OSError, ValueError, TypeError) as error:
+        raise FileError.of(
+            "faltung report", "an array of numbers in .npy", f"{path}: {error}", "use numpy.save"
+        ) from None
 
 
 def made(words: str) -> Any:

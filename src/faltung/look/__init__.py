@@ -15,6 +15,7 @@ from faltung.look.atlas import Atlas, AtlasLayer, Place, Template, kernel_atlas,
 from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E402
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
+from faltung.look.cues import Cues, channel_diversity, cue_bias  # noqa: E402
 from faltung.look.denoising import Modes, denoiser_modes, footprint, tweedie_gap, wiener_kernel  # noqa: E402
 from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
@@ -54,6 +55,7 @@ from faltung.look.geometry import (  # noqa: E402
 )
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
+from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
     Field,
@@ -66,8 +68,6 @@ from faltung.look.shifting import (  # noqa: E402
     Borders,
     Consistency,
     border_influence,
-    equivariance_error,
-    fourier_shift,
     shift_consistency,
 )
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
@@ -77,6 +77,7 @@ from faltung.look.theory import (  # noqa: E402
     discovery_order,
     hessian_rank,
     hessian_rank_bound,
+    hessian_values,
     learning_curve,
     linear_cnn_flow,
 )
@@ -89,6 +90,7 @@ __all__ = [
     "Consistency",
     "Count",
     "Counts",
+    "Cues",
     "EffectiveField",
     "Efficiency",
     "Field",
@@ -101,6 +103,7 @@ __all__ = [
     "GainTable",
     "Gains",
     "HessianRank",
+    "Learnt",
     "LinearMap",
     "Modes",
     "Place",
@@ -118,8 +121,10 @@ __all__ = [
     "border_influence",
     "cam",
     "cam_weights",
+    "channel_diversity",
     "channel_ratio",
     "counts",
+    "cue_bias",
     "curvature",
     "dead_filters",
     "denoiser_modes",
@@ -128,19 +133,18 @@ __all__ = [
     "effective_receptive_field",
     "efficiency",
     "entropy_ceiling",
-    "equivariance_error",
     "expected_gain",
     "faithfulness",
     "filter_orthogonality",
     "filter_sparsity",
     "filters",
     "footprint",
-    "fourier_shift",
     "frechet",
     "frechet_of_moments",
     "gains",
     "hessian_rank",
     "hessian_rank_bound",
+    "hessian_values",
     "intrinsic_dimension",
     "kernel_alias_fraction",
     "kernel_atlas",
@@ -148,6 +152,7 @@ __all__ = [
     "kernels_of",
     "label_sharpness",
     "layer_plan",
+    "learn_filter",
     "learning_curve",
     "linear_cnn_flow",
     "linearize",

@@ -10,9 +10,10 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.look.spectrum import symbol_of
 from faltung.look.tables import table
-from faltung.readers import Network, Node, read, traced, undisturbed
+from faltung.readers import Network, Node, read, replay
 
 _POOLS = ("max_pool", "avg_pool")
+_BOUNDARIES = {"constant": "constant", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
 
 
 def kernel_alias_fraction(kernel: Any, stride: Any, dilation: Any = 1) -> float:
@@ -104,23 +105,19 @@ def aliasing(source: Any, example: Any = None) -> SamplingTable:
     """Alias fractions of all layers with a stride, by their kernels and by what they make of the example.
 
     Args:
-        source: a module with an example gives both fractions, anything else with a graph the first.
+        source: with an example, what `faltung.readers.replay` runs gives both fractions; anything else with a graph the first.
 
     Example:
         >>> net = nn.Sequential(nn.Conv2d(1, 4, 3), nn.AvgPool2d(2))
         >>> round(aliasing(net, torch.randn(1, 1, 16, 16)).layers[0].kernel, 7)
         0.3303689
     """
-    values: dict[str, Tensor] = {}
-    if isinstance(source, nn.Module) and example is not None:
-        with undisturbed(source):
-            found = traced(source, example)
-            network = found.network
-            values = found.values(example, {n.inputs[0] for n in _sampling(network)})
-    else:
-        network = read(source, example)
-        if not network.connected:
-            raise ArgumentError.of("aliasing", "a network with a graph", network.source, "pass an example")
+    found = None if example is None else replay(source, example)
+    network = read(source, example) if found is None else found.network
+    if not network.connected:
+        raise ArgumentError.of("aliasing", "a network with a graph", network.source, "pass an example")
+    entered = [] if found is None else list(dict.fromkeys(n.inputs[0] for n in _sampling(network)))
+    values = {} if found is None else found.values(example, entered)
     return SamplingTable(tuple(_row(node, values.get(node.inputs[0])) for node in _sampling(network)))
 
 
@@ -154,7 +151,7 @@ def _measured(node: Node, entered: Tensor) -> float | None:
     if node.op == "conv":
         if node.kernel is None:
             return None
-        x = nn.functional.pad(x, flat)
+        x = nn.functional.pad(x, flat, _BOUNDARIES[node.boundary])
         call = getattr(nn.functional, f"conv{ndim}d")
         y = call(x, torch.from_numpy(symbol_of(node).weight), None, dilation=node.dilation, groups=node.groups)
     elif node.op == "max_pool":

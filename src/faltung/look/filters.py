@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from scipy.linalg import eigvalsh
+from scipy.linalg.blas import dsyrk
 
 from faltung.errors import ArgumentError
 from faltung.look.tables import table
@@ -179,38 +180,41 @@ def filter_orthogonality(w: Any) -> float:
 
     Outputs without any tap are left out; NaN where fewer than two remain.
 
-    Shapes: w (out, in / groups, *k).   Cost: out² · in / groups · taps, one matrix product.
+    Shapes: w (out, in / groups, *k).   Cost: out² · in / groups · taps / 2, one matrix product.
     Source: Gavrikov and Keuper, CNN Filter DB (2022), which counts outputs of zeros in.
 
     Example:
         >>> filter_orthogonality(np.eye(3).reshape(3, 1, 3))
         1.0
     """
-    cosines = _cosines(w)
+    return _orthogonality(_cosines(w)[1])
+
+
+def _orthogonality(cosines: np.ndarray) -> float:
+    """One less the mean of |cosines|, each pair once."""
     count = len(cosines)
-    if count < 2:
-        return nan
-    return float(1 - (np.abs(cosines).sum() - np.abs(np.diag(cosines)).sum()) / (count * (count - 1)))
+    return nan if count < 2 else float(1 - 2 * np.abs(cosines).sum() / (count * (count - 1)))
 
 
-def _cosines(w: Any) -> np.ndarray:
-    """Cosines between the outputs' whole filters, outputs of zeros left out."""
+def _cosines(w: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Which outputs have a tap, and the cosines between their whole filters, first before second, zeros elsewhere."""
     rows = slices(w).reshape(w.shape[0], -1)
-    rows = rows / np.where((largest := np.abs(rows).max(1, keepdims=True, initial=0.0)) > 0, largest, 1)
-    norms = np.linalg.norm(rows, axis=1)
-    rows = rows[norms > 0] / norms[norms > 0, None]
-    return np.clip(rows @ rows.T, -1, 1)
+    largest = np.abs(rows).max(1, initial=0.0)
+    alive = np.flatnonzero(largest)
+    rows = rows[alive] / largest[alive, None]
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    # The product of a matrix with itself is half the work of any other.
+    return alive, np.triu(np.clip(dsyrk(1.0, rows.T, trans=1), -1, 1), 1) if rows.size else rows @ rows.T
 
 
 def duplicate_filters(w: Any, cosine: float = _ALIKE) -> list[tuple[int, int, float]]:
     """Pairs of outputs whose filters point the same or the opposite way: (first, second, cosine), |cosine| above the limit."""
-    rows = slices(w).reshape(w.shape[0], -1)
-    alive = np.flatnonzero(np.abs(rows).max(1, initial=0.0) > 0)
-    cosines = np.triu(_cosines(w), 1)
-    return [
-        (int(alive[i]), int(alive[j]), float(cosines[i, j]))
-        for i, j in zip(*np.nonzero(np.abs(cosines) > cosine), strict=True)
-    ]
+    return _duplicates(*_cosines(w), cosine)
+
+
+def _duplicates(alive: np.ndarray, cosines: np.ndarray, cosine: float = _ALIKE) -> list[tuple[int, int, float]]:
+    pairs = zip(*np.nonzero(np.abs(cosines) > cosine), strict=True)
+    return [(int(alive[i]), int(alive[j]), float(cosines[i, j])) for i, j in pairs]
 
 
 def separable_share(w: Any, energy: float = 0.99) -> float:
@@ -223,13 +227,18 @@ def separable_share(w: Any, energy: float = 0.99) -> float:
     rows = rows[np.abs(rows).max(1, initial=0.0) > 0]
     if len(taps) < 2 or not len(rows):
         return nan
-    cubes = rows.reshape(-1, *taps)
-    shares = []
-    for axis in range(len(taps)):
-        unfolded = np.moveaxis(cubes, axis + 1, 1).reshape(len(rows), taps[axis], -1)
+    cubes = rows.reshape(-1, *taps) / np.abs(rows).max(1).reshape(-1, *(1,) * len(taps))
+    left = np.arange(len(rows))
+    for axis in range(len(taps) if len(taps) > 2 else 1):  # a matrix and its transpose have the same singular values
+        unfolded = np.moveaxis(cubes[left], axis + 1, 1).reshape(len(left), taps[axis], prod(taps) // taps[axis])
+        # With shares p₁ ≥ p₂ ≥ … of the energy Σp² ≥ p₁², which tells most filters without their singular values.
+        gram = np.einsum("nij,nkj->nik", unfolded, unfolded)
+        purity = np.einsum("nik,nik->n", gram, gram) / np.einsum("nii->n", gram) ** 2
+        near = purity >= energy**2 * (1 - 1e-9)
+        left, unfolded = left[near], unfolded[near]
         values = np.linalg.svd(unfolded, compute_uv=False) ** 2
-        shares.append(values[:, 0] / values.sum(1))
-    return float((np.min(shares, axis=0) >= energy).mean())
+        left = left[values[:, 0] >= energy * values.sum(1)]
+    return len(left) / len(rows)
 
 
 @dataclass(frozen=True)
@@ -307,6 +316,7 @@ def look_at_filters(
 
     Shapes: w (out, in / groups, *k).   gamma (out,): the factors of a norm behind the layer, for outputs that it switches off.
     """
+    w = np.asarray(read_only(w), np.float64)  # once, for all that follows
     mask = dead_filters(w, eps)
     n, taps = mask.size, prod(w.shape[2:])
     entropy, ceiling = variance_entropy(w), entropy_ceiling(n, taps, baseline)
@@ -315,10 +325,12 @@ def look_at_filters(
     outputs = np.abs(slices(w).reshape(w.shape[0], -1)).max(1, initial=0.0) * (
         1.0 if gamma is None else np.abs(np.asarray(gamma, float))
     )
+    alive, cosines = _cosines(w)
+    cleaned = nan if not kept else variance_entropy(w, mask) if kept < n else entropy
     return FilterLook(
-        name, tuple(w.shape), n, taps, filter_sparsity(w, eps), entropy, ceiling, _ratio(entropy, ceiling),
-        _ratio(variance_entropy(w, mask), clean) if kept else nan, filter_orthogonality(w), separable_share(w),
-        int((outputs <= eps * outputs.max(initial=0.0)).sum()), len(duplicate_filters(w)),
+        name, tuple(w.shape), n, taps, float(mask.mean()) if n else nan, entropy, ceiling, _ratio(entropy, ceiling),
+        _ratio(cleaned, clean) if kept else nan, _orthogonality(cosines), separable_share(w),
+        int((outputs <= eps * outputs.max(initial=0.0)).sum()), len(_duplicates(alive, cosines)),
     )  # fmt: skip
 
 
@@ -370,10 +382,8 @@ def filters(
 
 def gamma_behind(network: Network, node: Node) -> np.ndarray | None:
     """The factors of a frozen batch norm that alone reads a layer's result; None where there is none."""
-    after = [network[name] for name in network.successors(node.name)]
-    if len(after) != 1 or after[0].op != "norm" or not after[0].settings.get("frozen"):
-        return None
-    return after[0].values.get("gamma")
+    norm = network.reader(node.name)
+    return norm.values.get("gamma") if norm is not None and norm.op == "norm" and norm.settings.get("frozen") else None
 
 
 def bounded_entropy(taps: int, n: int) -> float:

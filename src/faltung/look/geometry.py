@@ -6,13 +6,16 @@ from math import nan
 from typing import Any
 
 import numpy as np
+import torch
+from scipy.sparse import csr_array
 from torch import nn
 
 from faltung.errors import ArgumentError
 from faltung.look.tables import table
-from faltung.readers import arguments, read_only, traced, undisturbed
+from faltung.readers import arguments, read_only, replay
 
 _BLOCK = 512
+_BATCH = 32
 
 
 def _points(x: Any, who: str, least: int = 5) -> np.ndarray:
@@ -193,37 +196,66 @@ class Profile:
         return (values[-1] - values[-2]) / float(np.mean(values)) if len(values) > 1 and np.mean(values) > 0 else nan
 
 
-def representation_profile(model: nn.Module, data: Any, layers: Any = None, *, most: int = 1024) -> Profile:
+def representation_profile(source: Any, data: Any, layers: Any = None, *, most: int = 1024) -> Profile:
     """Dimension and curvature of the features after each layer.
 
     Args:
-        data: a batch of at least some hundred samples.   layers: names of nodes; default the convolutions and linear maps.
-        most: features of a layer; wider ones are projected by a fixed random matrix, which keeps distances nearly.
+        source: a module, or what `faltung.readers.replay` gives, which takes samples in batches of its own.
+        data: at least some hundred samples (samples, ...).   layers: names of nodes; default the convolutions and linear maps.
+        most: features of a layer; those of wider ones are added into so many sums with random signs, always the same, which
+            keeps distances nearly.
+
+    Cost: one call for every sample; samples² · features.
 
     Example:
         >>> net = nn.Sequential(nn.Conv1d(1, 2, 3), nn.ReLU())
         >>> [row[0] for row in representation_profile(net, torch.randn(64, 1, 12)).rows]
         ['0']
     """
-    with undisturbed(model):
-        found = traced(model, data)
+    (x,) = arguments(data)
+    if isinstance(source, nn.Module):
+        size = min(len(x), _BATCH)
+        found = replay(source, x[:size])
+        assert found is not None
+    else:
+        found = source
+        size = (found.network[found.network.inputs[0]].shape or (None,))[0] or min(len(x), _BATCH)
     names = list(layers) if layers is not None else [n.name for n in found.network.nodes if n.op in ("conv", "linear")]
-    values = found.values(data, names)
-    count, rows = len(arguments(data)[0]), []
+    parts: dict[str, list[np.ndarray]] = {name: [] for name in names}
+    for start in range(0, len(x), size):
+        part = x[start : start + size]
+        count = len(part)
+        if count < size:  # graphs know one size of batch: the last one is filled up and cut
+            part = torch.cat([part, part[-1:].expand(size - count, *part.shape[1:])])
+        for name, y in found.values(part, names).items():
+            if len(y) == size and y.ndim > 1:
+                parts[name].append(_sketched(y[:count].flatten(1).double().cpu().numpy(), most))
+    rows = []
     for name in names:
-        y = values[name]
-        if len(y) != count or y.ndim < 2:
+        if not parts[name]:
             rows.append((name, nan, nan, nan, nan))
             continue
-        x = y.flatten(1).double().cpu().numpy()
-        if x.shape[1] > most:
-            x = x @ np.random.default_rng(0).standard_normal((x.shape[1], most)) / np.sqrt(most)
-        dimension = intrinsic_dimension(x)
+        features = np.concatenate(parts[name])
+        dimension = intrinsic_dimension(features)
         near = max(round(dimension), 1) if dimension == dimension else 1
-        fits = near * (near + 3) // 2 + 2 < count and near < x.shape[1]
-        bend = mean_curvature(x, near, samples=50) if fits else nan
-        rows.append((name, dimension, intrinsic_dimension(x, "mle"), intrinsic_dimension(x, "pca"), bend))
-    return Profile(tuple(rows), count)
+        fits = near * (near + 3) // 2 + 2 < len(x) and near < features.shape[1]
+        bend = mean_curvature(features, near, samples=50) if fits else nan
+        mle, linear = (intrinsic_dimension(features, method) for method in ("mle", "pca"))
+        rows.append((name, dimension, mle, linear, bend))
+    return Profile(tuple(rows), len(x))
+
+
+def _sketched(x: np.ndarray, most: int) -> np.ndarray:
+    """Each feature added to eight of so many sums, with random signs: squared distances stay as they are in the mean."""
+    if x.shape[1] <= most:
+        return x
+    rng = np.random.default_rng(0)
+    count, each = x.shape[1], 8
+    places = rng.integers(0, most, (count, each))
+    signs = rng.choice([-1.0, 1.0], (count, each)) / each**0.5
+    return np.asarray(
+        x @ csr_array((signs.ravel(), places.ravel(), np.arange(0, count * each + 1, each)), (count, most))
+    )
 
 
 def smoothness(kernel: Any) -> tuple[float, float]:

@@ -172,7 +172,8 @@ class _Frozen:
 
         for node in self.found.graph.nodes:
             if node.op == "placeholder":
-                held[node.name] = u if node.name in entered else self.found.constants.get(node.name)
+                own = self.found.nodes.get(node.name) in entered
+                held[node.name] = u if own else self.found.constants.get(node.name)
             elif node.op == "output":
                 results = list(_tensors(value(node.args)))
                 return results[0]

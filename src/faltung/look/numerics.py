@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from faltung.look.tables import table
-from faltung.readers import Network, Node, read, traced, undisturbed
+from faltung.readers import Network, Node, read, replay
 
 HALF_LARGEST = 65504.0
 
@@ -93,7 +92,7 @@ def quantisation_sqnr(w: Any, bits: int = 8, per_channel: bool = True) -> float:
 
 
 def ranges(source: Any, example: Any = None) -> RangeTable:
-    """The ranges of every layer with weights, and of every result if a module comes with an example.
+    """The ranges of every layer with weights, and of every result if what can run comes with an example.
 
     Args:
         source: what `faltung.readers.read` takes.   example: the arguments of one call, typical data.
@@ -103,14 +102,9 @@ def ranges(source: Any, example: Any = None) -> RangeTable:
         >>> [row.name for row in ranges(net, torch.ones(1, 1, 9)).layers]
         ['0', '1']
     """
-    values: dict[str, torch.Tensor] = {}
-    if isinstance(source, nn.Module) and example is not None:
-        with undisturbed(source):
-            found = traced(source, example)
-        network: Network = found.network
-        values = found.values(example, [n.name for n in network.nodes])
-    else:
-        network = read(source, example)
+    found = None if example is None else replay(source, example)
+    network: Network = read(source, example) if found is None else found.network
+    values = {} if found is None else found.values(example, [n.name for n in network.nodes])
     rows = [_row(node, values.get(node.name)) for node in network.nodes if node.op != "input"]
     return RangeTable(tuple(row for row in rows if row.weight is not None or row.value is not None))
 

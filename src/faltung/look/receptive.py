@@ -13,7 +13,8 @@ from faltung import tools
 from faltung.errors import ArgumentError
 from faltung.look.demands import Box, Interval, UnknownError, demanded, sizes
 from faltung.look.tables import table
-from faltung.readers import Network, Node, arguments, first_tensor, read, undisturbed
+from faltung.readers import Network, Node, Traced, arguments, first_tensor, read, replay, undisturbed
+from faltung.readers.network import Shape
 
 SHARES = (0.2, 0.3, 0.5, 0.99)
 _FAR = 10**6
@@ -93,7 +94,7 @@ def receptive_field(source: Any, example: Any = None, *, layers: Any = None) -> 
         >>> receptive_field(net, torch.zeros(1, 1, 16))["1"].size
         (7,)
     """
-    network = read(source, example)
+    network = _one(read(source, example))
     entered = _input(network)
     spatial = len(sizes(entered.shape)) - 2
     kinds = ("conv", "max_pool", "avg_pool", "adaptive_pool")
@@ -101,6 +102,18 @@ def receptive_field(source: Any, example: Any = None, *, layers: Any = None) -> 
     wanted += [name for name in network.outputs if name not in wanted] if layers is None else []
     rows = tuple(_field(network, network[name], entered, spatial) for name in wanted)
     return Fields(rows, sizes(entered.shape)[2:])
+
+
+def _one(network: Network) -> Network:
+    """The network for one sample, where the source leaves the number of samples open."""
+
+    def closed(shape: Shape) -> Shape:
+        return shape if shape is None or not shape or shape[0] is not None else (1, *shape[1:])
+
+    if not any(n.shape and n.shape[0] is None for n in network.nodes):
+        return network
+    nodes = (replace(n, shape=closed(n.shape), in_shapes=tuple(map(closed, n.in_shapes))) for n in network.nodes)
+    return replace(network, nodes=tuple(nodes))
 
 
 def _input(network: Network) -> Node:
@@ -260,16 +273,47 @@ class EffectiveField:
     logarithmic: dict[float, int]
     spread: tuple[float, ...]
 
+    def places(self, share: float = 0.99) -> int:
+        """The fewest places of the input that hold that share of the field: never more than the theoretical field has."""
+        sums = np.sort(self.field, axis=None)[::-1].cumsum()
+        return int(np.searchsorted(sums, share * sums[-1] * (1 - 1e-12)) + 1)
+
     def table(self) -> str:
         """For people."""
         rows = [[share, self.sides[share], self.logarithmic[share]] for share in SHARES]
         return table(["share", "side", "side (log)"], rows) + f"\nspread {', '.join(f'{s:.3g}' for s in self.spread)}"
 
 
-def effective_receptive_field(model: nn.Module, inputs: Any, at: tuple[int, ...] | None = None) -> EffectiveField:
+class _Until(nn.Module):
+    """A traced network up to one of its nodes."""
+
+    def __init__(self, found: Traced, layer: str) -> None:
+        super().__init__()
+        self.found, self.layer = found, layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        held: list[Tensor] = []
+
+        def see(name: str, value: Tensor) -> Tensor:
+            if name == self.layer:
+                held.append(value)
+                return value.clone()  # what writes in place writes into the copy
+            return value
+
+        self.found.run(x.clone(), see)
+        return held[0]
+
+
+def effective_receptive_field(
+    source: Any, inputs: Any, at: tuple[int, ...] | None = None, *, layer: str | None = None
+) -> EffectiveField:
     """How much a result moves with each place of the input, and the sides of the squares that hold most of that.
 
-    Args: as `faltung.tools.receptive_field`: typical signals, or noise.
+    Args: source, inputs, at: as `faltung.tools.receptive_field`: typical signals, or noise; with `layer` also what
+        `faltung.readers.replay` gives of torch's programs.   layer: the name of a node, whose result is looked at; default the
+        model's.
+
+    Raises: ArgumentError: no such layer, or one whose result has no spatial axes.
 
     Source: Luo, Li, Urtasun and Zemel (2016); the logarithmic shares: Ding et al., Scaling up your kernels to 31 × 31 (2022).
 
@@ -279,6 +323,15 @@ def effective_receptive_field(model: nn.Module, inputs: Any, at: tuple[int, ...]
         >>> round(effective_receptive_field(nn.Sequential(*[box] * 20), torch.randn(1, 1, 101)).spread[0], 4)
         3.6515
     """
+    model = source
+    if layer is not None:
+        found = source if isinstance(source, Traced) else replay(source, inputs)
+        if not isinstance(found, Traced) or layer not in found.network:
+            known = "none" if found is None else ", ".join(n.name for n in found.network.nodes[:5])
+            raise ArgumentError.of(
+                "effective_receptive_field", "a layer of a graph of torch's", repr(layer), f"name a node: {known}, ..."
+            )
+        model = _Until(found, layer)
     with undisturbed(model):
         field = tools.receptive_field(model, inputs, at).double()
     logarithms = torch.log10(9 * field + 1)

@@ -1,6 +1,7 @@
-"""What happens to a network's answers when its input moves: consistency, equivariance to shifts below a pixel, borders."""
+"""What happens to a network's answers when its input moves, and what its margins do; `certify.equivariance` measures any group."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.look.tables import table
-from faltung.readers import first_tensor, traced, undisturbed
+from faltung.readers import first_tensor, replay, undisturbed
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Consistency:
 
 
 def shift_consistency(
-    model: nn.Module, x: Tensor, *, crop: Any = None, most: int = 32, pairs: int = 8, seed: int = 0
+    model: Callable[[Tensor], Any], x: Tensor, *, crop: Any = None, most: int = 32, pairs: int = 8, seed: int = 0
 ) -> Consistency:
     """How often a classifier's answer stays the same when its input moves.
 
@@ -43,6 +44,7 @@ def shift_consistency(
     Shapes: x (batch, channels, *n), larger than crop by most − 1 along each axis.   The model returns (batch, classes).
 
     Args:
+        model: a module, which is called in evaluation mode and left as it is, or any function.
         crop: a size, or one for each axis.   most: offsets are 0 to most − 1. Default 32.   pairs: for each sample. Default 8.
         seed: of the offsets; the global random numbers are left alone.
 
@@ -70,7 +72,8 @@ def shift_consistency(
             "take a smaller crop",
         )
     agree, spread, size = 0, 0.0, 0.0
-    with undisturbed(model), torch.no_grad():
+    alone = undisturbed(model) if isinstance(model, nn.Module) else nullcontext()
+    with alone, torch.no_grad():
         for _ in range(pairs):
             first, second = (_classes(model(_moved(x, sizes, rng.integers(0, most, ndim)))) for _ in range(2))
             agree += int((first.argmax(1) == second.argmax(1)).sum())
@@ -100,61 +103,6 @@ def _classes(result: Any) -> Tensor:
     return y
 
 
-def fourier_shift(x: Tensor, shift: Any) -> Tensor:
-    """A signal moved around the circle by any distance, by the phases of its Fourier coefficients.
-
-    Where the size is even, what changes sign fastest is dropped: its shift by half a place is not defined.
-
-    Shapes: x (batch, channels, *n).   Args: shift: places, one number or one for each axis.
-
-    Example:
-        >>> x = torch.cos(2 * torch.pi * torch.arange(8) / 8)[None, None]
-        >>> torch.allclose(fourier_shift(x, 1), x.roll(1, -1), atol=1e-6)
-        True
-    """
-    distances = np.broadcast_to(np.asarray(shift, float), x.ndim - 2).tolist()
-    axes = tuple(range(2, x.ndim))
-    spectrum = torch.fft.fftn(x, dim=axes)
-    for axis, distance in zip(axes, distances, strict=True):
-        n = x.shape[axis]
-        frequencies = torch.fft.fftfreq(n, device=x.device, dtype=x.dtype)
-        phase = torch.exp(-2j * torch.pi * frequencies * distance)
-        if n % 2 == 0:
-            phase[n // 2] = 0
-        spectrum = spectrum * phase.reshape([-1 if a == axis else 1 for a in range(x.ndim)])
-    return torch.fft.ifftn(spectrum, dim=axes).real.to(x.dtype)
-
-
-def equivariance_error(
-    model: nn.Module, x: Tensor, act: Callable[[Tensor], Tensor], act_out: Callable[[Tensor], Tensor] | None = None
-) -> float:
-    """How far a model is from commuting with a change of its input.
-
-    Formula: ‖f(g x) − g′ f(x)‖ / ‖f(x)‖ over the batch.
-
-    Args:
-        act: what g does to the input.   act_out: what g does to the result; the same by default, `lambda y: y` for invariance.
-
-    Returns: 0 for an equivariant model.   Raises: ArgumentError: results of different shapes.
-
-    Example:
-        >>> net = nn.Conv1d(1, 2, 3, padding=1, padding_mode="circular")
-        >>> equivariance_error(net, torch.randn(1, 1, 9), lambda s: s.roll(2, -1)) < 1e-6
-        True
-    """
-    with undisturbed(model), torch.no_grad():
-        plain, moved = (first_tensor(model(v)) for v in (x, act(x)))
-    if plain is None or moved is None:
-        raise ArgumentError.of("equivariance_error", "a model that returns a tensor", "none", "wrap it")
-    wanted = (act if act_out is None else act_out)(plain)
-    if wanted.shape != moved.shape:
-        raise ArgumentError.of(
-            "equivariance_error", f"results {tuple(wanted.shape)}", f"{tuple(moved.shape)}", "pass act_out"
-        )
-    size = float(plain.double().norm())
-    return float((moved.double() - wanted.double()).norm()) / size if size else 0.0
-
-
 @dataclass(frozen=True)
 class Borders:
     """What margins do to a constant signal: for each convolution or pool the largest |border − centre| / |centre|, in order.
@@ -172,10 +120,11 @@ class Borders:
         return table(["layer", "border / centre", "centre constant"], self.layers)
 
 
-def border_influence(model: nn.Module, example: Any, value: float = 1.0) -> Borders:
+def border_influence(source: Any, example: Any, value: float = 1.0) -> Borders:
     """Feed a constant signal and see how far from the border its margins are felt.
 
     Args:
+        source: a module, or what else `faltung.readers.replay` runs.
         example: a tensor (batch, channels, *n) for the shapes; its values are replaced by `value`.
 
     Example:
@@ -188,13 +137,14 @@ def border_influence(model: nn.Module, example: Any, value: float = 1.0) -> Bord
             "border_influence", "an example (batch, channels, *n)", type(example).__name__, "pass a batch"
         )
     x = torch.full_like(first, value)
-    with undisturbed(model):
-        found = traced(model, x)
-        kinds = ("conv", "max_pool", "avg_pool")
-        names = [
-            n.name for n in found.network.nodes if n.op in kinds and n.shape is not None and len(n.shape) == first.ndim
-        ]
-        values = found.values(x, names)
+    found = replay(source, x)
+    if found is None:
+        raise ArgumentError.of("border_influence", "what can run", type(source).__name__, "pass a module")
+    kinds = ("conv", "max_pool", "avg_pool")
+    names = [
+        n.name for n in found.network.nodes if n.op in kinds and n.shape is not None and len(n.shape) == first.ndim
+    ]
+    values = found.values(x, names)
     rows, depth, steady = [], 0, True
     for name in names:
         y = values[name][0].double()

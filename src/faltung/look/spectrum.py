@@ -9,6 +9,7 @@ import numpy as np
 from faltung.errors import ArgumentError
 from faltung.filters.between import between
 from faltung.filters.symbol import Symbol
+from faltung.look.singular import grid_values, singular_values
 from faltung.look.tables import table
 from faltung.readers import Network, Node, read
 
@@ -90,26 +91,38 @@ def gains(symbol: Symbol, n: int | tuple[int, ...] | None = None, name: str = ""
     """
     phases = symbol.polyphase()
     grid = _grid(symbol, phases.size, n)
-    values = np.asarray(symbol.singular_values(grid, half=symbol.is_real))
+    indices, counts, values = grid_values(phases, grid)
     top = values[..., 0]
     peak = float(top.max())
-    where = np.unravel_index(int(top.argmax()), top.shape)[1:]
+    where = indices[np.unravel_index(int(top.argmax()), top.shape)[1]].tolist()
     at = tuple(
         float((2 * pi * j / m + pi) % (2 * pi) - pi) if 2 * j != m else pi for j, m in zip(where, grid, strict=True)
     )
     factor = between(phases.size, grid)
     low = float(values[..., -1].min()) if values.shape[-1] == min(phases.channels) else nan
     powers = (values**2).sum(-1)
-    # Reshaped to all groups and frequencies; where a block is zero it has no rank.
+    # Of all groups and frequencies; where a block is zero it has no rank.
+    shares = np.broadcast_to(counts, top.shape)[top > 0]
     ranks = powers[top > 0] / top[top > 0] ** 2
+    plain = all(s == 1 for s in symbol.stride)
+    constants, checkers = (_of_grid(top, indices, grid, turn) if plain else None for turn in (0, 2))
     return Gains(
         name, tuple(symbol.weight.shape), peak, low, peak * factor, peak / low if low > 0 else inf,
-        float(ranks.mean()) if ranks.size else 0.0, at, _norm(symbol.dc()), _norm(symbol.nyquist()), grid,
+        float(np.average(ranks, weights=shares)) if ranks.size else 0.0, at,
+        _norm(symbol.dc()) if constants is None else constants, _norm(symbol.nyquist()) if checkers is None else checkers, grid,
     )  # fmt: skip
 
 
+def _of_grid(top: np.ndarray, indices: np.ndarray, grid: tuple[int, ...], turn: int) -> float | None:
+    """The largest gain at frequency 0 (turn 0) or π along all axes (turn 2), where the grid has it."""
+    if turn and any(n % 2 for n in grid):
+        return None
+    wanted = [n // turn if turn else 0 for n in grid]
+    return float(top[:, (indices == wanted).all(1)].max())
+
+
 def _norm(blocks: Any) -> float:
-    return float(np.linalg.svd(np.asarray(blocks), compute_uv=False).max())
+    return float(singular_values(np.asarray(blocks)).max())
 
 
 def _grid(symbol: Symbol, taps: tuple[int, ...], n: int | tuple[int, ...] | None) -> tuple[int, ...]:
@@ -154,11 +167,12 @@ def symbol_of(node: Node, gamma: np.ndarray | None = None) -> Symbol:
 
 def folded_scale(network: Network, node: Node) -> np.ndarray | None:
     """γ / √(var + eps) of a frozen batch norm that alone reads a layer's result; None where there is none."""
-    after = [network[name] for name in network.successors(node.name)]
-    if len(after) != 1 or after[0].op != "norm" or not after[0].settings.get("frozen") or "var" not in after[0].values:
+    norm = network.reader(node.name)
+    if norm is None or norm.op != "norm" or not norm.settings.get("frozen") or "var" not in norm.values:
         return None
-    values = after[0].values
-    return values.get("gamma", np.ones_like(values["var"])) / np.sqrt(values["var"] + after[0].settings["eps"])
+    return norm.values.get("gamma", np.ones_like(norm.values["var"])) / np.sqrt(
+        norm.values["var"] + norm.settings["eps"]
+    )
 
 
 def spectrum(

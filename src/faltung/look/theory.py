@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.sparse.linalg import LinearOperator, eigsh
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
@@ -58,6 +59,40 @@ def hessian_rank(model: nn.Module, x: Tensor, y: Tensor, tol: float = 1e-9) -> H
         for h in (outer + functional, outer, functional)
     ]
     return HessianRank(ranks[0], ranks[1], ranks[2], len(start))
+
+
+def hessian_values(model: nn.Module, x: Tensor, y: Tensor, k: int = 20) -> np.ndarray:
+    """The k eigenvalues of largest size of the Hessian of ½ mean ‖y − f(x)‖², for models too large for `hessian_rank`.
+
+    Lanczos on products of the Hessian with vectors, each a gradient of a gradient; the Hessian is never made. Where the k-th is
+    nothing beside the first, fewer than k directions matter.
+
+    Shapes: as for `hessian_rank`; returns (k), by falling size, signs kept.   Raises: ArgumentError: k not below the parameters.
+
+    Error: of ARPACK, about the precision of float64.   Cost: some tens of gradients for each.
+    """
+    names = [n for n, _ in model.named_parameters()]
+    shapes = [p.shape for p in model.parameters()]
+    start = torch.cat([p.detach().double().flatten() for p in model.parameters()])
+    if not 0 < k < len(start):
+        raise ArgumentError.of("hessian_values", f"1 to {len(start) - 1} eigenvalues", str(k), "ask for fewer")
+    x, y = x.double(), y.double()
+
+    def loss(flat: Tensor) -> Tensor:
+        parts = [p.reshape(s) for p, s in zip(flat.split([s.numel() for s in shapes]), shapes, strict=True)]
+        made = torch.func.functional_call(model, dict(zip(names, parts, strict=True)), (x,)).reshape(len(x), -1)
+        return 0.5 * ((made - y) ** 2).sum() / len(x)
+
+    def product(v: np.ndarray) -> np.ndarray:
+        direction = torch.from_numpy(v.ravel().copy())
+        return back(direction)[0].detach().numpy()
+
+    with undisturbed(model):
+        back = torch.func.vjp(torch.func.grad(loss), start)[1]  # the Hessian is symmetric
+        first = np.random.default_rng(0).standard_normal(len(start))
+        operator = LinearOperator((len(start),) * 2, product, dtype=np.float64)
+        values = eigsh(operator, k, which="LM", v0=first, return_eigenvectors=False)
+    return values[np.argsort(-np.abs(values))]
 
 
 def hessian_rank_bound(filters: int, taps: int, size: int, outputs: int, input_rank: int | None = None) -> HessianRank:

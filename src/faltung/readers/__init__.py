@@ -16,18 +16,21 @@ import_torch("faltung.readers")
 
 from faltung.readers.capture import Traced, arguments, capture, traced, unwrapped  # noqa: E402 - a missing torch is to be said first
 from faltung.readers.network import OPS, Network, Node, read_only, shown  # noqa: E402
+from faltung.readers.replay import Replay, replay  # noqa: E402
 from faltung.readers.undisturbed import first_tensor, undisturbed  # noqa: E402
 
 __all__ = [
     "OPS",
     "Network",
     "Node",
+    "Replay",
     "Traced",
     "arguments",
     "capture",
     "first_tensor",
     "read",
     "read_only",
+    "replay",
     "shown",
     "traced",
     "undisturbed",
@@ -43,11 +46,12 @@ def read(source: Any, example: Any = None, keywords: Mapping[str, Any] | None = 
     | torch module, with an example | torch.export, else a record of one run by torch.fx | yes, computed ones too |
     | torch module without an example; checkpoint; safetensors | no | yes |
     | TorchScript | with an example | yes |
-    | torch.export file (.pt2) | yes | yes |
+    | torch.export file (.pt2), or such a program | yes | yes |
     | ONNX | yes, with an example for sizes that it leaves open | yes |
 
     Args:
-        source: a module, a path, or a `Network`.   example: a tensor, or a tuple of all arguments.   keywords: further arguments.
+        source: a module, an exported program, a path, or a `Network`.
+        example: a tensor, or a tuple of all arguments.   keywords: further arguments.
 
     Raises:
         FileError: the file is damaged, of another kind, or could run code.   ArgumentError: the example does not fit, or something
@@ -62,6 +66,7 @@ def read(source: Any, example: Any = None, keywords: Mapping[str, Any] | None = 
     import torch
 
     from faltung.readers.archive import kind_of
+    from faltung.readers.capture import exported
     from faltung.readers.onnx_file import onnx_file
     from faltung.readers.program import program
     from faltung.readers.script import torchscript
@@ -69,6 +74,8 @@ def read(source: Any, example: Any = None, keywords: Mapping[str, Any] | None = 
 
     if isinstance(source, Network):
         return source
+    if isinstance(source, torch.export.ExportedProgram):
+        return exported(source).network
     if isinstance(source, torch.nn.Module):
         if example is not None:
             return capture(source, example, keywords)

@@ -94,7 +94,8 @@ class Traced:
 
         for node in self.graph.nodes:
             if node.op == "placeholder":
-                held[node.name] = next(given) if node.name in entered else self.constants.get(node.name)
+                own = self.nodes.get(node.name) in entered
+                held[node.name] = next(given) if own else self.constants.get(node.name)
             elif node.op == "output":
                 return [t for t in pytree.tree_leaves(value(node.args)) if isinstance(t, Tensor)]
             else:
@@ -136,7 +137,7 @@ def traced(model: nn.Module, example: Any, keywords: Mapping[str, Any] | None = 
         warnings.simplefilter("ignore")  # what torch says of its own ways while it traces
         try:
             program = torch.export.export(model, given, named, strict=False)
-            return _exported(program, model)
+            return exported(program, model)
         except Exception as error:
             reason = _sentence(error)
         recorder = _Recorder(model)
@@ -165,14 +166,25 @@ def _plain(name: str) -> str:
     return name.replace("_orig_mod.", "")
 
 
-def _exported(program: torch.export.ExportedProgram, model: nn.Module) -> Traced:
+def exported(program: torch.export.ExportedProgram, model: nn.Module | None = None) -> Traced:
+    """An exported program as a network that can be run; where its module is given, with the numbers that this has now."""
     signature = program.graph_signature
     stored: dict[str, Tensor] = {**program.constants, **program.state_dict}
-    known = {
-        **dict(model.named_parameters(remove_duplicate=False)),
-        **dict(model.named_buffers(remove_duplicate=False)),
-    }
-    canonical = {id(p): _plain(name) for name, p in model.named_parameters()}
+    if model is None:
+        known: dict[str, Tensor] = {}
+        canonical: dict[int, str] = {}
+        for name in signature.parameters:
+            canonical.setdefault(id(stored[name]), _plain(name))
+        learnt = {
+            name: tuple(stored[key].shape) for key in signature.parameters if (name := canonical[id(stored[key])])
+        }
+    else:
+        known = {
+            **dict(model.named_parameters(remove_duplicate=False)),
+            **dict(model.named_buffers(remove_duplicate=False)),
+        }
+        canonical = {id(p): _plain(name) for name, p in model.named_parameters()}
+        learnt = _learnt(model)
     constants, inputs = {}, []
     targets = {
         **signature.inputs_to_parameters, **signature.inputs_to_buffers, **signature.inputs_to_lifted_tensor_constants
@@ -187,7 +199,7 @@ def _exported(program: torch.export.ExportedProgram, model: nn.Module) -> Traced
             constants[node.name] = _constant(value, parameters)
         elif isinstance(node.meta.get("val"), Tensor):
             inputs.append(node)
-    return _translated(program.graph, constants, inputs, "torch.export", _learnt(model))
+    return _translated(program.graph, constants, inputs, "torch.export", learnt)
 
 
 class _Recorder(TorchDispatchMode):

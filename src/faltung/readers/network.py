@@ -199,6 +199,18 @@ class Network:
         """The nodes that read a node's result."""
         return tuple(node.name for node in self.nodes if name in node.inputs)
 
+    def reader(self, name: str) -> Node | None:
+        """What alone reads a layer's result, None for several or for a result of the network.
+
+        The layer's own bias, where that is an operation apart, belongs to the layer.
+        """
+        after = self.successors(name)
+        if len(after) != 1 or name in self.outputs:
+            return None
+        found = self[after[0]]
+        own = found.op == "add" and len(found.inputs) == 1 and found.name.partition(":")[0] == name.partition(":")[0]
+        return self.reader(found.name) if own else found
+
     @property
     def parameter_count(self) -> int:
         """Learnt numbers, shared ones counted once."""

@@ -27,7 +27,12 @@ _REDUCE = {"ReduceMean": "mean", "ReduceSum": "sum", "ReduceMax": "amax", "Reduc
 
 
 def onnx_file(path: Path, example: Any = None) -> Network:
-    """The network of an ONNX file.
+    """The network of an ONNX file; see `onnx_network`."""
+    return onnx_network(path, example)[0]
+
+
+def onnx_network(path: Path, example: Any = None) -> tuple[Network, dict[str, str]]:
+    """The network of an ONNX file, and the name in the file of each node's first result.
 
     Arrays beside the file are read only from its own folder. Shapes are those that the format's own inference finds; many files
     leave the sizes of their inputs open, and an example, array or tensor, or a tuple of them, says them.
@@ -47,7 +52,8 @@ def onnx_file(path: Path, example: Any = None) -> Network:
         if example is not None:
             _sized(model.graph, example)
         shapes = onnx.shape_inference.infer_shapes(model, data_prop=True)
-        return _Reader(shapes, path).network()
+        reader = _Reader(shapes, path)
+        return reader.network(), reader.tensors
     except FaltungError:
         raise
     except Exception as error:  # protocol buffers report damage in many ways
@@ -99,6 +105,7 @@ class _Reader:
                 self.dtypes[value.name] = str(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
         self.producer: dict[str, str] = {}
         self.nodes: dict[str, Node] = {}
+        self.tensors: dict[str, str] = {}
 
     def _tensor(self, tensor: Any) -> np.ndarray:
         """The numbers of a stored array, inside the file or beside it."""
@@ -166,6 +173,7 @@ class _Reader:
             name, op, f"onnx.{node.op_type}", tuple(self.producer[s] for s in signals), tuple(self.shapes.get(s) for s in signals),
             self.shapes.get(first), self.dtypes.get(first, ""), parameters=parameters, **fields,
         )  # fmt: skip
+        self.tensors[name] = first
         for output in node.output:
             self.producer[output] = name
 

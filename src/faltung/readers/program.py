@@ -5,6 +5,7 @@ import math
 import re
 import zipfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from faltung.readers.capture import is_leaf
 from faltung.readers.network import Network
 
 # Numbers of the archive's schema for types of elements.
-_DTYPES = {
+DTYPES = {
     1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16, 7: torch.float32,
     8: torch.float64, 9: torch.complex32, 10: torch.complex64, 11: torch.complex128, 12: torch.bool, 13: torch.bfloat16,
 }  # fmt: skip
@@ -62,12 +63,26 @@ def _json(archive: zipfile.ZipFile, ending: str) -> Any:
     return json.loads(archive.read(name))
 
 
-def _network(archive: zipfile.ZipFile, path: Path) -> Network:
+@dataclass(frozen=True, eq=False)
+class Described:
+    """What a file says: the translated network to be, and the calls, inputs, arrays and results by their names in the file."""
+
+    translator: Translator
+    calls: list[Mapping[str, Any]]
+    inputs: list[str]
+    constants: dict[str, Constant]
+    outputs: list[Ref]
+    learnt: dict[str, tuple[int, ...]]
+    source: str
+
+
+def described(archive: zipfile.ZipFile, path: Path) -> Described:
+    """The description of the first model in an archive, translated; raises whatever damage leads to."""
     models = [n for n in archive.namelist() if re.search(r"(^|/)models/[^/]+\.json$", n)]
     if not models:
         raise ValueError("no model inside")
-    described = _json(archive, models[0])["graph_module"]
-    graph, signature = described["graph"], described["signature"]
+    whole = _json(archive, models[0])["graph_module"]
+    graph, signature = whole["graph"], whole["signature"]
     name = Path(models[0]).stem
     notes: list[str] = []
     arrays: dict[str, tuple[Tensor | None, tuple[int, ...]]] = {}
@@ -76,6 +91,7 @@ def _network(archive: zipfile.ZipFile, path: Path) -> Network:
         for key, facts in config["config"].items():
             arrays[key] = _array(archive, kind, key, facts, notes)
     learnt, constants, inputs = _inputs(signature, arrays)
+    stored = dict(constants)
     translator = Translator(constants)
     translator.notes += notes
     values = graph["tensor_values"]
@@ -85,7 +101,13 @@ def _network(archive: zipfile.ZipFile, path: Path) -> Network:
     for node in graph["nodes"]:
         translator.read(_call(node, values, read))
     outputs = [Ref(o["as_tensor"]["name"]) for o in graph["outputs"] if "as_tensor" in o]
-    return translator.network(outputs, f"a torch.export file, {path.name}", learnt)
+    source = f"a torch.export file, {path.name}"
+    return Described(translator, graph["nodes"], inputs, stored, outputs, learnt, source)
+
+
+def _network(archive: zipfile.ZipFile, path: Path) -> Network:
+    found = described(archive, path)
+    return found.translator.network(found.outputs, found.source, found.learnt)
 
 
 def _array(
@@ -99,7 +121,7 @@ def _array(
     member = next(n for n in archive.namelist() if n.endswith(f"data/{kind}/{facts['path_name']}"))
     raw = archive.read(member)
     strides = tuple(int(s["as_int"]) for s in meta["strides"])
-    offset, dtype = int(meta["storage_offset"]["as_int"]), _DTYPES[int(meta["dtype"])]
+    offset, dtype = int(meta["storage_offset"]["as_int"]), DTYPES[int(meta["dtype"])]
     if min((*shape, *strides, offset), default=0) < 0:
         raise ValueError(f"negative sizes of {key}")
     if not math.prod(shape):
@@ -138,7 +160,7 @@ def _result(name: str, values: Mapping[str, Any]) -> Result:
     if facts is None:
         return Result(name, None, "")
     shape = tuple(int(s["as_int"]) if "as_int" in s else None for s in facts["sizes"])
-    return Result(name, shape, str(_DTYPES.get(int(facts["dtype"]), "")).removeprefix("torch."))
+    return Result(name, shape, str(DTYPES.get(int(facts["dtype"]), "")).removeprefix("torch."))
 
 
 def _call(node: Mapping[str, Any], values: Mapping[str, Any], read: set[str]) -> Call:

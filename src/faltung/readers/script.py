@@ -25,6 +25,19 @@ _FORBIDDEN = {
 def torchscript(path: Path, example: Any = None) -> Network:
     """The network of a TorchScript file: with an example its graph, recorded by one run; without one its arrays only.
 
+    Raises: as `scripted`.
+    """
+    module = scripted(path)
+    if example is None:
+        arrays = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+        note = "pass an example to read the graph"
+        return from_arrays({n: a.detach() for n, a in arrays.items()}, f"a TorchScript file, {path.name}", (note,))
+    return capture(module, example)
+
+
+def scripted(path: Path) -> Any:
+    """The module of a TorchScript file that only computes.
+
     Raises:
         FileError: the file is damaged, its program would run while it is loaded, or names operators that touch files.
     """
@@ -46,11 +59,6 @@ def torchscript(path: Path, example: Any = None) -> Network:
     try:
         with warnings.catch_warnings():  # torch no longer wants such files to be made
             warnings.simplefilter("ignore", DeprecationWarning)
-            module = torch.jit.load(path, map_location="cpu")
+            return torch.jit.load(path, map_location="cpu")
     except Exception as error:  # the loader reports damage in many ways
         raise broken(path, "TorchScript", error) from None
-    if example is None:
-        arrays = {**dict(module.named_parameters()), **dict(module.named_buffers())}
-        note = "pass an example to read the graph"
-        return from_arrays({n: a.detach() for n, a in arrays.items()}, f"a TorchScript file, {path.name}", (note,))
-    return capture(module, example)

@@ -4,9 +4,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faltung.readers import Network
+from faltung.readers import Network, Replay, first_tensor
 
 LEVELS = ("fast", "standard", "full")
+WHOLE = "(network)"  # the row of what is said of the network and not of a layer
 Values = Mapping[str, Mapping[str, Any]]  # by layer, by column
 
 
@@ -49,18 +50,41 @@ class Rule:
 class Subject:
     """What is inspected: the graph, and where they are at hand the module, one input, and many inputs with labels.
 
-    `broken` counts the weights of a layer that are no numbers; such kernels are None in the graph.
+    Fields:
+        network: the graph; kernels with NaN or infinity are None in it, and `broken` counts such weights by layer.
+        model: the torch module, if it is one.   example: one input.   replay: what runs the network on such inputs, from level
+            "standard".   batch, labels: samples and their classes for level "full", drawn noise where no data were given.
+        object_size: places that an object takes, if said.
     """
 
     network: Network
     level: str
     model: Any = None
     example: Any = None
-    data: Any = None
+    replay: Replay | None = None
+    batch: Any = None
+    labels: Any = None
+    object_size: int | None = None
     broken: dict[str, int] = field(default_factory=dict)
     facts: dict[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     pictures: list[tuple[str, str]] = field(default_factory=list)
+
+    def call(self, x: Any) -> Any:
+        """The first result for samples, of the module, or of the graph in batches of its own size."""
+        import torch
+
+        if self.model is not None:
+            return first_tensor(self.model(x))
+        assert self.replay is not None
+        size = (self.network[self.network.inputs[0]].shape or (None,))[0] or len(x)
+        parts = []
+        for start in range(0, len(x), size):
+            part = x[start : start + size]
+            count = len(part)
+            part = torch.cat([part, part[-1:].expand(size - count, *part.shape[1:])])
+            parts.append(self.replay.run(part)[0][:count])
+        return torch.cat(parts)
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,10 @@
 """How much the whole network can amplify, step by step."""
 
 import math
+from contextlib import suppress
 from typing import Any
 
-from faltung.certify import lipschitz
+from faltung.certify import lipschitz, radius
 from faltung.errors import FaltungError
 from faltung.report.section import Column, Rule, Section, Subject, Values
 from faltung.report.sections.identity import plain
@@ -30,6 +31,8 @@ def fill(subject: Subject) -> Values:
         subject.notes.append(f"the network's Lipschitz constant is not known: {error}")
         return {}
     subject.facts["Lipschitz ≤"] = float(bound)
+    with suppress(FaltungError):  # results that are no classes have no radius
+        subject.facts["certified radius"] = float(radius(subject.model, example[:1], rtol=0.1)[0])
     subject.notes += [f"no bound is known for {name}: the network's is infinite" for name in bound.unknown]
     found: dict[str, dict[str, Any]] = {}
     for row in bound.rows:

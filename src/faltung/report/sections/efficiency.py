@@ -3,8 +3,10 @@
 from typing import Any
 
 from faltung.look import counts
+from faltung.readers import Network, Node
 from faltung.report import charts
 from faltung.report.section import Column, Rule, Section, Subject, Values
+from faltung.report.sections.identity import calls
 
 COLUMNS = (
     Column("macs", "MACs", "multiplications with an addition for one input", "look.counts"),
@@ -14,9 +16,13 @@ COLUMNS = (
     Column("intensity", "ops/byte", "operations for each byte: low ones wait for memory", "look.counts"),
     Column("foldable", "norm to fold", "a frozen batch norm stands right behind", "faltung.readers.read"),
     Column(
+        "lanes_left", "lanes left", "outputs of a group beyond a multiple of a vector's lanes", "faltung.readers.read"
+    ),
+    Column(
         "linear_chain", "joins the next", "the next layer is a convolution with nothing between", "faltung.readers.read"
     ),
 )
+LANES = 8  # single-precision numbers in a vector of 256 bits
 BALANCE = 10.0  # operations a byte where a processor of two cores computes as long as it loads; graphics processors: 100 and more
 
 
@@ -34,11 +40,12 @@ def fill(subject: Subject) -> Values:
             continue
         found[row.name] |= {"macs": row.macs, "bytes": row.bytes, "intensity": row.intensity}
         found[row.name]["share"] = None if row.macs is None else row.macs / whole
-        after = [network[name] for name in network.successors(row.name)]
-        alone = after[0] if len(after) == 1 else None
-        found[row.name]["foldable"] = int(
-            alone is not None and alone.op == "norm" and bool(alone.settings.get("frozen"))
-        )
+        alone = network.reader(node.name)
+        found[row.name]["foldable"] = int(norm_behind(network, node) is not None)
+        outputs = node.out_channels // node.groups
+        found[row.name]["lanes_left"] = (
+            outputs % LANES if outputs > LANES else 0
+        )  # heads and depthwise layers have their reasons
         found[row.name]["linear_chain"] = int(alone is not None and node.op == alone.op == "conv")
     subject.facts["parameters"] = network.parameter_count
     if network.connected:
@@ -56,6 +63,17 @@ def fill(subject: Subject) -> Values:
     return found
 
 
+def norm_behind(network: Network, node: Node) -> Node | None:
+    """The frozen batch norm that could go into a layer: it alone reads the layer's result, and both are called once."""
+    norm = network.reader(node.name)
+    if norm is None or norm.op != "norm" or not norm.settings.get("frozen") or not {"mean", "var"} <= set(norm.values):
+        return None
+    # Norms scale axis 1, which is that of the layer's outputs only with a batch in front.
+    channels = node.shape is not None and len(node.shape) == max(len(node.kernel_shape), 2)
+    once = calls(network, node) == calls(network, norm) == 1
+    return norm if once and channels else None
+
+
 SECTION = Section(
     "cost",
     "fast",
@@ -67,5 +85,8 @@ SECTION = Section(
              "but rounding.", "fold it: one pass over the signal less", "info", "E3"),
         Rule("E4", "Convolutions one after the other", "linear_chain", lambda v: v > 0, "something between that is not linear",
              "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products", "info"),
+        Rule("E6", "Outputs that do not fill vectors", "lanes_left", lambda v: v > 0, f"outputs a multiple of {LANES}",
+             "The last vector of outputs is partly empty, and costs as much as a full one.",
+             f"choose channels as a multiple of {LANES}", "info"),
     ),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from faltung.errors import FaltungError
 from faltung.look import receptive_field
 from faltung.readers import shown
 from faltung.report import charts
-from faltung.report.section import Column, Rule, Section, Subject, Values
+from faltung.report.section import WHOLE, Column, Rule, Section, Subject, Values
 
 COLUMNS = (
     Column("field", "field", "places of the input that one result can read, by axis", "look.receptive_field"),
@@ -17,6 +17,12 @@ COLUMNS = (
         "unproductive",
         "nothing new",
         "whether every path saw the whole input before this layer",
+        "look.receptive_field",
+    ),
+    Column(
+        "short_of_object",
+        "short of object",
+        "places that the last layer's field lacks to hold an object",
         "look.receptive_field",
     ),
 )
@@ -43,6 +49,9 @@ def fill(subject: Subject) -> Values:
             "jump": None if row.jump is None else " × ".join(map(str, dict.fromkeys(row.jump))),
             "unproductive": row.name in late and max(subject.network[row.name].taps, default=1) > 1,
         }
+    seen = [row.size for row in table.layers if row.op == "conv" and row.size]
+    if subject.object_size is not None and seen:
+        found[WHOLE] = {"short_of_object": subject.object_size - min(seen[-1])}
     drawn = [
         (r.name, float(max(r.least)), float(max(r.size))) for r in table.layers if r.size and r.least and r.op == "conv"
     ]
@@ -62,5 +71,8 @@ SECTION = Section(
         Rule("R1", "The layer sees nothing new", "unproductive", bool, "a least path shorter than the input",
              "Every path had seen the whole input before this layer: its taps read the same again, mostly margins.",
              "shorten the network, use fewer strides, or larger inputs", "info"),
+        Rule("R2", "The field is smaller than what it is to see", "short_of_object", lambda v: v > 0, "at least the object",
+             "No result can depend on the whole of an object at once.",
+             "use larger or dilated kernels, more layers, or strides earlier"),
     ),
 )  # fmt: skip

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from faltung.look import FilterBasis, filters, kernels_of
+from faltung.look import FilterBasis, filters, kernel_atlas, kernels_of
 from faltung.report import pictures
 from faltung.report.section import Column, Rule, Section, Subject, Values
 
@@ -31,8 +31,16 @@ COLUMNS = (
     Column(
         "separable", "separable", "share of filters that are products of one-dimensional ones", "look.separable_share"
     ),
+    Column(
+        "named",
+        "named",
+        "share of depthwise filters that are a known shape, of five taps and more",
+        "look.kernel_atlas",
+    ),
+    Column("shape", "mostly", "the shape of most of these", "look.kernel_atlas"),
     Column("duplicates", "copies", "pairs of outputs with a cosine above 0.99", "look.duplicate_filters"),
 )
+LEAST = 5  # taps below which chance names a tenth of all filters
 SMALL = 16  # filters below which entropy says nothing
 
 
@@ -52,6 +60,13 @@ def fill(subject: Subject) -> Values:
             "separable": row.separable if row.taps > 1 else None,
             "duplicates": row.duplicates,
         }
+    for layer in kernel_atlas(subject.network).layers:
+        if min(layer.size) >= LEAST and layer.name in found:
+            shares = {kind: share for kind, share in layer.shares.items() if kind != "other" and share}
+            found[layer.name] |= {
+                "named": layer.coverage,
+                "shape": max(shares, key=lambda kind: shares[kind], default=None),
+            }
     _draw(subject)
     return found
 
@@ -98,5 +113,8 @@ SECTION = Section(
         Rule("F5", "Dead outputs", "dead_share", lambda v: v > 0.05, "at most 5 %",
              "Outputs are zero for every input: they cost time and memory and say nothing.",
              "remove the channels, and what reads them", "bad"),
+        Rule("E5", "Filters are products of lines", "separable", lambda v: v > 0.9, "at most 90 % of the filters",
+             "Nearly all filters have rank one: two passes of one axis each would do the same at fewer products.",
+             "use one-dimensional layers in turn", "info"),
     ),
 )  # fmt: skip

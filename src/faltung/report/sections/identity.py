@@ -13,6 +13,7 @@ COLUMNS = (
     Column("groups", "groups", "parts that channels are split into", "faltung.readers.read"),
     Column("padding", "padding", "margin before and after, by axis", "faltung.readers.read"),
     Column("result", "result", "shape of the result", "faltung.readers.read"),
+    Column("dtype", "type", "of the result's numbers", "faltung.readers.read"),
     Column("calls", "calls", "how often it runs for one input", "faltung.readers.read"),
     Column(
         "uneven", "uneven margin", "largest difference between the margins before and after", "faltung.readers.read"
@@ -34,8 +35,9 @@ def fill(subject: Subject) -> Values:
         found[node.name] = {
             "op": "transposed conv" if node.transposed else node.op,
             "result": node.shape and shown(node.shape),
+            "dtype": node.dtype or None,
         }
-        found[node.name]["calls"] = sum(1 for other in network.nodes if plain(other.name) == plain(node.name)) or 1
+        found[node.name]["calls"] = calls(network, node)
         if node.op in ("conv", "weights"):
             pads = node.padding
             found[node.name] |= {
@@ -57,6 +59,11 @@ def fill(subject: Subject) -> Values:
 def rows(network: Network) -> list[Node]:
     """The operations that get a row: what has a kernel; a second call of a layer is counted, not listed."""
     return list(network.once([node for node in network.nodes if node.op in ("conv", "linear", "weights")]))
+
+
+def calls(network: Network, node: Node) -> int:
+    """How often a layer runs for one input."""
+    return sum(other.op == node.op and plain(other.name) == plain(node.name) for other in network.nodes)
 
 
 def plain(name: str) -> str:

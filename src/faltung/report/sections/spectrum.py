@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from faltung.certify import spectral_norm
+from faltung.certify import l_orth, spectral_norm
 from faltung.look import gains
+from faltung.look.singular import singular_values
 from faltung.look.spectrum import symbol_of
 from faltung.readers import Node
 from faltung.report import charts
@@ -20,6 +21,8 @@ COLUMNS = (
     Column("sigma_min", "σ min", "smallest singular value on a grid of frequencies", "look.gains"),
     Column("condition", "condition", "largest over smallest singular value on that grid", "look.gains"),
     Column("stable_rank", "stable rank", "sum of σ² over the largest σ², mean of the grid", "look.gains"),
+    Column("at", "σ max at", "the frequency of the largest gain, by axis, in shares of π", "look.gains"),
+    Column("l_orth", "L_orth", "0 where all gains are 1, or all that are not 0", "certify.l_orth"),
     Column("dc", "gain at 0", "largest singular value for constant signals", "look.gains"),
     Column("nyquist", "gain at π", "largest singular value for signals that alternate", "look.gains"),
 )
@@ -48,7 +51,7 @@ def fill(subject: Subject) -> Values:
 
 def matrix(weight: np.ndarray) -> dict[str, Any]:
     """The singular values of a linear map."""
-    values = np.linalg.svd(weight, compute_uv=False)
+    values = singular_values(weight)
     top, low = float(values[0]), float(values[-1])
     return {
         "sigma_upper": top * (1 + 1e-12), "sigma_lower": top, "gap": 0.0, "sigma_min": low,
@@ -83,8 +86,19 @@ def spectrum(node: Node, exact: bool) -> dict[str, Any]:
     return {
         "sigma_upper": upper, "sigma_lower": lower, "gap": (upper - lower) / upper if upper and exact else None,
         "sigma_min": None if np.isnan(row.smallest) else row.smallest, "condition": row.condition, "stable_rank": row.rank,
-        "dc": row.dc, "nyquist": row.nyquist,
+        "dc": row.dc, "nyquist": row.nyquist, "at": " × ".join(f"{abs(w) / math.pi:.2g}" for w in row.at) or None,
+        "l_orth": orthogonality(node) if exact else None,
     }  # fmt: skip
+
+
+def orthogonality(node: Node) -> float | None:
+    """The defect of orthogonality, None for layers that would take long."""
+    symbol = symbol_of(node)
+    shifts = math.prod(2 * -(-k // s) - 1 for k, s in zip(node.taps, node.stride, strict=True))
+    work = symbol.groups * math.prod(symbol.channels) * symbol.channels[0] * math.prod(node.taps) * shifts
+    if node.transposed or work > WORK:
+        return None
+    return float(l_orth(np.asarray(node.kernel, np.float64), node.stride, node.dilation, node.groups))
 
 
 def _margin(node: Node) -> dict[str, Any] | None:

@@ -1,0 +1,81 @@
+"""Whether answers stay the same when the input moves, at which layer that is lost, and how far margins are felt."""
+
+from typing import Any
+
+import torch
+
+from faltung.certify import equivariance
+from faltung.errors import FaltungError
+from faltung.look import border_influence, shift_consistency
+from faltung.report.section import WHOLE, Column, Rule, Section, Subject, Values
+from faltung.report.sections.identity import rows
+
+COLUMNS = (
+    Column(
+        "consistency",
+        "answers kept",
+        "share of pairs of shifted samples with the same answer",
+        "look.shift_consistency",
+    ),
+    Column("deviation", "answers move", "deviation of the results over shifts, relative", "look.shift_consistency"),
+    Column("shift_error", "shift error", "relative change of the result when the input moves", "certify.equivariance"),
+    Column(
+        "border", "margin felt", "largest |border − middle| / |middle| for a constant input", "look.border_influence"
+    ),
+)
+SAMPLES = 64
+LEAST = 0.9
+
+
+def fill(subject: Subject) -> Values:
+    """Shares of answers kept by the network, errors by layer."""
+    if subject.batch is None:
+        return {}
+    found: dict[str, dict[str, Any]] = {}
+    x = subject.batch[:SAMPLES]
+    try:
+        found[WHOLE] = steadiness(subject, x)
+    except FaltungError as error:
+        subject.notes.append(f"whether answers stay under shifts is not known: {error}")
+    if subject.labels is not None:
+        with torch.no_grad():
+            right = subject.call(subject.batch).argmax(1).cpu() == subject.labels.cpu()
+        subject.facts["accuracy"] = f"{right.double().mean().item():.1%}"
+    known = {node.name for node in rows(subject.network)}
+    if subject.model is not None:
+        try:
+            report = equivariance(subject.model, "shift", x[:8], count=4)
+            for step in report.rows:
+                if step.name in known and step.error is not None:
+                    found.setdefault(step.name, {}).setdefault("shift_error", step.error)
+        except FaltungError as error:
+            subject.notes.append(f"where shifts are lost is not known: {error}")
+    if subject.replay is not None:
+        try:
+            for name, influence, _ in border_influence(subject.replay, subject.example).layers:
+                if name in known:
+                    found.setdefault(name, {})["border"] = influence
+        except FaltungError as error:
+            subject.notes.append(f"how far margins are felt is not known: {error}")
+    return found
+
+
+def steadiness(subject: Subject, x: Any) -> dict[str, Any]:
+    """The share of answers kept, under shifts all around the circle by up to a quarter of the input, at most 32 places."""
+    most = max(2, min(32, min(x.shape[2:], default=1) // 4 + 1))
+    consistency = shift_consistency(subject.call if subject.model is None else subject.model, x, most=most)
+    subject.facts["answers kept under shifts"] = f"{consistency.agree:.1%}"
+    return {"consistency": consistency.agree, "deviation": consistency.deviation}
+
+
+SECTION = Section(
+    "shifts",
+    "full",
+    COLUMNS,
+    fill,
+    (
+        Rule("A2", "Answers depend on where things are", "consistency", lambda v: v < LEAST, f"at least {LEAST:.0%} of pairs",
+             "The same input, moved by a few places, often gets another answer: what is learnt depends on the sampling grid.",
+             "put low-passes before the strides: faltung.antialias(model); and compare accuracies too"),
+    ),
+)  # fmt: skip
