@@ -278,7 +278,7 @@ def main() -> None:
 ## Beside escnn
 
 8 → 8 regular fields, 5 × 5, 2 images of 24². escnn's expanded kernel, projected to ours, stays what it is: fibres and elements are
-in the same order. For c8 with circular harmonics, which escnn samples with other cut-offs.
+in the same order. Kernels of c8 are circular harmonics.
 
 {timing.rows(header, agreed)}
 """
