@@ -2,11 +2,14 @@
 
 import os
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-# A first call compiles or maps kernels, so a deadline for one example would fail by the order of the tests.
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True, database=None, print_blob=True)
+# A first call compiles or maps kernels, so a deadline for one example would fail by the order of the tests; and how long
+# examples take to draw is what else the machine does.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+untimed = settings.get_profile("untimed")
+settings.register_profile("local", untimed)
+settings.register_profile("ci", untimed, derandomize=True, database=None, print_blob=True)
 settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true", "yes") else "local")
 
 # Plans must not depend on what earlier runs left in the cache: here the compiler's time never counts.

@@ -115,7 +115,8 @@ def facts(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
 
     The symbolic sizes of a dynamic graph become numbers here, which the graph is then guarded by. ArgumentError where it is sparse.
     """
-    if tensor.layout is not torch.strided:
+    # A graph's tensors are dense, and within a derivative that is compiled torch does not let layouts be asked for.
+    if not torch.compiler.is_compiling() and tensor.layout is not torch.strided:
         raise ArgumentError.of("faltung", "dense tensors", str(tensor.layout), "use .to_dense()")
     return tuple([operator.index(n) for n in tensor.shape]), arrays.dtype_name(tensor), str(tensor.device)
 

@@ -217,7 +217,7 @@ def test_wrong_settings_are_refused():
     for wrong in (("0", "0-"), ("x", "0"), ("0", "0x1"), ("", "0")):
         with pytest.raises(ArgumentError):
             nn.SteerableConv(*wrong, 3)
-    with pytest.raises(ArgumentError, match="rings"):
+    with pytest.raises(ArgumentError, match="carry every field"):
         nn.SteerableConv("0", "4", 2)
     with pytest.raises(ArgumentError):
         nn.SteerableConv("0", "1", 3, stride=2, padding=1)(torch.zeros(1, 1, 8, 8))
