@@ -211,6 +211,18 @@ def test_one_pass_for_all_derivatives_equals_those_of_the_definition(dtype, gate
                 assert (one - other).norm() <= near * other.norm()
 
 
+@pytest.mark.parametrize("only", [(), ("negacyclic",), ("overlap",)])
+def test_many_cotangents_at_once_are_one_after_the_other(only):
+    torch.manual_seed(5)
+    known = drawn(2, 6, 512), drawn(6, 512), drawn(2, 6, 512), drawn(2, 6, 512)
+    y = F.gated_conv(*known, policy=faltung.Policy(only=only))
+    many = torch.randn(3, *y.shape, dtype=y.dtype)
+    found = torch.autograd.grad(y, known, many, is_grads_batched=True, retain_graph=True)
+    for i, cotangent in enumerate(many):
+        for one, other in zip(found, torch.autograd.grad(y, known, cotangent, retain_graph=True), strict=True):
+            torch.testing.assert_close(one[i], other, atol=1e-10, rtol=1e-10)
+
+
 def test_what_is_not_finite_stays_within_its_taps():
     torch.manual_seed(6)
     for gates in (0, 3):

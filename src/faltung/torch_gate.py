@@ -110,6 +110,11 @@ def unobserved(*operands: Tensor | None) -> bool:
     return True
 
 
+def alone(cotangent: Tensor) -> bool:
+    """Whether this is one tensor, not a batch of them (is_grads_batched): torch's keys for kernels tell, nothing else does."""
+    return torch._C._dispatch_keys(cotangent).raw_repr() == _DENSE
+
+
 def facts(tensor: Tensor) -> tuple[tuple[int, ...], str, str]:
     """Shape, dtype and device of a tensor as plain values.
 
@@ -224,8 +229,7 @@ class _Recorded(torch.autograd.Function):
         if cotangent is None:
             return (None,) * 6
         text, policy = ctx.texts
-        # Batches of cotangents (is_grads_batched) look like ordinary tensors, but for the keys by which torch finds a kernel.
-        solve = solve_fitting if torch._C._dispatch_keys(cotangent).raw_repr() == _DENSE else _layered
+        solve = solve_fitting if alone(cotangent) else _layered
         return None, *_gradients(solve, text, policy, ctx.saved_tensors, cotangent, ctx.needs), None, None
 
 

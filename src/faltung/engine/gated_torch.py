@@ -60,7 +60,7 @@ class _Ring(torch.autograd.Function):
     def backward(ctx: Any, cotangent: Tensor) -> tuple:
         given = x, k, a, b = ctx.saved_tensors
         wanted = tuple(g is not None and n for g, n in zip(given, ctx.needs_input_grad, strict=False))
-        if not torch.is_grad_enabled():
+        if not torch.is_grad_enabled() and torch_gate.alone(cotangent):
             found = gated_ring.backward(
                 ctx.on, _array(x), _array(k), _array(a), _array(b), _array(cotangent), wanted
             )  # fmt: skip
@@ -103,7 +103,8 @@ class _Gated(torch.autograd.Function):
         *given, before = ctx.saved_tensors
         x, k, a, b = given
         way, needs = ctx.way, ctx.needs_input_grad
-        if torch.is_grad_enabled():  # a derivative of the derivative is wanted: by way of the plain composition
+        # A derivative of the derivative is wanted, or many at once: by way of the plain composition.
+        if torch.is_grad_enabled() or not torch_gate.alone(cotangent):
             wanted = tuple(g is not None and n for g, n in zip(given, needs, strict=False))
             return (*_by_composition(given, wanted, cotangent, way), None)
         gx, gk, ga = (

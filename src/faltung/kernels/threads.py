@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 KEPT = 1 << 26
+LINE = 64  # bytes of the cache that are read together
 
 _here = threading.local()
 _start = threading.Lock()
@@ -53,18 +54,26 @@ def scratch(size: int) -> int:
     Kept between calls, because fresh pages cost more than the work on them. Beyond KEPT bytes it is given back with the next
     smaller request.
     """
-    return -(-_memory("scratch", size + 64).__array_interface__["data"][0] // 64) * 64
+    return _memory("scratch", size).__array_interface__["data"][0]
 
 
 def kept(purpose: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array for passing values on within one call: this thread's memory for that purpose, overwritten by its next request.
 
-    More than KEPT bytes are not kept.
+    It starts on a cache line. More than KEPT bytes are not kept.
     """
     count = math.prod(shape) * dtype.itemsize
     if count > KEPT:
-        return np.empty(shape, dtype)
+        return lined(shape, dtype)
     return _memory(purpose, count)[:count].view(dtype).reshape(shape)
+
+
+def lined(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`numpy.empty` from the start of a cache line: vectors as long as a line are read from one line each."""
+    count = math.prod(shape) * dtype.itemsize
+    whole = np.empty(count + LINE, np.uint8)
+    start = -whole.__array_interface__["data"][0] % LINE
+    return whole[start : start + count].view(dtype).reshape(shape)
 
 
 def _memory(purpose: str, size: int) -> np.ndarray:
@@ -74,7 +83,7 @@ def _memory(purpose: str, size: int) -> np.ndarray:
         _here.memory, have = {}, None
     if have is None or have.size < size or (have.size > KEPT and have.size > 2 * size):
         have = _here.memory[purpose] = None
-        have = _here.memory[purpose] = np.empty(size, np.uint8)
+        have = _here.memory[purpose] = lined((size,), np.dtype(np.uint8))
     return have
 
 

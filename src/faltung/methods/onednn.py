@@ -42,15 +42,27 @@ class OneDNN(Method):
         return None
 
     def _channels_last(self, problem: Problem) -> bool:
-        """Thin layers are one to two orders slower with channels first; dense ones by a seventh, as their blocks are of channels.
+        """Thin layers that oneDNN does not block are one to two orders slower with channels first; dense ones by a seventh.
 
         Groups of whole vectors of a single sample (a filter for each sample comes so) are not: the copies would take a third.
         """
         s = problem.sizes
         if problem.grid.ndim != 2 or problem.channels_last:
             return problem.grid.ndim == 2
-        blocked = s.N == 1 and s.C % 16 == 0 and s.O % 16 == 0
+        blocked = self._blocked(problem) or (s.N == 1 and s.C % 16 == 0 and s.O % 16 == 0)
         return s.B > 1 and not blocked and min(s.B * s.C, s.B * s.O) >= 8
+
+    def _blocked(self, problem: Problem) -> bool:
+        """Whether a depthwise layer goes through oneDNN's kernels for blocks of channels, whatever its layout.
+
+        By measurement: rows of at most 14 taps, of 3 for the filter's gradient; gradients of dilated layers are plain loops.
+        """
+        s, g = problem.sizes, problem.grid
+        if not (s.B > 1 and s.C == s.O == 1 and g.ndim <= 2 and self.reads(problem) == "float32"):
+            return False
+        if problem.unknown == "out":
+            return g.t[-1] <= 14
+        return g.t[-1] <= (14 if problem.unknown == "x" else 3) and all(d == 1 for d in g.dilation)
 
     def reads(self, problem: Problem) -> str:
         dtypes = {problem.x_dtype, problem.k_dtype, problem.out_dtype}
@@ -63,23 +75,28 @@ class OneDNN(Method):
         if problem.device.startswith("cuda"):
             return cudnn_seconds(problem, machine)
         s, threads = problem.sizes, machine.threads
-        dense, flat = s.O >= 8, self._channels_last(problem)
-        kind = "onednn.dense" if dense else "onednn.thin" if flat else "onednn.lone"
+        dense, flat, blocked = s.O >= 8, self._channels_last(problem), self._blocked(problem)
+        kind = "onednn.dense" if dense else "onednn.thin" if flat or blocked else "onednn.lone"
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         # Dense kernels work on blocks of 16 outputs, and on as many channels where these are not a few only.
         blocks = -(-s.O // 16) * 16 / s.O * (-(-s.C // 16) * 16 / s.C if s.C >= 8 else 1.0) if dense else 1.0
-        if not dense and problem.unknown != "out" and flat:  # plain loops in place of kernels
+        if not dense and problem.unknown != "out" and flat and not blocked:  # plain loops in place of kernels
             kind = "onednn.thin-signal" if problem.unknown == "x" else "onednn.thin-filter"
         single = problem.compute_dtype == "float32"
+        lone = problem.grid.taps == 1 and all(d == 1 for d in problem.grid.stride)
+        if dense and single and lone and self.reads(problem) != "bfloat16":  # a product of matrices to torch
+            kind = "onednn.point"
         work = blocks * problem.macs * machine.seconds(kind, "float32" if single else "float64")
         if dense and problem.grid.ndim == 2 and not flat:
             work *= 1.15  # brought into blocks and back
         if dense and self.reads(problem) == "bfloat16":
             work *= 0.5
-        item = np.dtype(problem.compute_dtype).itemsize
+        item = 2 if self.reads(problem) == "bfloat16" else np.dtype(problem.compute_dtype).itemsize
         moved = float(values) * item * machine.seconds(
             "copy"
         ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
+        if blocked and not flat:
+            moved *= 1.4 * -(-s.B // 16) * 16 / s.B  # into blocks and back
         if flat != problem.channels_last:
             moved += turning(problem, machine) * threads
         return self.calls(problem) * machine.seconds("call.onednn") + (work + moved) / threads

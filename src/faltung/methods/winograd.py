@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels.native import lanes
 from faltung.kernels.turn.on_numba import moved_out
 from faltung.kernels.winograd import amplification, transforms
-from faltung.kernels.winograd.layout import Minimal
+from faltung.kernels.winograd.layout import LARGE, Minimal
 from faltung.kernels.winograd.on_numba import filter_key, key
 from faltung.methods.method import ROUNDOFF, Context, Machine, bytes_of, summation_error
 from faltung.methods.pieced import Pieced
@@ -54,8 +54,9 @@ class Winograd(Pieced):
     def beside(self, problem: Problem, machine: Machine) -> float:
         """The filters at all points."""
         layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
-        vectors = layout.points * layout.B * layout.C * layout.deep[1] / lanes(dtype)
-        return vectors * machine.seconds("winograd.pack", dtype)
+        values = layout.points * layout.B * layout.C * layout.deep[1]
+        written = values / lanes(dtype) * machine.seconds("winograd.pack", dtype)
+        return written + _afar(bytes_of(problem, values), machine)
 
     def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout, dtype = _layout(problem, machine.cache), problem.compute_dtype
@@ -64,7 +65,9 @@ class Winograd(Pieced):
         rows = layout.pieces * -(-layout.chunk // 12) * 12
         products = points * rows * layout.C * wide / width * machine.seconds("indirect.fma", dtype)
         moved = points * tiles * (deep + wide) / width * machine.seconds("winograd.transform", dtype)
-        return products + moved, layout.pieces
+        s, g = problem.sizes, problem.grid
+        values = s.B * s.N * (s.C * math.prod(g.n) + s.O * math.prod(g.m))
+        return products + moved + _afar(bytes_of(problem, values), machine), layout.pieces
 
     def error(self, problem: Problem) -> float:
         """The amplification model, sqrt(2)·α^(D/2) roundoffs of one transformed value, with a margin, plus the channel sum."""
@@ -91,6 +94,11 @@ class Winograd(Pieced):
         layout, k = prepared
         y = layout.correlate(operands["x"], k, context.threads, passing=not problem.channels_last)
         return y if problem.channels_last else moved_out(y, context.threads)
+
+
+def _afar(size: float, machine: Machine) -> float:
+    """What bytes cost beyond the work on them, if they do not stay near the threads."""
+    return size * machine.seconds("copy") if size > LARGE * machine.cache else 0.0
 
 
 def _outputs(problem: Problem) -> tuple[int, ...]:

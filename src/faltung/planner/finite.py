@@ -11,7 +11,7 @@ def finite(values: np.ndarray, threads: int) -> bool:
     """Whether all values are finite; sums of pieces are looked at, which a NaN or infinity never leaves."""
     if not isinstance(values, np.ndarray):
         return bool(values.isfinite().all())
-    flat = values.reshape(-1)
+    flat = values.ravel("K")  # in memory's order: no copy where axes have changed places
     flat = flat.view(f"f{flat.dtype.itemsize // 2}") if flat.dtype.kind == "c" else flat
     bad: list[bool] = []
 

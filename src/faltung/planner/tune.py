@@ -117,6 +117,7 @@ def _torch_steps() -> list[tuple[str, str, str]]:
     dense, depthwise = "b c *s, o c *s -> b o *s", "b c *s, c *s -> b c *s"
     steps = [("call.onednn", _line(dense, "1x8x64", "8x8x3", "float32", 1, "host=torch"))]
     steps.append(("onednn.lone", _line(depthwise, "1x64x8192", "64x63", "float32", 31, "host=torch")))
+    steps.append(("onednn.point.float32", _line(dense, "4x64x56x56", "64x64x1x1", "float32", 0, "host=torch")))
     for dtype, batch in (("float32", 4), ("float64", 1)):
         shape = f"{batch}x64x56x56"
         steps.append((f"onednn.dense.{dtype}", _line(dense, shape, "64x64x3x3", dtype, 1, "host=torch")))

@@ -11,7 +11,7 @@ from faltung.algebras import Algebra
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.indirect import on_numba as kernel
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import kept, scratch, spread
+from faltung.kernels.threads import kept, lined, scratch, spread
 from faltung.kernels.turn.on_numba import turned
 
 ITEMS = 16  # pieces that threads share at least, where the problem has so many
@@ -102,7 +102,7 @@ class Indirect(Correlation):
         last = k.strides[2] == k.itemsize and self.C > 1  # channels innermost here too
         k = np.moveaxis(k, 2, -1) if last else k
         rows = np.ascontiguousarray(k).reshape(self.B, self.O, self.C * taps)
-        out = np.empty((self.B, self.parts, self.C * taps, self.wide), self.dtype)
+        out = lined((self.B, self.parts, self.C * taps, self.wide), np.dtype(self.dtype))
         full = self.O // self.wide
         for b in range(self.B):
             if full:

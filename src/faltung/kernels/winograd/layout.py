@@ -10,12 +10,13 @@ import numpy as np
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.indirect.layout import innermost, vacant
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import kept, scratch, spread
+from faltung.kernels.threads import kept, lined, scratch, spread
 from faltung.kernels.turn.on_numba import turned
 from faltung.kernels.winograd import on_numba as kernel
 
-LEAST, MOST = 12, 192  # tiles of a chunk
+BLOCK, MOST = 12, 192  # tiles of a block of products where vectors are longest, tiles of a chunk
 PIECES = 8  # pieces of work at least, where there are so many tiles
+LARGE = 12  # caches that hold what stays near all threads; more comes from memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +50,17 @@ class Minimal(Correlation):
 
     @cached_property
     def chunk(self) -> int:
-        """Tiles that go through the cache together: more share a reading of the filters, fewer stay in the cache."""
-        tiles, row = self.N * math.prod(self.counts), self.points * sum(self.deep) * np.dtype(self.dtype).itemsize
+        """Tiles that go through the cache together: more share a reading of the filters, fewer stay in the cache.
+
+        Whole blocks of products, as even as they come.
+        """
+        row = self.points * sum(self.deep) * np.dtype(self.dtype).itemsize
         filters = self.points * self.C * self.deep[1] * np.dtype(self.dtype).itemsize
-        chunk = max(self.cache // row, min(MOST, filters // row), LEAST)
-        share = -(-tiles * self.B // PIECES)
-        return max(1, min(chunk, tiles, max(share, LEAST)))
+        blocks = -(-self.N * math.prod(self.counts) // BLOCK)
+        most = max(self.cache // row, min(MOST, filters // row)) // BLOCK
+        pieces = PIECES if filters < LARGE * self.cache else 2  # every piece reads all filters
+        most = max(1, min(most, -(-blocks * self.B // pieces)))
+        return BLOCK * -(-blocks // -(-blocks // most))
 
     @cached_property
     def pieces(self) -> int:
@@ -79,19 +85,21 @@ class Minimal(Correlation):
         return np.zeros(1, dtype), np.ascontiguousarray(rows)
 
     def packed(self, k: np.ndarray, threads: int, passing: bool = False) -> np.ndarray:
-        """The filters (B, O, C, *t) at all points, (B, points, parts, C, outputs of a part).
+        """The filters (B, O, C, *t) at all points, (B, points, parts · C · outputs of a part and a little more).
 
         `passing` ones lie in memory that the next call overwrites.
         """
         taps, (_, wide) = math.prod(self.t), self.deep
         part = kernel.VECTORS * lanes(self.dtype)
-        shape = (self.B, self.points, wide // part, self.C, part)
-        out = kept("points", shape, np.dtype(self.dtype)) if passing else np.empty(shape, self.dtype)
+        parts, bands = wide // part, -(-self.C // kernel.BAND)
+        shape = (self.B, self.points, kernel.apart(parts, self.C, part))
+        dtype = np.dtype(self.dtype)
+        out = kept("points", shape, dtype) if passing else lined(shape, dtype)
         last = k.strides[2] == k.itemsize and self.C > 1  # channels innermost: they come before the taps
         k = np.ascontiguousarray(np.moveaxis(k, 2, -1) if last else k).reshape(self.B, 1, self.O, -1)
         steps = (wide, self.C * wide) if last else (taps * wide, wide)
         for b in range(self.B):
-            flat = kept("k", (1, self.C * taps, wide), np.dtype(self.dtype))
+            flat = kept("k", (1, self.C * taps, wide), dtype)
             flat[..., self.O :] = 0
             turned(k[b], threads, flat)
             at = address(flat), address(out[b])
@@ -99,7 +107,7 @@ class Minimal(Correlation):
             def task(first: int, last: int, at: tuple = at) -> None:
                 self._filters(*at, scratch(self.memory[0]), self.C, wide, *steps, first, last)
 
-            spread(task, self.C, threads, max(1, (1 << 16) // (wide * self.points)))
+            spread(task, parts * bands, threads)
         return out
 
     def correlate(self, x: np.ndarray, k: np.ndarray, threads: int, passing: bool = False) -> np.ndarray:

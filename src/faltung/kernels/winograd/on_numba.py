@@ -19,6 +19,12 @@ from faltung.kernels.winograd.transforms import transforms
 COUNT_OF, RESULTS, TABLE, AXIS = range(4)
 DEPTH = 4
 VECTORS = 2  # of outputs in a block
+BAND = 64  # channels of a piece of work on filters
+
+
+def apart(parts, channels, wide):
+    """Values from one point of the filters to the next: one block more, or all would lie in the same few lines of the cache."""
+    return (parts * channels + 1) * wide
 
 
 def matrices(shape: tuple[tuple[int, int], ...], which: str) -> list[tuple[tuple[float, ...], ...]]:
@@ -37,6 +43,7 @@ def build(dtype: str, shape: tuple[tuple[int, int], ...], width: int, rows: int)
     tile, v = tiles(dtype, width, rows, VECTORS, "add", "mul"), lanes(dtype, width)
     start, write, many, one, load, store = tile.start, tile.write, tile.reach(DEPTH), tile.reach(1), v.load, v.store
     W, ITEM, WIDE, scalar = width, np.dtype(dtype).itemsize, VECTORS * width, getattr(np, dtype)
+    between = native.inner(apart)
     padded = (*[(1, 1)] * (3 - len(shape)), *shape)
     (M0, M1, M2), (A0, A1, A2) = [m for m, _ in padded], [m + t - 1 for m, t in padded]
     A, M = A0 * A1 * A2, M0 * M1 * M2
@@ -114,7 +121,7 @@ def build(dtype: str, shape: tuple[tuple[int, int], ...], width: int, rows: int)
                     transform(buf, V + r * deep + c, near_v)
             for a in range(A):  # products, point by point
                 for part in range(s[PARTS]):
-                    q = ((b * A + a) * s[PARTS] + part) * C * WIDE
+                    q = (b * A + a) * between(s[PARTS], C, WIDE) + part * C * WIDE
                     for r0 in range(0, count, rows):
                         for r in range(rows):
                             work[r] = buf_at + (V + a * near_v + min(r0 + r, count - 1) * deep) * ITEM
@@ -148,26 +155,27 @@ def build_filters(dtype: str, shape: tuple[tuple[int, int], ...], width: int) ->
     """The kernel for filters: w[point, part, c] = (G ⊗ ... ⊗ G) k[c], vectors of outputs at a time."""
     from faltung.kernels.simd import mixer
 
-    W, WIDE = width, VECTORS * width
+    W, WIDE, between = width, VECTORS * width, native.inner(apart)
     padded = (*[(1, 1)] * (3 - len(shape)), *shape)
     (_, T1, T2), (A0, A1, A2) = [t for _, t in padded], [m + t - 1 for m, t in padded]
     g0, g1, g2 = (mixer(dtype, width, matrix) for matrix in matrices(padded, "G"))
     U = A0 * A1 * A2 * W
 
     def filters(k, w, buf, C, wide, channel, step, first, last):
-        parts = wide // WIDE
-        for c in range(first, last):
-            for o in range(0, wide, W):
-                at = c * channel + o
-                for i in range(T1 * T2):
-                    g0(k, at + i * step, T1 * T2 * step, buf, i * W, T1 * T2 * W)
-                for q in range(A0):
-                    for i in range(T2):
-                        g1(buf, (q * T1 * T2 + i) * W, T2 * W, buf, U + (q * A1 * T2 + i) * W, T2 * W)
-                far = parts * C * WIDE
-                put = (o // WIDE * C + c) * WIDE + o % WIDE
-                for q in range(A0 * A1):
-                    g2(buf, U + q * T2 * W, W, w, put + q * A2 * far, far)
+        far, bands = between(wide // WIDE, C, WIDE), -(-C // BAND)
+        for item in range(first, last):
+            part, c0 = item // bands, item % bands * BAND
+            for c in range(c0, min(C, c0 + BAND)):  # innermost: every point's memory is written in order
+                for o in range(part * WIDE, (part + 1) * WIDE, W):
+                    at = c * channel + o
+                    for i in range(T1 * T2):
+                        g0(k, at + i * step, T1 * T2 * step, buf, i * W, T1 * T2 * W)
+                    for q in range(A0):
+                        for i in range(T2):
+                            g1(buf, (q * T1 * T2 + i) * W, T2 * W, buf, U + (q * A1 * T2 + i) * W, T2 * W)
+                    put = (part * C + c) * WIDE + o % WIDE
+                    for q in range(A0 * A1):
+                        g2(buf, U + q * T2 * W, W, w, put + q * A2 * far, far)
 
     pointer = f"p:{dtype}"
     return filters, f"{pointer},{pointer},{pointer},i,i,i,i,i,i"

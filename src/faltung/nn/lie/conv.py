@@ -30,15 +30,36 @@ class _LieConv(ConvLayer):
     source = SOURCE
     lifts = False
 
-    def begin(
-        self, ndim: Any, in_fields: Any, out_fields: Any, kernel_size: Any, group: Any, num_samples: int | None, kernel_net: Any,
-        seed: int | None, hidden: int, layers: int, omega: float, spread: float, support: str, reach: float, settings: tuple,
-        bias: bool, factory: dict[str, Any], policy: Policy | None,
-    ) -> None:  # fmt: skip
-        """Check the settings, take or make the samples and the network."""
+    def __init__(
+        self,
+        ndim: int,
+        in_fields: int,
+        out_fields: int,
+        kernel_size: Any,
+        group: Any = "SL",
+        num_samples: int | None = None,
+        kernel_net: Any = "siren",
+        seed: int | None = None,
+        hidden: int = 60,
+        layers: int = 2,
+        omega: float = 10.0,
+        spread: float = 0.1,
+        support: str = "auto",
+        reach: float = 1.0,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+        bias: bool = True,
+        padding_mode: str = "zeros",
+        device: Any = None,
+        dtype: Any = None,
+        policy: Policy | None = None,
+    ) -> None:
+        super().__init__()
         who = type(self).__name__
-        stride, padding, dilation, groups, mode = settings
-        self.settle(ndim, in_fields, out_fields, kernel_size, stride, padding, dilation, groups, mode, policy)
+        factory = {"device": device, "dtype": dtype}
+        self.settle(ndim, in_fields, out_fields, kernel_size, stride, padding, dilation, groups, padding_mode, policy)
         self.in_fields, self.out_fields = self.in_channels, self.out_channels
         if isinstance(group, GroupSamples):
             if num_samples is not None or seed is not None:
@@ -175,38 +196,6 @@ class LieLiftConv(_LieConv):
     portrait = shown("kernels photo", (1, 1, 96, 96), ndim=2, in_fields=1, out_fields=1, kernel_size=9, group="SL")
     lifts = True
 
-    def __init__(
-        self,
-        ndim: int,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Any,
-        group: Any = "SL",
-        num_samples: int | None = None,
-        kernel_net: Any = "siren",
-        seed: int | None = None,
-        hidden: int = 60,
-        layers: int = 2,
-        omega: float = 10.0,
-        spread: float = 0.1,
-        support: str = "auto",
-        reach: float = 1.0,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        policy: Policy | None = None,
-    ) -> None:
-        super().__init__()
-        self.begin(
-            ndim, in_fields, out_fields, kernel_size, group, num_samples, kernel_net, seed, hidden, layers, omega, spread, support,
-            reach, (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
-        )  # fmt: skip
-
     def kernel(self) -> Tensor:
         places = self.seen_places()
         values = self.kernel_net(places.movedim(-1, 0)[None])[0].unflatten(0, (self.out_fields, -1))
@@ -265,38 +254,6 @@ class LieGroupConv(_LieConv):
     portrait = shown(
         "kernels", (1, 4, 32, 32), ndim=2, in_fields=1, out_fields=1, kernel_size=9, group="SL", num_samples=4
     )
-
-    def __init__(
-        self,
-        ndim: int,
-        in_fields: int,
-        out_fields: int,
-        kernel_size: Any,
-        group: Any = "SL",
-        num_samples: int | None = None,
-        kernel_net: Any = "siren",
-        seed: int | None = None,
-        hidden: int = 60,
-        layers: int = 2,
-        omega: float = 10.0,
-        spread: float = 0.1,
-        support: str = "auto",
-        reach: float = 1.0,
-        stride: Any = 1,
-        padding: Any = 0,
-        dilation: Any = 1,
-        groups: int = 1,
-        bias: bool = True,
-        padding_mode: str = "zeros",
-        device: Any = None,
-        dtype: Any = None,
-        policy: Policy | None = None,
-    ) -> None:
-        super().__init__()
-        self.begin(
-            ndim, in_fields, out_fields, kernel_size, group, num_samples, kernel_net, seed, hidden, layers, omega, spread, support,
-            reach, (stride, padding, dilation, groups, padding_mode), bias, {"device": device, "dtype": dtype}, policy,
-        )  # fmt: skip
 
     def kernel(self) -> Tensor:
         places, relative = self.seen_places(), self.samples.read("relative")
