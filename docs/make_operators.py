@@ -1,12 +1,14 @@
 """Run the contract suite on every layer and write docs/operators.md from the classes and from what the suite found.
 
-    python docs/make_operators.py              several minutes; exit code 1 if a check failed
-    python docs/make_operators.py --pictures   a minute: the pictures alone
-    python docs/make_operators.py --check      seconds: whether the page names the layers, papers and claims that the classes name
+    python docs/make_operators.py                   many minutes; exit code 1 if a check failed
+    python docs/make_operators.py --only A B        these classes anew, and those that the page does not name; the rest stays
+    python docs/make_operators.py --pictures        a minute: the pictures alone
+    python docs/make_operators.py --check           seconds: whether the page names the layers and papers that the classes name
 
 Pictures are drawn from the portraits that the classes name, see docs/portraits.py.
 """
 
+import argparse
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -102,41 +104,69 @@ def families() -> Iterable[tuple[str, tuple[type, ...]]]:
             yield family.__doc__.partition("\n")[0], family.ALL
 
 
-def main(check: bool, pictures: bool) -> int:
-    if pictures:
+def rows(text: str) -> dict[str, str]:
+    """The line of every layer that a page holds, by its label."""
+    return {row.split(" | ")[0][2:]: row for row in text.splitlines() if row.startswith("| `")}
+
+
+def stale(text: str) -> list[type]:
+    """Layers whose line is missing or names another paper or another task."""
+    held = rows(text)
+    return [
+        kind
+        for kind in nn.ALL
+        if not all(escaped(cell) in held.get(f"`{label(kind)}`", "") for cell in (kind.source, kind.summary))
+    ]
+
+
+def escaped(cell: str) -> str:
+    return cell.replace("|", "\\|")
+
+
+def written(kinds: Iterable[type], text: str) -> tuple[str, list[str]]:
+    """The page with the lines of these layers made anew and the others as they stand in the text; and what failed."""
+    held, anew, parts, wrong = rows(text), set(kinds), [INTRODUCTION], []
+    for heading, family in families():
+        lines = []
+        for kind in family:
+            if kind not in anew:
+                lines.append(held[f"`{label(kind)}`"])
+                continue
+            cells, failed = line(kind)
+            lines.append("| " + " | ".join(map(escaped, cells)) + " |")
+            wrong += failed
+            print(cells[0], cells[4], *failed, sep="\n  ", file=sys.stderr)
+        names = "operator", "what it does", "paper", "claims and symmetries", "contract", "multiplications", "picture"
+        header = "| " + " | ".join(names) + " |\n" + "|---" * len(names) + "|"
+        parts.append("\n".join([f"## {heading}\n", header, *lines]))
+    return "\n\n".join(part.strip() for part in parts) + "\n", wrong
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="*", metavar="CLASS", help="these classes, and those that the page does not name"
+    )
+    parser.add_argument("--pictures", action="store_true", help="draw the pictures, nothing else")
+    parser.add_argument("--check", action="store_true", help="whether the page names all layers")
+    asked = parser.parse_args()
+    target = HERE / "operators.md"
+    if asked.pictures:
         for kind in nn.ALL:
             draw(kind)
         return 0
-    target = HERE / "operators.md"
-    if check:
-        text = target.read_text()
-        missing = [
-            kind.__name__ for kind in nn.ALL if label(kind) not in text or kind.source.replace("|", "\\|") not in text
-        ]
-        print("out of date: " + (", ".join(missing) or "none"))
+    text = target.read_text()
+    missing = stale(text)
+    if asked.check:
+        print("out of date: " + (", ".join(kind.__name__ for kind in missing) or "none"))
         return 1 if missing else 0
-    parts, wrong = [INTRODUCTION], []
-    for heading, kinds in families():
-        lines = []
-        for kind in kinds:
-            cells, failed = line(kind)
-            lines.append(cells)
-            wrong += failed
-            print(cells[0], cells[4], *failed, sep="\n  ", file=sys.stderr)
-        header = (
-            "operator",
-            "what it does",
-            "paper",
-            "claims and symmetries",
-            "contract",
-            "multiplications",
-            "picture",
-        )
-        body = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in (header, *lines)]
-        parts.append("\n".join([f"## {heading}\n", body[0], "|" + "---|" * len(header), *body[1:]]))
-    target.write_text("\n\n".join(part.strip() for part in parts) + "\n")
+    kinds = nn.ALL if asked.only is None else [k for k in nn.ALL if k.__name__ in asked.only or k in missing]
+    if unknown := set(asked.only or ()) - {kind.__name__ for kind in kinds}:
+        parser.error(f"no layers: {', '.join(sorted(unknown))}")
+    page, wrong = written(kinds, text)
+    target.write_text(page)
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main("--check" in sys.argv[1:], "--pictures" in sys.argv[1:]))
+    sys.exit(main())

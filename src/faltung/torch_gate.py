@@ -222,7 +222,10 @@ class _Recorded(torch.autograd.Function):
         ctx.texts, ctx.needs = (problem, policy), ctx.needs_input_grad[1:4]
         ctx.set_materialize_grads(False)
         ctx.save_for_backward(*_kept(problem, x, k, y, ctx.needs))
-        return compute(x, k, y, problem, policy)
+        result = compute(x, k, y, problem, policy)
+        ctx.steps = result.stride()
+        # What turned axes look at may not be written to later (a bias is added in place); the same memory as its own tensor may.
+        return result.new_empty(0).set_(result) if result._is_view() else result
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple:
@@ -230,6 +233,9 @@ class _Recorded(torch.autograd.Function):
             return (None,) * 6
         text, policy = ctx.texts
         solve = solve_fitting if alone(cotangent) else _layered
+        # One value for all places (a sum's cotangent), or another layout: laid out as the result once, not for every derivative.
+        if solve is solve_fitting and cotangent.stride() != ctx.steps:
+            cotangent = cotangent.new_empty_strided(cotangent.shape, ctx.steps).copy_(cotangent)
         return None, *_gradients(solve, text, policy, ctx.saved_tensors, cotangent, ctx.needs), None, None
 
 

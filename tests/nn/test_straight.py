@@ -131,6 +131,26 @@ def test_what_watches_gets_the_operator_again():
     assert conv(x.to("meta"), k.to("meta"), None, 1, 1).is_meta
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+@pytest.mark.parametrize("memory", [torch.contiguous_format, torch.channels_last])
+def test_a_bias_added_in_place_and_one_value_for_all_places(groups, memory):
+    """The derivatives of a sum come in the layout of the operands, those of a learning bias alone too."""
+    x = torch.randn(2, 8, 6, 5, dtype=DTYPE).contiguous(memory_format=memory)
+    k, b = torch.randn(8, 8 // groups, 3, 3, dtype=DTYPE), torch.randn(8, dtype=DTYPE)
+    for learns in ((1, 1, 1), (0, 0, 1), (1, 0, 1), (1, 1, 0)):
+        for policy in (None, Policy(only="direct")):
+            known = [t.clone().requires_grad_(bool(l)) for t, l in zip((x, k, b), learns, strict=True)]
+            asked = [t for t in known if t.requires_grad]
+            for _ in range(2):
+                y = conv(*known, 1, 1, 1, groups, policy=policy)
+                theirs = torch.nn.functional.conv2d(*known, 1, 1, 1, groups)
+                torch.testing.assert_close(y, theirs)
+                found = torch.autograd.grad(y.sum(), asked)
+                for one, other in zip(found, torch.autograd.grad(theirs.sum(), asked), strict=True):
+                    torch.testing.assert_close(one, other)
+                assert not learns[0] or found[0].is_contiguous(memory_format=memory)
+
+
 def test_batched_cotangents():
     x = torch.randn(1, 3, 5, 5, dtype=DTYPE, requires_grad=True)
     k = torch.randn(2, 3, 3, 3, dtype=DTYPE)

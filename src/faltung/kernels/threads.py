@@ -1,4 +1,4 @@
-"""Threads for kernels: one pool for the process, made when first needed, made anew after a fork.
+"""Threads for kernels: torch's team where there is one, else one pool for the process, made when first needed and after a fork.
 
 Kernels release the interpreter lock, so plain threads suffice. The caller works too and never waits for a free worker: any
 number of threads may call at once, and a call from inside a worker runs there, so that nothing can deadlock or oversubscribe.
@@ -12,6 +12,8 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
+
+from faltung.kernels.team import together
 
 KEPT = 1 << 26
 LINE = 64  # bytes of the cache that are read together
@@ -40,7 +42,10 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
     if pieces <= 1:
         task(0, count)
         return
-    batch = _Batch(task, count, pieces)
+    batch = _Batch(task, count, pieces, min(threads, pieces))
+    if together(batch.join):
+        batch.wait()
+        return
     jobs = _pool(threads - 1)
     for _ in range(min(threads, pieces) - 1):
         jobs.put(batch)
@@ -90,8 +95,8 @@ def _memory(purpose: str, size: int) -> np.ndarray:
 class _Batch:
     """Pieces of one call; whoever is free takes the next."""
 
-    def __init__(self, task: Callable[[int, int], None], count: int, pieces: int) -> None:
-        self.task, self.count, self.pieces = task, count, pieces
+    def __init__(self, task: Callable[[int, int], None], count: int, pieces: int, seats: int) -> None:
+        self.task, self.count, self.pieces, self.seats = task, count, pieces, seats
         self.context = contextvars.copy_context()  # NumPy's error state of the caller, for one
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.taken = self.done = 0
@@ -113,6 +118,16 @@ class _Batch:
                 self.done += 1
                 if self.done == self.pieces:
                     self.ended.set()
+
+    def join(self) -> None:
+        """As `work`, for a thread of a team that may be larger than the number of threads wanted."""
+        with self.lock:
+            self.seats -= 1
+            seated = self.seats >= 0
+        if seated:
+            before, _here.worker = getattr(_here, "worker", False), True
+            self.work()
+            _here.worker = before
 
     def wait(self) -> None:
         self.ended.wait()

@@ -182,11 +182,12 @@ class _Way:
             k = k.reshape(groups, k.shape[0] // groups, *k.shape[1:])
         given = (None, k, x) if self.transposed else (x, k, None)
         y = solve(self.problem, self.limits, *given)
+        if bias is not None:
+            column = bias.to(y.dtype).reshape(*((groups,) if groups > 1 else ()), -1, *[1] * (weight.ndim - 2))
+            # No derivative is made of the result, and new memory would cost more than the sum.
+            y = y.add_(column) if torch_gate.unobserved(y, bias) else y + column
         if groups > 1:
             y = y.flatten(1, 2)
-        if bias is not None:
-            column = bias.to(y.dtype).reshape(-1, *[1] * (weight.ndim - 2))
-            y = y.add_(column) if torch_gate.plain(y, bias) else y + column
         return y.squeeze(0) if self.single else y
 
 

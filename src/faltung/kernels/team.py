@@ -1,0 +1,80 @@
+"""The threads that torch's own loops run on, for kernels that take turns with these loops.
+
+Behind every parallel loop of torch its threads wait for the next one without sleeping, for some milliseconds and on all processors.
+A kernel that wakes threads of its own meanwhile shares the processors with them and takes up to twice as long. So it asks them.
+"""
+
+import ctypes
+import os
+import sys
+import threading
+from collections.abc import Callable
+from itertools import count
+from typing import Any
+
+_here = threading.local()
+_live: dict[int, Callable[[], None]] = {}
+_names = count(1)
+_parallel: Any = None
+_forked = False
+
+
+def together(work: Callable[[], None]) -> bool:
+    """Call `work()` once on every thread of torch's team, the caller's among them; False where there is no team to ask.
+
+    Asked from the main thread only, whose team lives as long as the process: what a thread keeps for kernels is kept with it.
+    A child process has none of its parent's threads and is given no team. `work` raises nothing.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None or _forked or threading.get_ident() != threading.main_thread().ident:
+        return False
+    run = _parallel or _found(torch)
+    # Always all threads: a team of another size is sent home and hired again.
+    if not run or (threads := torch.get_num_threads()) < 2:
+        return False
+    _here.stays = True
+    name = next(_names)
+    _live[name] = work
+    try:
+        run(_enter, name, threads, 0)
+    finally:
+        del _live[name]
+    return True
+
+
+@ctypes.CFUNCTYPE(None, ctypes.c_void_p)
+def _enter(name: int) -> None:
+    if not getattr(_here, "stays", False):
+        # Python would forget the thread with everything that it keeps as soon as this call ends: it is told of another one.
+        ctypes.pythonapi.PyGILState_Ensure()
+        _here.stays = True
+    _live[name]()
+
+
+def _found(torch: Any) -> Any:
+    """The function that runs a loop on the team, of the library that torch itself has loaded; False where there is none."""
+    global _parallel
+    if not hasattr(torch, "get_num_threads"):  # still being imported
+        return False
+    _parallel = False
+    home = os.path.dirname(torch.__file__)
+    try:
+        with open("/proc/self/maps") as maps:
+            paths = {line.split(None, 5)[5].strip() for line in maps if home in line}
+    except OSError:
+        return False
+    for path in sorted(paths):
+        if os.path.basename(path).startswith(("libgomp", "libiomp", "libomp")):
+            _parallel = ctypes.CDLL(path).GOMP_parallel
+            _parallel.argtypes = [type(_enter), ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            _parallel.restype = None
+    return _parallel
+
+
+def _after_fork() -> None:
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

@@ -1,0 +1,135 @@
+"""Kernels on the threads of torch's own loops: who works, what is kept, and where the pool takes over."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from faltung.kernels import team, threads
+
+if not hasattr(os, "fork"):
+    pytest.skip("the team is looked for on Linux alone", allow_module_level=True)
+
+
+@pytest.fixture(autouse=True)
+def four_threads():
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+def workers(count: int, asked: int) -> set[int]:
+    """The threads that took pieces; every piece waits for the others, so that as many as may will come."""
+    seen, gate = set(), threading.Barrier(asked)
+
+    def task(first: int, last: int) -> None:
+        seen.add(threading.get_ident())
+        if first < asked * (last - first):
+            gate.wait(20)
+
+    threads.spread(task, count, asked)
+    return seen
+
+
+def test_there_is_a_team_and_it_is_asked():
+    torch.zeros(1)
+    assert team.together(lambda: None)
+    assert team._parallel
+
+
+@pytest.mark.parametrize("asked", [2, 3, 4])
+def test_no_more_threads_work_than_were_asked_for(asked):
+    assert len(workers(4 * asked, asked)) == asked
+
+
+def test_every_index_is_covered_once():
+    for count in (1, 2, 7, 64, 1001):
+        hits = np.zeros(count, int)
+
+        def task(first: int, last: int, hits: np.ndarray = hits) -> None:
+            hits[first:last] += 1
+
+        threads.spread(task, count, 4)
+        assert (hits == 1).all()
+
+
+def test_an_exception_reaches_the_caller_and_the_team_goes_on():
+    def task(first: int, last: int) -> None:
+        if first == 0:
+            raise ValueError("of a piece")
+
+    for _ in range(3):
+        with pytest.raises(ValueError, match="of a piece"):
+            threads.spread(task, 8, 4)
+    test_every_index_is_covered_once()
+
+
+def test_a_call_within_a_piece_runs_there():
+    inside = []
+
+    def task(first: int, last: int) -> None:
+        own = threading.get_ident()
+        threads.spread(lambda a, b: inside.append(threading.get_ident() == own), 8, 4)
+
+    threads.spread(task, 8, 4)
+    assert inside
+    assert all(inside)
+
+
+def test_threads_keep_their_memory_from_call_to_call():
+    def places() -> dict[int, int]:
+        found, gate = {}, threading.Barrier(4)
+
+        def task(first: int, last: int) -> None:
+            if threading.get_ident() not in found:
+                found[threading.get_ident()] = threads.scratch(1 << 16)
+                gate.wait(20)
+
+        threads.spread(task, 4, 4)
+        return found
+
+    first = places()
+    assert len(first) == 4 == len(set(first.values()))
+    assert places() == first
+
+
+def test_other_threads_and_single_threads_use_the_pool():
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(team.together(lambda: None)))
+    thread.start()
+    thread.join()
+    torch.set_num_threads(1)
+    answers.append(team.together(lambda: None))
+    assert answers == [False, False]
+    assert len(workers(8, 2)) == 2
+
+
+_CHILD = """
+import os, sys, numpy as np, torch
+from faltung.kernels import team, threads
+torch.set_num_threads(2)
+def total():
+    hits = np.zeros(64, int)
+    def task(a, b): hits[a:b] += 1
+    threads.spread(task, 64, 2)
+    return int(hits.sum())
+assert total() == 64 and team._parallel
+pid = os.fork()
+if pid == 0:
+    os._exit(0 if total() == 64 and not team.together(lambda: None) else 1)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) or (total() != 64))
+"""
+
+
+def test_a_forked_child_works_without_the_team():
+    assert subprocess.run([sys.executable, "-c", _CHILD], timeout=120, check=False).returncode == 0
+
+
+def test_without_torch_there_is_no_team():
+    code = "from faltung.kernels import team; import sys; sys.exit(team.together(print) or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
