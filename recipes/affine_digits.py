@@ -15,6 +15,8 @@ from faltung.nn.lie import SL, Affine, GLPlus, lie_network
 from recipe import digits, run, table
 
 KINDS = ("plain", "SO", "SL", "GL+")
+RATES = {"plain": 2e-2}  # networks of coordinates lose their way at the rate that plain filters like
+RATE = 5e-3
 SIZE = 18
 
 
@@ -48,22 +50,22 @@ class Residual(nn.Module):
         return (x + self.body(x)).relu()
 
 
-def network(kind: str) -> nn.Module:
+def network(kind: str, fresh: bool = False) -> nn.Module:
     """Lift, residual block, maximum over group and places, scores; widths for equal numbers of parameters."""
     if kind == "plain":
-        first = [nn.Conv2d(1, 12, 5, bias=False), nn.BatchNorm2d(12), nn.ReLU()]
-        return nn.Sequential(*first, Residual(12), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(12, 10))
-    return lie_network(1, 10, kind, width=6, blocks=1, head=0, num_samples=8, hidden=18, spread=0.05)
+        first = [nn.Conv2d(1, 34, 5, bias=False), nn.BatchNorm2d(34), nn.ReLU()]
+        return nn.Sequential(*first, Residual(34), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(34, 10))
+    return lie_network(1, 10, kind, width=24, blocks=1, head=0, num_samples=8, hidden=18, spread=0.05, fresh=fresh)
 
 
-def measured(kind: str, data: tuple, seed: int, epochs: int) -> list[float]:
+def measured(kind: str, data: tuple, seed: int, epochs: int, fresh: bool = False) -> list[float]:
     """Accuracy on every test set, in percent."""
     torch.manual_seed(seed)
     images, labels, tests, truth = data
-    model = network(kind)
+    model = network(kind, fresh)
     optimizer = torch.optim.AdamW(model.parameters(), weight_decay=5e-3)
     steps = epochs * math.ceil(len(labels) / 32)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-2, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATES.get(kind, RATE), total_steps=steps)
     for _ in range(epochs):
         for batch in torch.randperm(len(labels)).split(32):
             optimizer.zero_grad()
@@ -91,25 +93,19 @@ def main(quick: bool) -> str:
         means[kind] = [statistics.mean(c) for c in columns]
         size = sum(p.numel() for p in network(kind).parameters())
         lines.append([kind, size, *(f"{statistics.mean(c):.1f} ± {statistics.pstdev(c):.1f}" for c in columns)])
+    drawn = measured("SL", data, 0, epochs, fresh=True)
     order = " < ".join(sorted(KINDS, key=lambda k: means[k][2]))
     steps = epochs * math.ceil(count / 32)
     learnt = [k for k in KINDS[1:] if means[k][0] > means["plain"][0] - 5]
-    better = [k for k in learnt if means[k][2] > means["plain"][2]]
-    if learnt:
-        verdict = f"Of those that learnt the upright digits ({', '.join(learnt)}), better under strong maps than the plain one: "
-        verdict += f"{', '.join(better) or 'none'}."
-    else:
-        verdict = (
-            f"After {steps} steps no network on a group has learnt the upright digits as well as the plain one: not reproduced, "
-            "and the claim about unseen maps is not tested by such networks. Whether kernels from coordinates, few fields at equal "
-            "parameters or few steps are the reason is not told apart here."
-        )
+    better = [k for k in KINDS[1:] if means[k][2] > means["plain"][2]]
+    verdict = f"Within five points of the plain network on upright digits: {', '.join(learnt) or 'none'}. "
+    verdict += f"Better than it under strong maps: {', '.join(better) or 'none'}."
     return f"""# Affine digits
 
 {count} upright digits of UCI to learn from, enlarged to {SIZE} × {SIZE} pixels; {len(truth)} others to test on, upright, under mild
 affine maps (stretches of variance 0.02 in logarithms, turns up to 20°, moves up to 8 % of half the view, as affNIST draws) and
 under strong ones (0.06, 35°, 12 %), none of which was ever seen. A lift of 5 × 5 taps, one residual block, the maximum over group
-and places; 8 elements drawn anew in every step; widths for about equal numbers of parameters. Accuracy in percent, mean and
+and places; 8 elements, the same in all steps; widths for about equal numbers of parameters. Accuracy in percent, mean and
 deviation of {seeds} runs, no augmentation.
 
 {table(["network", "parameters", "upright", "mild maps", "strong maps"], lines)}
@@ -117,8 +113,11 @@ deviation of {seeds} runs, no augmentation.
 Claimed: the best of all equivariant and capsule networks on affNIST, trained on upright digits, at about 98 % (GL⁺(2) and SL(2),
 one GPU for hours).
 
-Order under strong maps: {order}. {verdict} One learning rate (2e-2 at its highest) for all four, and {steps} steps each; published
-are 2e-4 and 50 epochs of a set many times as large, with width 40 and a head of 256."""
+Order under strong maps: {order}. {verdict} {steps} steps each, at a highest rate of 2e-2 for the plain network and 5e-3 for the
+others; published are 2e-4 and 50 epochs of a set many times as large, with width 40 and a head of 256.
+
+Elements drawn anew in every step, as published, are noise that takes many more steps to average: after these {steps} steps SL(2)
+classifies {drawn[0]:.1f} % of the upright digits so, {drawn[2]:.1f} % under strong maps."""
 
 
 if __name__ == "__main__":

@@ -16,11 +16,36 @@ if not hasattr(os, "fork"):
 
 
 @pytest.fixture(autouse=True)
-def four_threads():
+def four_threads(monkeypatch):
+    """A team of four that no other work on the machine sends to rest."""
+    monkeypatch.setattr(team, "LATE", float("inf"))
+    team.waited(0)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
+
+
+def test_a_team_that_comes_late_rests_for_longer_and_longer(monkeypatch):
+    monkeypatch.setattr(team, "LATE", 1e-3)
+
+    def rest() -> int:
+        calls = 0
+        while not team.together(lambda: None):
+            calls += 1
+        return calls
+
+    lengths = []
+    for _ in range(12):
+        team.waited(1.0)
+        lengths.append(rest())
+    assert lengths[:3] == [8, 16, 32]
+    assert lengths[-2:] == [4096, 4096]
+    team.waited(1e-4)
+    assert rest() == 0
+    team.waited(1.0)
+    assert rest() == 8
+    team.waited(0.0)
 
 
 def workers(count: int, asked: int) -> set[int]:

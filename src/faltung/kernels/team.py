@@ -2,6 +2,9 @@
 
 Behind every parallel loop of torch its threads wait for the next one without sleeping, for some milliseconds and on all processors.
 A kernel that wakes threads of its own meanwhile shares the processors with them and takes up to twice as long. So it asks them.
+
+A team returns only when all of its threads have come back. On a machine with other work to do one of them may not even have begun
+when the others are done: then the team is left alone for a while.
 """
 
 import ctypes
@@ -12,20 +15,35 @@ from collections.abc import Callable
 from itertools import count
 from typing import Any
 
+LATE = 5e-4  # seconds that a caller may be kept behind the end of the work
+REST = 8, 4096  # calls without the team behind a late one, at first and at most
+
 _here = threading.local()
+_left, _rest = 0, REST[0]
 _live: dict[int, Callable[[], None]] = {}
 _names = count(1)
 _parallel: Any = None
 _forked = False
 
 
+def waited(seconds: float) -> None:
+    """Tell for how long the team has kept its caller behind the end of the work; the next calls of `together` decide by it."""
+    global _left, _rest
+    late = seconds > LATE
+    _left, _rest = (_rest, min(2 * _rest, REST[1])) if late else (0, REST[0])
+
+
 def together(work: Callable[[], None]) -> bool:
-    """Call `work()` once on every thread of torch's team, the caller's among them; False where there is no team to ask.
+    """Call `work()` once on every thread of torch's team, the caller's among them; False where there is none, or it rests.
 
     Asked from the main thread only, whose team lives as long as the process: what a thread keeps for kernels is kept with it.
     A child process has none of its parent's threads and is given no team. `work` raises nothing.
     """
+    global _left
     torch = sys.modules.get("torch")
+    if _left and torch is not None:
+        _left -= 1
+        return False
     if torch is None or _forked or threading.get_ident() != threading.main_thread().ident:
         return False
     run = _parallel or _found(torch)

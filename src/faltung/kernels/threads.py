@@ -9,11 +9,12 @@ import math
 import os
 import queue
 import threading
+import time
 from collections.abc import Callable
 
 import numpy as np
 
-from faltung.kernels.team import together
+from faltung.kernels import team
 
 KEPT = 1 << 26
 LINE = 64  # bytes of the cache that are read together
@@ -43,7 +44,8 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
         task(0, count)
         return
     batch = _Batch(task, count, pieces, min(threads, pieces))
-    if together(batch.join):
+    if team.together(batch.join):
+        team.waited(time.perf_counter() - batch.done_at)
         batch.wait()
         return
     jobs = _pool(threads - 1)
@@ -99,7 +101,7 @@ class _Batch:
         self.task, self.count, self.pieces, self.seats = task, count, pieces, seats
         self.context = contextvars.copy_context()  # NumPy's error state of the caller, for one
         self.lock, self.ended = threading.Lock(), threading.Event()
-        self.taken = self.done = 0
+        self.taken, self.done, self.done_at = 0, 0, 0.0
         self.error: BaseException | None = None
 
     def work(self) -> None:
@@ -117,6 +119,7 @@ class _Batch:
             with self.lock:
                 self.done += 1
                 if self.done == self.pieces:
+                    self.done_at = time.perf_counter()
                     self.ended.set()
 
     def join(self) -> None:
