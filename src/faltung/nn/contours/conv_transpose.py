@@ -55,7 +55,6 @@ class ContourConvTranspose(CircularLayer):
 
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.in_channels, 1)
-        # One plan in complex numbers: three or four real transposes took half as long again at the sizes of contours.
         return functional.conv_transpose(
             self.about_mean(input), self.weight, None, self.stride, self.pads, self.stride - 1, self.groups, self.dilation,
             "circular",
