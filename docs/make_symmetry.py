@@ -75,6 +75,7 @@ def curves() -> Iterable[tuple[str, nn.Module]]:
     yield "real convolution of both coordinates", Coordinates(real)
     wide = {"dtype": torch.complex128}
     yield "`ContourConv(2, 3, 5)`", ours.ContourConv(2, 3, 5, **wide)
+    yield "`ContourConvTranspose(2, 3, 5, stride=2)`", ours.ContourConvTranspose(2, 3, 5, stride=2, **wide)
     yield "`ModBatchNorm(2)`", ours.ModBatchNorm(2, **wide)
     yield "`ContourPool(2)`", ours.ContourPool(2)
     yield "`CosetPool(2)`", ours.CosetPool(2)
@@ -116,6 +117,7 @@ def table() -> str:
     x = torch.randn(4, 3, 15, 15, dtype=torch.float64, generator=random)
     even = torch.randn(4, 3, 12, 12, dtype=torch.float64, generator=random)
     z = torch.randn(4, 2, 24, dtype=torch.complex128, generator=random)
+    torch.manual_seed(0)  # a layer is drawn before its row begins
     lines = ["| layer | shifts by whole samples | shifts by fractions | down-scaling |", "|---|---|---|---|"]
     for name, layer in layers():
         torch.manual_seed(0)

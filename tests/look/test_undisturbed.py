@@ -42,6 +42,8 @@ LOOKS = {
     "spectrum": lambda m: look.spectrum(m, X, fold=True),
     "aliasing": lambda m: look.aliasing(m, X),
     "shift_consistency": lambda m: look.shift_consistency(m, X, pairs=1),
+    "shift_adversary": lambda m: look.shift_adversary(m, X, 1, crop=6),
+    "embedding_shift_rate": lambda m: look.embedding_shift_rate(m, X, (0, 1)),
     "borders": lambda m: look.border_influence(m, X),
     "efficiency": lambda m: look.efficiency(m, X, roof=look.Roof(1e11, 1e10), measure=True, repeats=1),
     "atlas": lambda m: look.kernel_atlas(m, X, dense=True),
@@ -116,6 +118,7 @@ def test_every_look_is_tried():
         "filters", "counts", "receptive_field", "probed_field", "effective_receptive_field", "spectrum", "aliasing",
         "shift_consistency", "border_influence", "efficiency", "kernel_atlas", "linearize", "cam", "faithfulness", "ranges",
         "representation_profile", "denoiser_modes", "footprint", "upsampling_artifacts",
+        "shift_adversary", "embedding_shift_rate",
     }  # fmt: skip
     assert len(models) <= len(LOOKS)
     assert models <= set(look.__all__)

@@ -1,4 +1,4 @@
-"""Layers for closed curves: the law of turns, starts and places; pools; reflections; Fourier's form; real curves; curvature."""
+"""Layers for closed curves: the law of turns, starts and places; transposes; pools; reflections; Fourier's form; curvature."""
 
 import cmath
 
@@ -64,6 +64,60 @@ def test_the_fourier_form_and_real_curves():
         layer.weight.copy_(real.weight)
         x = z.real
         torch.testing.assert_close(layer(x.to(z.dtype)).real, real(x - x.mean()), rtol=0, atol=1e-12)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.integers(1, 7), st.integers(1, 6), st.integers(1, 4), st.integers(1, 3), st.sampled_from([1, 2]), st.booleans(),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_the_transpose_is_the_adjoint(m, taps, stride, dilation, groups, center, seed):
+    """With conjugated weights; of means, which the convolution forgets, only centred curves have none."""
+    how = {"stride": stride, "dilation": dilation, "groups": groups, "center": center, "dtype": torch.complex128}
+    layer, back = nn.ContourConv(2, 4, taps, **how), nn.ContourConvTranspose(4, 2, taps, **how)
+    with torch.no_grad():
+        back.weight.copy_(layer.weight.conj())
+        x, y = curves(1, 2, m * stride, seed=seed), curves(1, 4, m, seed=seed + 100)
+        inner = y - y.mean(-1, keepdim=True) if center else y
+        near, far = torch.vdot(layer(x).flatten(), inner.flatten()), torch.vdot(x.flatten(), back(y).flatten())
+    torch.testing.assert_close(near, far, rtol=0, atol=1e-12)
+
+
+@settings(max_examples=20, deadline=None)
+@given(motion, st.integers(1, 8), st.integers(1, 3), st.integers(1, 2))
+def test_the_transpose_turns_and_begins_with_the_curve(how, taps, stride, dilation):
+    angle, start, place = how
+    layer = nn.ContourConvTranspose(2, 3, taps, stride=stride, dilation=dilation, dtype=torch.complex128)
+    z = curves(2, 2, 24)
+    turn = cmath.exp(1j * angle)
+    moved = layer(turn * z.roll(start, -1) + complex(place, -2 * place))
+    torch.testing.assert_close(moved, turn * layer(z).roll(start * stride, -1), rtol=0, atol=1e-12)
+
+
+def test_the_transpose_in_fourier_s_form_and_reflected():
+    layer, mirror = (nn.ContourConvTranspose(1, 1, 7, stride=3, dtype=torch.complex128) for _ in range(2))
+    z = curves(1, 1, 10)
+    taps = torch.zeros(30, dtype=torch.complex128)
+    taps[(torch.arange(7) - 3) % 30] = layer.weight.detach()[0, 0]
+    waves = torch.fft.fft(z[0, 0] - z.mean()).repeat(3)  # two zeros behind every sample repeat the spectrum
+    found = layer(z).detach()
+    torch.testing.assert_close(found[0, 0], torch.fft.ifft(waves * torch.fft.fft(taps)), rtol=0, atol=1e-12)
+    with torch.no_grad():
+        mirror.weight.copy_(layer.weight.conj().flip(-1))
+        torch.testing.assert_close(mirror(z.conj().flip(-1)), found.conj().flip(-1).roll(-2, -1))
+
+
+def test_a_decoder_turns_with_the_curve():
+    torch.manual_seed(0)
+    wide = {"dtype": torch.complex128}
+    model = torch.nn.Sequential(
+        nn.ContourConv(1, 4, 5, stride=2, **wide), nn.SigLog(), nn.ContourConv(4, 6, 3, stride=2, **wide), nn.ModTanh(),
+        nn.ContourConvTranspose(6, 4, 3, stride=2, **wide), nn.SigLog(), nn.ContourConvTranspose(4, 1, 5, stride=2, **wide),
+    )  # fmt: skip
+    z = curves(3, 1, 24)
+    assert model(z).shape == z.shape
+    assert equivariance(model, ContourMotion(step=4), z).error < 1e-10
+    assert equivariance(model, ContourMotion(), z).error > 1e-3
 
 
 def test_reflections_with_conjugated_reversed_kernels():
@@ -148,6 +202,14 @@ def test_wrong_settings_are_refused():
         nn.ContourConv(1, 1, 3)(torch.randn(1, 1, 8))
     with pytest.raises(ArgumentError):
         nn.ContourConv(2, 3, 3, groups=2)
+    with pytest.raises(DtypeError, match="ContourConvTranspose"):
+        nn.ContourConvTranspose(1, 1, 3, dtype=torch.float32)
+    with pytest.raises(DtypeError, match="ContourConvTranspose"):
+        nn.ContourConvTranspose(1, 1, 3)(torch.randn(1, 1, 8))
+    with pytest.raises(ArgumentError, match="ContourConvTranspose"):
+        nn.ContourConvTranspose(2, 3, 3, groups=2)
+    with pytest.raises(ArgumentError, match="2 channels"):
+        nn.ContourConvTranspose(2, 3, 3)(curves(1, 3, 8))
     with pytest.raises(ArgumentError):
         nn.ContourPool(3)(curves(1, 1, 8))
     with pytest.raises(ArgumentError):

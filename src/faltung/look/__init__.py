@@ -81,6 +81,12 @@ from faltung.look.theory import (  # noqa: E402
     learning_curve,
     linear_cnn_flow,
 )
+from faltung.look.worst_shifts import (  # noqa: E402
+    EmbeddingShifts,
+    ShiftAdversary,
+    embedding_shift_rate,
+    shift_adversary,
+)
 
 __all__ = [
     "Atlas",
@@ -93,6 +99,7 @@ __all__ = [
     "Cues",
     "EffectiveField",
     "Efficiency",
+    "EmbeddingShifts",
     "Field",
     "Fields",
     "FilterBasis",
@@ -113,6 +120,7 @@ __all__ = [
     "Roof",
     "Sampling",
     "SamplingTable",
+    "ShiftAdversary",
     "Template",
     "Upsampling",
     "UpsamplingTable",
@@ -132,6 +140,7 @@ __all__ = [
     "duplicate_filters",
     "effective_receptive_field",
     "efficiency",
+    "embedding_shift_rate",
     "entropy_ceiling",
     "expected_gain",
     "faithfulness",
@@ -171,6 +180,7 @@ __all__ = [
     "replica_peak",
     "representation_profile",
     "separable_share",
+    "shift_adversary",
     "shift_consistency",
     "signal_alias_fraction",
     "smoothness",

@@ -1,6 +1,6 @@
 """What happens to a network's answers when its input moves, and what its margins do; `certify.equivariance` measures any group."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from faltung.errors import ArgumentError
+from faltung.errors import ArgumentError, DtypeError
 from faltung.look.tables import table
 from faltung.readers import first_tensor, replay, undisturbed
 
@@ -49,7 +49,7 @@ def shift_consistency(
         seed: of the offsets; the global random numbers are left alone.
 
     Raises:
-        ArgumentError: samples too small for the crops, or results that are no classes.
+        ArgumentError: samples too small for the crops, or results that are no classes.   DtypeError: complex scores.
 
     Source: Zhang, Making convolutional networks shift-invariant again (2019).
 
@@ -75,7 +75,10 @@ def shift_consistency(
     alone = undisturbed(model) if isinstance(model, nn.Module) else nullcontext()
     with alone, torch.no_grad():
         for _ in range(pairs):
-            first, second = (_classes(model(_moved(x, sizes, rng.integers(0, most, ndim)))) for _ in range(2))
+            first, second = (
+                classes("shift_consistency", model(windows(x, sizes, rng.integers(0, most, ndim).tolist())))
+                for _ in range(2)
+            )
             agree += int((first.argmax(1) == second.argmax(1)).sum())
             spread += (
                 float(((first - second).double() ** 2).sum()) / 2
@@ -89,17 +92,22 @@ def shift_consistency(
     )
 
 
-def _moved(x: Tensor, sizes: tuple[int, ...] | None, offsets: np.ndarray) -> Tensor:
+def windows(x: Tensor, sizes: tuple[int, ...] | None, offsets: Sequence[int]) -> Tensor:
+    """Windows of these sizes from these places on, or all of the samples rolled by as much: always a copy."""
     if sizes is None:
-        return torch.roll(x, offsets.tolist(), tuple(range(2, x.ndim)))
-    return x[(..., *(slice(int(o), int(o) + n) for o, n in zip(offsets, sizes, strict=True)))]
+        return torch.roll(x, tuple(offsets), tuple(range(2, x.ndim)))
+    # A model may begin by an operation in place, and the samples are not its own.
+    return x[(..., *(slice(o, o + n) for o, n in zip(offsets, sizes, strict=True)))].clone()
 
 
-def _classes(result: Any) -> Tensor:
+def classes(who: str, result: Any) -> Tensor:
+    """The scores (batch, classes) that a classifier returned."""
     y = first_tensor(result)
     if y is None or y.ndim != 2:
         came = "none" if y is None else f"shape {tuple(y.shape)}"
-        raise ArgumentError.of("shift_consistency", "a result (batch, classes)", came, "wrap the model")
+        raise ArgumentError.of(who, "a result (batch, classes)", came, "wrap the model")
+    if y.is_complex():
+        raise DtypeError.of(who, "scores that are real numbers", f"{y.dtype}", "take their real parts or moduli")
     return y
 
 

@@ -6,6 +6,9 @@
 from faltung.nn.base import Layer
 from faltung.nn.contours.activations import ModBatchNorm, ModTanh, SigLog
 from faltung.nn.contours.conv import ContourConv
+from faltung.nn.contours.conv_transpose import ContourConvTranspose
 from faltung.nn.contours.pooling import ContourPool, CosetPool, InvariantPool
 
-ALL: tuple[type[Layer], ...] = (ContourConv, ModTanh, SigLog, ModBatchNorm, ContourPool, CosetPool, InvariantPool)
+ALL: tuple[type[Layer], ...] = (
+    ContourConv, ContourConvTranspose, ModTanh, SigLog, ModBatchNorm, ContourPool, CosetPool, InvariantPool,
+)  # fmt: skip

@@ -22,13 +22,16 @@ class ContourLayer(ComplexLayer):
     __repr__ = Layer.__repr__
 
 
-def moved(shift: int, stride: int = 1, place: complex = 0) -> Symmetry:
-    """A curve turned by 0.7, begun `shift` samples later and put elsewhere: the result is turned and begins later, too."""
+def moved(shift: int, stride: int = 1, place: complex = 0, up: int = 1) -> Symmetry:
+    """A curve turned by 0.7, begun `shift` samples later and put elsewhere: the result is turned and begins later, too.
+
+    The result has one sample for `stride` of the curve, or `up` samples for one.
+    """
     turn = complex(torch.polar(torch.tensor(1.0).double(), torch.tensor(0.7).double()))
     return Symmetry(
         f"turn, start {shift} later" + (", another place" if place else ""),
         lambda z: turn * z.roll(shift, -1) + place,
-        lambda y: turn * y.roll(shift // stride, -1),
+        lambda y: turn * y.roll(shift * up // stride, -1),
     )
 
 
@@ -37,7 +40,71 @@ def centred(z: Tensor) -> Tensor:
     return z - z.mean(-1, keepdim=True)
 
 
-class ContourConv(ContourLayer):
+class CircularLayer(ContourLayer):
+    """The settings and the weight that a circular convolution of curves shares with its transpose."""
+
+    source = SOURCE
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        stride: int = 1,
+        dilation: int = 1,
+        groups: int = 1,
+        center: bool = True,
+        device: Any = None,
+        dtype: torch.dtype = torch.complex64,
+    ) -> None:
+        super().__init__()
+        if not isinstance(dtype, torch.dtype) or not dtype.is_complex:
+            raise DtypeError.of(type(self).__name__, "a complex dtype", repr(dtype), "use torch.complex64")
+        self.in_channels, self.out_channels, self.groups = functional.numbers(
+            "in_channels, out_channels, groups", (in_channels, out_channels, groups), 3, 1
+        )
+        (self.kernel_size,), (self.stride,), (self.dilation,) = (
+            functional.numbers(name, given, 1, 1)
+            for name, given in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
+        )
+        self.center = bool(center)
+        if self.in_channels % self.groups or self.out_channels % self.groups:
+            raise ArgumentError.of(
+                type(self).__name__, f"in and out channels that {groups} groups divide", f"{in_channels} and {out_channels}",
+                "choose groups that divide both",
+            )  # fmt: skip
+        self.weight = nn.Parameter(torch.empty(self.weight_shape, device=device, dtype=dtype))
+        self.reset_parameters()
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]:
+        """The shape of the weight: (out, in / groups, kernel_size)."""
+        return (self.out_channels, self.in_channels // self.groups, self.kernel_size)
+
+    def reset_parameters(self) -> None:
+        """Draw the weight as complex numbers want it, with the variance of Glorot."""
+        complex_(self.weight.detach(), "glorot")
+
+    @property
+    def pads(self) -> tuple[tuple[int, int], ...]:
+        """The margins before and behind."""
+        around = self.dilation * (self.kernel_size - 1)
+        before = self.dilation * ((self.kernel_size - 1) // 2)
+        return ((before, around - before),)
+
+    def about_mean(self, z: Tensor) -> Tensor:
+        """The curves about their means where the layer takes them off, else as they are."""
+        return centred(z) if self.center else z
+
+    @property
+    def claims(self) -> frozenset[str]:
+        return frozenset({LINEAR, PER_SAMPLE})
+
+    def parameter_count(self) -> int:
+        return self.weight.numel()
+
+
+class ContourConv(CircularLayer):
     """A circular convolution of closed curves with complex filters: it turns with the curve and begins where the curve begins.
 
     Formula: `y[p] = Σ over inputs and taps of w[t] (x − mean x)[p·stride + (t − ⌊(k − 1)/2⌋)·dilation]`, indices modulo n. No bias:
@@ -64,58 +131,13 @@ class ContourConv(ContourLayer):
 
     name = "contour-conv"
     summary = "a circular convolution of closed curves with complex filters"
-    source = SOURCE
     cost = "3 or 4 · in / groups · kernel_size"
     portrait = shown("cloud", (1, 1, 400), complex=True, in_channels=1, out_channels=1, kernel_size=9)
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        kernel_size: int,
-        stride: int = 1,
-        dilation: int = 1,
-        groups: int = 1,
-        center: bool = True,
-        device: Any = None,
-        dtype: torch.dtype = torch.complex64,
-    ) -> None:
-        super().__init__()
-        if not isinstance(dtype, torch.dtype) or not dtype.is_complex:
-            raise DtypeError.of("ContourConv", "a complex dtype", repr(dtype), "use torch.complex64")
-        self.in_channels, self.out_channels, self.groups = functional.numbers(
-            "in_channels, out_channels, groups", (in_channels, out_channels, groups), 3, 1
-        )
-        (self.kernel_size,), (self.stride,), (self.dilation,) = (
-            functional.numbers(name, given, 1, 1)
-            for name, given in (("kernel_size", kernel_size), ("stride", stride), ("dilation", dilation))
-        )
-        self.center = bool(center)
-        if self.in_channels % self.groups or self.out_channels % self.groups:
-            raise ArgumentError.of(
-                "ContourConv", f"in and out channels that {groups} groups divide", f"{in_channels} and {out_channels}",
-                "choose groups that divide both",
-            )  # fmt: skip
-        shape = (self.out_channels, self.in_channels // self.groups, self.kernel_size)
-        self.weight = nn.Parameter(torch.empty(shape, device=device, dtype=dtype))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draw the weight as complex numbers want it, with the variance of Glorot."""
-        complex_(self.weight.detach(), "glorot")
-
-    @property
-    def pads(self) -> tuple[tuple[int, int], ...]:
-        """The margins before and behind."""
-        around = self.dilation * (self.kernel_size - 1)
-        before = self.dilation * ((self.kernel_size - 1) // 2)
-        return ((before, around - before),)
-
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.in_channels, 1)
-        z = centred(input) if self.center else input
         return functional.conv_complex(
-            z, self.weight, None, self.stride, self.pads, self.dilation, self.groups, "circular"
+            self.about_mean(input), self.weight, None, self.stride, self.pads, self.dilation, self.groups, "circular"
         )
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -128,13 +150,6 @@ class ContourConv(ContourLayer):
 
     def shapes(self, *inputs: Any) -> tuple[int, ...]:
         return (inputs[0][0], self.out_channels, -(-inputs[0][2] // self.stride))
-
-    @property
-    def claims(self) -> frozenset[str]:
-        return frozenset({LINEAR, PER_SAMPLE})
-
-    def parameter_count(self) -> int:
-        return self.weight.numel()
 
     def symmetries(self) -> Iterable[Symmetry]:
         yield moved(self.stride, self.stride, 3 - 2j if self.center else 0)
