@@ -45,7 +45,7 @@ def scaled() -> list[tuple[str, np.ndarray]]:
     """A filter, the photo at half and at whole size, and results at each scale."""
     torch.manual_seed(3)
     layer = nn.ScaleConv2d(1, 1, 6, 2**0.5, "trivial", order=3, padding="same", padding_mode="reflect", bias=False)
-    layer.weight[..., 0, 0] = 0  # no answer to what is grey
+    layer.weight[..., 0, 0] = 0  # the widest blur, which would hide the rest
     whole = Image.fromarray(data.photo()).convert("L")
     side = min(whole.size) // 4 * 4
     whole = whole.crop((0, 0, side, side))
