@@ -1,4 +1,7 @@
-"""Draw docs/pictures/groups.png: one filter expanded over p4m, over c8 by harmonics, and a kernel from scalars to vectors."""
+"""Draw docs/pictures/groups.png: one filter expanded over p4m, over c8 by harmonics, and a kernel from scalars to vectors.
+
+And docs/pictures/scales.png: one filter at six scales, and what they make of a photo and of the same at half the size.
+"""
 
 from pathlib import Path
 
@@ -6,17 +9,17 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw
 
-from faltung import nn
+from faltung import data, nn
 
 CELL, GAP, ROW = 84, 8, 30
 
 
-def shades(values: np.ndarray, top: float) -> Image.Image:
+def shades(values: np.ndarray, top: float, cell: int = CELL) -> Image.Image:
     """A kernel in colour: red for positive, blue for negative, white for zero."""
     v = np.clip(values / top, -1, 1)[..., None]
     red, blue = np.array([178, 24, 43.0]), np.array([33, 102, 172.0])
     colour = np.where(v > 0, 255 - v * (255 - red), 255 + v * (255 - blue))
-    return Image.fromarray(colour.astype(np.uint8)).resize((CELL, CELL), Image.Resampling.NEAREST)
+    return Image.fromarray(colour.astype(np.uint8)).resize((cell, cell), Image.Resampling.NEAREST)
 
 
 @torch.no_grad()
@@ -37,7 +40,45 @@ def rows() -> list[tuple[str, np.ndarray]]:
     ]
 
 
+@torch.no_grad()
+def scaled() -> list[tuple[str, np.ndarray]]:
+    """A filter, the photo at half and at whole size, and results at each scale."""
+    torch.manual_seed(3)
+    layer = nn.ScaleConv2d(1, 1, 6, 2**0.5, "trivial", order=3, padding="same", padding_mode="reflect", bias=False)
+    layer.weight[..., 0, 0] = 0  # the widest blur, which would hide the rest
+    whole = Image.fromarray(data.photo()).convert("L")
+    side = min(whole.size) // 4 * 4
+    whole = whole.crop((0, 0, side, side))
+
+    def results(size: int) -> np.ndarray:
+        image = np.asarray(whole.resize((size, size), Image.Resampling.BOX), dtype=np.float32) / 255
+        return layer(torch.from_numpy(image - image.mean())[None, None])[0].numpy()
+
+    return [
+        ("One filter of 15 weights, at six scales that double every two", layer.kernel()[:, 0].numpy()),
+        ("A photo of 64 by 64 pixels: results at the six scales", results(64)),
+        ("The same of 128 by 128 pixels: what stood two columns further left", results(128)),
+    ]  # fmt: skip
+
+
+def draw_scales() -> None:
+    drawn, cell = scaled(), 124
+    picture = Image.new("RGB", (6 * (cell + GAP) + GAP, len(drawn) * (cell + ROW) + GAP), "white")
+    pen = ImageDraw.Draw(picture)
+    for n, (words, maps) in enumerate(drawn):
+        pen.text((GAP, n * (cell + ROW) + 10), words, fill="black")
+        for c, values in enumerate(maps):
+            at = (GAP + c * (cell + GAP), n * (cell + ROW) + ROW)
+            top = np.abs(values).max() if n == 0 else np.abs(drawn[1][1]).max() * 0.6
+            picture.paste(shades(values, top, cell), at)
+            pen.rectangle((*at, at[0] + cell, at[1] + cell), outline="grey")
+    target = Path(__file__).parent / "pictures" / "scales.png"
+    picture.quantize(64).save(target, optimize=True)
+    print(target)
+
+
 def main() -> None:
+    draw_scales()
     drawn = rows()
     picture = Image.new("RGB", (8 * (CELL + GAP) + GAP, len(drawn) * (CELL + ROW) + GAP), "white")
     pen = ImageDraw.Draw(picture)

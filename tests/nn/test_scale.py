@@ -69,6 +69,13 @@ def test_steps_are_exact_where_they_stop_and_not_between():
     assert off(layer(resample_ideal(x, (15,))), resample_ideal(layer(x), (15,))) > 1e-4  # r = 7
 
 
+def test_a_maximum_over_neighbours_commutes_with_scales_where_it_is_taken_ring_by_ring():
+    x, pool = torch.randn(1, 2, 15, 13, dtype=torch.float64), torch.nn.MaxPool2d(3, 1, 1)
+    layer, down = nn.ScaleNonlinearity2d(pool), (9, 9)
+    assert off(layer(resample_ideal(x, down)), resample_ideal(layer(x), down)) < 1e-13
+    assert off(pool(resample_ideal(x, down)), resample_ideal(pool(x), down)) > 0.1
+
+
 @pytest.mark.parametrize("sizes", [(7, 7), (9, 5)])
 def test_with_all_taps_it_is_an_ordinary_circular_convolution(sizes):
     torch.manual_seed(0)

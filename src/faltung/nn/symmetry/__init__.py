@@ -1,4 +1,4 @@
-"""Layers whose results move predictably when their input is turned or mirrored."""
+"""Layers whose results move predictably when their input is turned, mirrored or zoomed."""
 
 from faltung.nn.base import Layer
 from faltung.nn.symmetry.acting import act as act
@@ -12,6 +12,8 @@ from faltung.nn.symmetry.groups import grid_group as grid_group
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
 from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
 from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid
+from faltung.nn.symmetry.scale_conv import ScaleConv
+from faltung.nn.symmetry.scale_pool import ScalePool
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.steerable import SteerableConv
 from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
@@ -34,4 +36,6 @@ ALL: tuple[type[Layer], ...] = (
     PositionOrientationConv,
     PositionOrientationGrid,
     PositionOrientationBlock,
+    ScaleConv,
+    ScalePool,
 )
