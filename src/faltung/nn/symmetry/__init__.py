@@ -13,6 +13,7 @@ from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
 from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
 from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid
 from faltung.nn.symmetry.so2_conv import SO2Conv
+from faltung.nn.symmetry.sphere_activation import SphereActivation
 from faltung.nn.symmetry.steerable import SteerableConv
 from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
 
@@ -31,6 +32,7 @@ ALL: tuple[type[Layer], ...] = (
     GauntProduct,
     GauntPower,
     SO2Conv,
+    SphereActivation,
     PositionOrientationConv,
     PositionOrientationGrid,
     PositionOrientationBlock,
