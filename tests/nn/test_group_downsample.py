@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from faltung import nn
+from faltung.domains.group import group as finite_group
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import complement, grid_group
 from faltung.nn.symmetry.downsample import sampling
+from faltung.nn.symmetry.group_fourier import real_irreps
 from faltung.nn.symmetry.smoothest import pieces, roughness, smoothest
 
 PAIRS = [
@@ -130,7 +132,7 @@ def test_lowpass_commutes_with_dihedral_groups(group, held, ndim):
 
 ALONE = [("c8", "c4", 2), ("c9", "c3", 2), ("d8", "c4", 2), ("d9", "d3", 2), ("d9", "c3", 2), ("d4", "c2", 3)]
 """Pairs without a complement: "lowpass" is their closed form."""
-NEITHER = [("oh", "c2", 3), ("o", "c2", 3), ("o", (5, 19), 3), ("d24", "c12", 2), ("c48", "c24", 2)]
+NEITHER = [("c18", "c6", 2), ("oh", "c2", 3), ("o", "c2", 3), ("o", (5, 19), 3), ("d24", "c12", 2), ("c48", "c24", 2)]
 
 
 def optimum(group, held, ndim, steps=None):
@@ -202,6 +204,14 @@ def test_no_other_sum_of_pieces_is_larger_or_smoother(group, held, ndim):
     assert np.trace(ours.T @ rough @ ours) == pytest.approx(-best[1], abs=1e-9)
 
 
+def test_a_frequency_in_the_place_of_half_the_sampling_rate():
+    """C₁₈ to C₆: cos 9·2πr/18 = (−1)^r is real and has the values of the frequency 3 on every third element."""
+    _, _, down, up = optimum("c18", "c6", 2)
+    assert abs(down @ up - np.eye(6)).max() < 1e-12
+    wave = (-1.0) ** np.arange(18)
+    assert abs(up @ down @ wave - wave).max() < 1e-12
+
+
 def test_four_half_turns_of_the_cube_have_a_sampling_theorem():
     """Neutral, two half turns about diagonals of faces and one about an axis: no complement, no rotations of a plane."""
     acting, subgroup, down, up = optimum("o", (5, 19), 3)
@@ -209,6 +219,34 @@ def test_four_half_turns_of_the_cube_have_a_sampling_theorem():
     with pytest.raises(ArgumentError):
         sampling(acting, subgroup, "lowpass")
     assert abs(down @ up - np.eye(4)).max() < 1e-12
+
+
+def largest_by_characters(acting, subgroup):
+    """No space that commutes with G and that H tells apart has more dimensions: its restriction must fit into H's own functions."""
+    place = {h: n for n, h in enumerate(subgroup)}
+    own = finite_group(table=[[place[int(acting.group.table[a, b])] for b in subgroup] for a in subgroup])
+    below = [np.trace(r, axis1=1, axis2=2) for r in real_irreps(own)]
+    above = [np.trace(r, axis1=1, axis2=2) for r in real_irreps(acting.group)]
+    room = np.array([round(len(subgroup) * c[0] / (c @ c)) for c in below])
+    uses = [np.array([round(a[list(subgroup)] @ c / (c @ c)) for c in below]) for a in above]
+    most = [round(acting.order * a[0] / (a @ a)) for a in above]
+
+    def walk(at, room):
+        if at == len(above):
+            return 0
+        found, times = walk(at + 1, room), 1
+        while times <= most[at] and (times * uses[at] <= room).all():
+            found = max(found, round(times * above[at][0]) + walk(at + 1, room - times * uses[at]))
+            times += 1
+        return found
+
+    return walk(0, room)
+
+
+@pytest.mark.parametrize(("group", "held", "ndim"), [*PAIRS, *ALONE, *NEITHER])
+def test_no_space_at_all_is_larger_than_the_optimum(group, held, ndim):
+    acting, subgroup, down, _ = optimum(group, held, ndim)
+    assert np.linalg.matrix_rank(down) == largest_by_characters(acting, subgroup)
 
 
 def test_steps_belong_to_the_optimum():
