@@ -128,6 +128,9 @@ def test_scalars_that_do_not_fit_are_refused():
             layer(x, edge, scalars)
     with pytest.raises(ArgumentError, match="edge_dim"):
         nn.SO2Conv(1, 1, 2, 2)(x, edge, torch.zeros(3, 4))
+    for turned in (torch.zeros(3, 9, 2), torch.zeros(3, 4, 1)):
+        with pytest.raises(ArgumentError):
+            nn.SO2Conv(1, 1, 2, 2).within(turned)
     for wrong in ({"edge_dim": 0}, {"edge_dim": 2, "hidden": 0}):
         with pytest.raises(ArgumentError):
             nn.SO2Conv(1, 1, 2, 2, **wrong)

@@ -211,8 +211,8 @@ class GroupDownsample(_Resampling):
     their number m in H, drops the one at m/2, and takes the mean with the mirror if H has none; "half" keeps m/2 at half weight,
     which is no projection. "optimal" solves an eigenproblem for any pair: of the roughness
     `Σ over g, s of (x(g) − x(g·s))²` it takes the irreducible pieces that values on H tell apart, as many as can be, the smoothest
-    of these; P projects on them. With a complement's elements as steps s that is "coset". Elsewhere generators are the steps: for cN
-    and dN P is that of "lowpass", or larger (c18 to c6 keeps all 6), and half turns of the cube without closed form have one, too.
+    of these; P projects on them. With a complement's elements as steps s that is "coset". Elsewhere generators are the steps: for
+    cN and dN P is that of "lowpass", or larger (c18 to c6 keeps all 6); subgroups of the cube's groups have theirs, too.
     None restricts without a filter.
 
     Shapes: input (batch, fields·|G|, *n), returns (batch, fields·|H|, *n), the values of H in the order of the group of that name.
@@ -278,8 +278,9 @@ class GroupDownsample(_Resampling):
 class GroupUpsample(_Resampling):
     """A field on a subgroup H brought to the group G: the band-limited field with these values on H.
 
-    Formula: `y(h·k) = x(h)` for the complement's elements k ("coset"); by sines and cosines ("lowpass", "half"); zeros elsewhere
-    (None). `GroupDownsample` undoes it, but for what "lowpass" drops and "half" weighs.
+    Formula: `y(h·k) = x(h)` for the complement's elements k ("coset"); by sines and cosines ("lowpass", "half"); the one such
+    field in the range of P ("optimal"); zeros elsewhere (None). `GroupDownsample` undoes it, but for what "lowpass", and "optimal"
+    where the rank of P is below |H|, drop, and "half" weighs.
 
     Shapes: input (batch, fields·|H|, *n), returns (batch, fields·|G|, *n).   Args, Raises: as for `GroupDownsample`.
 

@@ -136,7 +136,7 @@ class SO2Conv(Layer):
         """B on features that are turned already, for several layers and activations in a row between two rotations.
 
         Raises:
-            ArgumentError: scalars that are missing, not asked for, or of another shape.
+            ArgumentError: features of another shape, scalars that are missing, not asked for, or of another shape.
         """
         self._checked(turned, scalars)
         rows = []
@@ -159,6 +159,9 @@ class SO2Conv(Layer):
         return [torch.matmul(x, block[part].T) for x in signs]
 
     def _checked(self, x: Tensor, scalars: Tensor | None) -> None:
+        self.expect(x, (self.l_in + 1) ** 2, 1)
+        if x.shape[2] != self.in_channels:
+            raise ArgumentError.of("SO2Conv", f"{self.in_channels} channels", str(x.shape[2]), "match them")
         if self.edge_dim is None:
             if scalars is not None:
                 raise ArgumentError.of("SO2Conv", "no scalars of edges", "some", "build the layer with edge_dim")
