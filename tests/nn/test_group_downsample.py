@@ -182,13 +182,18 @@ def test_along_rotations_the_optimum_is_the_low_pass(group, held):
 
 
 @pytest.mark.parametrize(
-    ("group", "held", "ndim"), [("c8", "c4", 2), ("d4", "d2", 2), ("d6", "c2", 2), ("o", (5, 19), 3)]
-)
-def test_no_other_sum_of_pieces_is_larger_or_smoother(group, held, ndim):
+    ("group", "held", "ndim", "steps"),
+    [
+        ("c8", "c4", 2, (1,)), ("d4", "d2", 2, (1, 4)), ("d6", "c2", 2, (1, 6)), ("o", (5, 19), 3, (1, 2)),
+        # Here one smooth piece after the other, each that still fits, ends rougher, and in the last two smaller.
+        ("d6", (7,), 2, (1, 6)), ("o", (4,), 3, (1, 12)), ("o", (1,), 3, (1, 2)),
+        ("oh", (4, 6), 3, (1, 2)), ("oh", (1,), 3, (1, 24)),
+    ],
+)  # fmt: skip
+def test_no_other_sum_of_pieces_is_larger_or_smoother(group, held, ndim, steps):
     """Against all subsets of the pieces, in which no bunch and no bound is used."""
     acting = grid_group(group, ndim)
     subgroup = acting.subgroup(held)
-    steps = (1, acting.order // 2)
     found = pieces(acting.group, steps)
     assert sum(basis.shape[1] for _, basis in found) == acting.order
     rough = roughness(acting.group, steps)
