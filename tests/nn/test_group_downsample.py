@@ -1,13 +1,18 @@
 """Sampling on subgroups: projections that commute with the group, perfect reconstruction, cyclic groups against the FFT."""
 
+import itertools
+
 import numpy as np
 import pytest
 import torch
 
 from faltung import nn
+from faltung.domains.group import group as finite_group
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import complement, grid_group
 from faltung.nn.symmetry.downsample import sampling
+from faltung.nn.symmetry.group_fourier import real_irreps
+from faltung.nn.symmetry.smoothest import pieces, roughness, smoothest
 
 PAIRS = [
     ("d4", "c4", 2), ("d6", "c6", 2), ("d8", "d4", 2), ("d4", "d2", 2), ("o", "c4", 3), ("oh", "o", 3), ("c6", "c2", 2),
@@ -123,3 +128,138 @@ def test_lowpass_commutes_with_dihedral_groups(group, held, ndim):
     sheets = len(subgroup) // rotations
     assert np.linalg.matrix_rank(project) == sheets * (rotations if rotations % 2 else rotations - 1)
     assert abs(down @ up @ down - down).max() < 1e-14
+
+
+ALONE = [("c8", "c4", 2), ("c9", "c3", 2), ("d8", "c4", 2), ("d9", "d3", 2), ("d9", "c3", 2), ("d4", "c2", 3)]
+"""Pairs without a complement: "lowpass" is their closed form."""
+NEITHER = [("c18", "c6", 2), ("oh", "c2", 3), ("o", "c2", 3), ("o", (5, 19), 3), ("d24", "c12", 2), ("c24", "c12", 2)]
+
+
+def optimum(group, held, ndim, steps=None):
+    acting = grid_group(group, ndim)
+    subgroup = acting.subgroup(held)
+    return (acting, subgroup, *sampling(acting, subgroup, "optimal", steps))
+
+
+@pytest.mark.parametrize(("group", "held", "ndim"), [*PAIRS, *ALONE, *NEITHER])
+def test_the_optimum_is_a_projection_that_commutes(group, held, ndim):
+    """P² = P = Pᵀ, P commutes with G; up∘down = 1 on its range; down∘up = 1 at rank |H|, else a projection; H moves both."""
+    acting, subgroup, down, up = optimum(group, held, ndim)
+    project, count = up @ down, len(subgroup)
+    assert abs(project @ project - project).max() < 1e-12
+    assert abs(project - project.T).max() < 1e-12
+    for g in range(acting.order):
+        assert abs(project @ left(acting, g) - left(acting, g) @ project).max() < 1e-12
+    assert abs(up @ (down @ project) - project).max() < 1e-12
+    kept = down @ up
+    assert abs(kept @ kept - kept).max() < 1e-12
+    assert (np.linalg.matrix_rank(project) == count) == (abs(kept - np.eye(count)).max() < 1e-12)
+    for h in subgroup:
+        own = np.array([[acting.group.table[h, b] == a for b in subgroup] for a in subgroup], dtype=float)
+        assert abs(down @ left(acting, h) - own @ down).max() < 1e-12
+        assert abs(left(acting, h) @ up - up @ own).max() < 1e-12
+
+
+@pytest.mark.parametrize(("pairs", "closed"), [(PAIRS, "coset"), (ALONE, "lowpass")])
+def test_the_optimum_is_the_closed_form_where_there_is_one(pairs, closed):
+    for pair in pairs:
+        acting, subgroup, down, up = optimum(*pair)
+        wanted = sampling(acting, subgroup, closed)
+        assert abs(up @ down - wanted[1] @ wanted[0]).max() < 1e-12, pair
+        if np.linalg.matrix_rank(up) == len(subgroup):  # else "lowpass" leaves open where its result has no values
+            assert abs(down - wanted[0]).max() < 1e-12, pair
+            assert abs(up - wanted[1]).max() < 1e-12, pair
+
+
+@pytest.mark.parametrize(("group", "held"), [("c12", "c3"), ("c15", "c5"), ("c6", "c3"), ("d9", "d3"), ("d15", "d5")])
+def test_along_rotations_the_optimum_is_the_low_pass(group, held):
+    """Also where cosets would do: what is smooth depends on the steps."""
+    acting = grid_group(group, 2)
+    steps = (1,) if group[0] == "c" else (1, acting.order // 2)
+    _, subgroup, down, up = optimum(group, held, 2, steps)
+    wanted = sampling(acting, subgroup, "lowpass")
+    assert abs(up @ down - wanted[1] @ wanted[0]).max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("group", "held", "ndim", "steps"),
+    [
+        ("c8", "c4", 2, (1,)), ("d4", "d2", 2, (1, 4)), ("d6", "c2", 2, (1, 6)), ("o", (5, 19), 3, (1, 2)),
+        # Here one smooth piece after the other, each that still fits, ends rougher, and in the last two smaller.
+        ("d6", (7,), 2, (1, 6)), ("o", (4,), 3, (1, 12)), ("o", (1,), 3, (1, 2)),
+        ("oh", (4, 6), 3, (1, 2)), ("oh", (1,), 3, (1, 24)),
+    ],
+)  # fmt: skip
+def test_no_other_sum_of_pieces_is_larger_or_smoother(group, held, ndim, steps):
+    """Against all subsets of the pieces, in which no bunch and no bound is used."""
+    acting = grid_group(group, ndim)
+    subgroup = acting.subgroup(held)
+    found = pieces(acting.group, steps)
+    assert sum(basis.shape[1] for _, basis in found) == acting.order
+    rough = roughness(acting.group, steps)
+    best = (0, 0.0)
+    for count in range(len(subgroup) + 1):
+        for chosen in itertools.combinations(found, count):
+            basis = np.concatenate([np.zeros((acting.order, 0)), *(b for _, b in chosen)], 1)
+            size = basis.shape[1]
+            if size <= len(subgroup) and np.linalg.matrix_rank(basis[list(subgroup)], tol=1e-6) == size:
+                best = max(best, (size, -np.trace(basis.T @ rough @ basis)))
+    ours = smoothest(acting.group, subgroup, steps)
+    assert ours.shape[1] == best[0]
+    assert np.trace(ours.T @ rough @ ours) == pytest.approx(-best[1], abs=1e-9)
+
+
+def test_a_frequency_in_the_place_of_half_the_sampling_rate():
+    """C₁₈ to C₆: cos 9·2πr/18 = (−1)^r is real and has the values of the frequency 3 on every third element."""
+    _, _, down, up = optimum("c18", "c6", 2)
+    assert abs(down @ up - np.eye(6)).max() < 1e-12
+    wave = (-1.0) ** np.arange(18)
+    assert abs(up @ down @ wave - wave).max() < 1e-12
+
+
+def test_four_half_turns_of_the_cube_have_a_sampling_theorem():
+    """Neutral, two half turns about diagonals of faces and one about an axis: no complement, no rotations of a plane."""
+    acting, subgroup, down, up = optimum("o", (5, 19), 3)
+    assert complement(acting, subgroup) is None
+    with pytest.raises(ArgumentError):
+        sampling(acting, subgroup, "lowpass")
+    assert abs(down @ up - np.eye(4)).max() < 1e-12
+
+
+def largest_by_characters(acting, subgroup):
+    """No space that commutes with G and that H tells apart has more dimensions: its restriction must fit into H's own functions."""
+    place = {h: n for n, h in enumerate(subgroup)}
+    own = finite_group(table=[[place[int(acting.group.table[a, b])] for b in subgroup] for a in subgroup])
+    below = [np.trace(r, axis1=1, axis2=2) for r in real_irreps(own)]
+    above = [np.trace(r, axis1=1, axis2=2) for r in real_irreps(acting.group)]
+    room = np.array([round(len(subgroup) * c[0] / (c @ c)) for c in below])
+    uses = [np.array([round(a[list(subgroup)] @ c / (c @ c)) for c in below]) for a in above]
+    most = [round(acting.order * a[0] / (a @ a)) for a in above]
+
+    def walk(at, room):
+        if at == len(above):
+            return 0
+        found, times = walk(at + 1, room), 1
+        while times <= most[at] and (times * uses[at] <= room).all():
+            found = max(found, round(times * above[at][0]) + walk(at + 1, room - times * uses[at]))
+            times += 1
+        return found
+
+    return walk(0, room)
+
+
+@pytest.mark.parametrize(("group", "held", "ndim"), [*PAIRS, *ALONE, *NEITHER])
+def test_no_space_at_all_is_larger_than_the_optimum(group, held, ndim):
+    acting, subgroup, down, _ = optimum(group, held, ndim)
+    assert np.linalg.matrix_rank(down) == largest_by_characters(acting, subgroup)
+
+
+def test_steps_belong_to_the_optimum():
+    x = torch.randn(1, 12, 2, 2)
+    smooth = nn.GroupDownsample2d(1, "c12", "c3", "optimal", steps=(1,))
+    cosets = nn.GroupDownsample2d(1, "c12", "c3", "optimal")
+    assert torch.allclose(cosets(x), nn.GroupDownsample2d(1, "c12", "c3")(x), atol=1e-6)
+    assert not torch.allclose(cosets(x), smooth(x), atol=1e-2)
+    for antialias, steps in (("coset", (1,)), ("optimal", (12,)), ("optimal", ())):
+        with pytest.raises(ArgumentError, match="steps"):
+            nn.GroupDownsample2d(1, "c12", "c3", antialias, steps=steps)

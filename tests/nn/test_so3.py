@@ -339,8 +339,8 @@ def test_a_mix_that_is_no_block_is_not_equivariant():
     d = wigner(2, r)
     right = layer.mix
 
-    def wrong(x, frame):
-        y = right(x, frame).clone()
+    def wrong(x, frame, scalars=None):
+        y = right(x, frame, scalars).clone()
         y[:, 1] *= -1
         return y
 

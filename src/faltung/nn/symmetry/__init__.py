@@ -15,6 +15,7 @@ from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGri
 from faltung.nn.symmetry.scale_conv import ScaleConv
 from faltung.nn.symmetry.scale_pool import ScalePool
 from faltung.nn.symmetry.so2_conv import SO2Conv
+from faltung.nn.symmetry.sphere_activation import SphereActivation
 from faltung.nn.symmetry.steerable import SteerableConv
 from faltung.nn.symmetry.steerable_space import PointConv, VoxelConv
 
@@ -33,6 +34,7 @@ ALL: tuple[type[Layer], ...] = (
     GauntProduct,
     GauntPower,
     SO2Conv,
+    SphereActivation,
     PositionOrientationConv,
     PositionOrientationGrid,
     PositionOrientationBlock,

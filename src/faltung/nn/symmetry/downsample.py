@@ -18,8 +18,9 @@ from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.symmetry.acting import act
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import GridGroup, generated, grid_group
+from faltung.nn.symmetry.smoothest import generating, smoothest
 
-FILTERS = ("coset", "lowpass", "half", None)
+FILTERS = ("coset", "lowpass", "half", "optimal", None)
 
 
 @lru_cache(maxsize=64)
@@ -34,7 +35,7 @@ def complement(acting: GridGroup, subgroup: tuple[int, ...]) -> tuple[int, ...] 
         True
     """
     size, own = acting.order // len(subgroup), set(subgroup)
-    others = [g for g in range(acting.order) if g not in own]
+    others = [g for g in range(acting.order) if g not in own and set(generated(acting.group, (g,))) & own == {0}]
     for count in (0, 1, 2):
         for chosen in itertools.combinations(others, count):
             found = generated(acting.group, chosen)
@@ -44,8 +45,13 @@ def complement(acting: GridGroup, subgroup: tuple[int, ...]) -> tuple[int, ...] 
 
 
 @lru_cache(maxsize=64)
-def sampling(acting: GridGroup, subgroup: tuple[int, ...], antialias: str | None) -> tuple[np.ndarray, np.ndarray]:
+def sampling(
+    acting: GridGroup, subgroup: tuple[int, ...], antialias: str | None, steps: tuple[int, ...] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """The matrices down (|H|, |G|) and up (|G|, |H|) for one fibre; up·down is the low-pass where there is one.
+
+    Args:
+        steps: for "optimal", the elements s along which `(x(g) − x(g·s))²` is rough. Default: a complement's, else generators.
 
     Raises:
         ArgumentError: no complement for "coset", a group that is no plane one for "lowpass" and "half".
@@ -56,6 +62,11 @@ def sampling(acting: GridGroup, subgroup: tuple[int, ...], antialias: str | None
     if antialias is None:
         return restrict, restrict.T.copy()
     table = acting.group.table
+    if antialias == "optimal":
+        found = complement(acting, subgroup) if steps is None else None
+        along = steps or (generating(acting.group) if found is None else found[1:])
+        basis = smoothest(acting.group, subgroup, along)
+        return basis[held] @ basis.T, basis @ np.linalg.pinv(basis[held])
     if antialias == "coset":
         found = complement(acting, subgroup)
         if found is None:
@@ -120,6 +131,7 @@ class _Resampling(ConvLayer):
         antialias: str | None = "coset",
         device: Any = None,
         dtype: Any = None,
+        steps: Any = None,
     ) -> None:
         super().__init__()
         (count,) = functional.numbers("ndim", ndim, 1, 1)
@@ -131,7 +143,13 @@ class _Resampling(ConvLayer):
         self.acting = grid_group(group, count)
         self.held = self.acting.subgroup(subgroup)
         self.sizes = (self.acting.order, len(self.held))
-        down, up = sampling(self.acting, self.held, antialias)
+        along = None if steps is None else tuple(int(s) for s in steps)
+        if along is not None and (antialias != "optimal" or not along or not set(along) <= set(range(self.sizes[0]))):
+            raise ArgumentError.of(
+                type(self).__name__, f"steps from 0 to {self.sizes[0] - 1}, at least one, for 'optimal'",
+                f"{steps!r} for {antialias!r}", "leave them out, or look at grid_group(...).group.elements",
+            )  # fmt: skip
+        down, up = sampling(self.acting, self.held, antialias, along)
         wide, narrow = (self.fields * n for n in self.sizes)
         rows, columns = (wide, narrow) if self._up else (narrow, wide)
         self.settle(count, columns, rows, 1, groups=self.fields)
@@ -191,13 +209,19 @@ class GroupDownsample(_Resampling):
     Formula: `y(h) = (1/|K|) Σ over k in K of x(h·k)` with a complement K of H ("coset": G = H·K, H ∩ K = {e}), an exact sampling
     theorem in closed form. Where there is none (c8 to c4, d8 to c4), "lowpass" keeps the frequencies along the rotations below half
     their number m in H, drops the one at m/2, and takes the mean with the mirror if H has none; "half" keeps m/2 at half weight,
-    which is no projection. None restricts without a filter.
+    which is no projection. "optimal" solves an eigenproblem for any pair: of the roughness
+    `Σ over g, s of (x(g) − x(g·s))²` it takes the irreducible pieces that values on H tell apart, as many as can be, the smoothest
+    of these; P projects on them. With a complement's elements as steps s that is "coset". Elsewhere generators are the steps: for
+    cN and dN P is that of "lowpass", or larger (c18 to c6 keeps all 6); subgroups of the cube's groups have theirs, too.
+    None restricts without a filter.
 
     Shapes: input (batch, fields·|G|, *n), returns (batch, fields·|H|, *n), the values of H in the order of the group of that name.
 
     Args:
         ndim: number of spatial axes, 1 to 3.   fields: at least 1.   group: as for `GroupConv`.
-        subgroup: its name, or numbers of elements that generate it.   antialias: "coset" (default), "lowpass", "half" or None.
+        subgroup: its name, or numbers of elements that generate it.
+        antialias: "coset" (default), "lowpass", "half", "optimal" or None.   steps: numbers of the elements s along which "optimal"
+            measures roughness. Default: those of a complement of H where there is one, else generators of G.
 
     Raises:
         ArgumentError: settings that name no layer, or a filter that this pair has not.
@@ -245,13 +269,18 @@ class GroupDownsample(_Resampling):
         yield Example(
             {"ndim": 2, "fields": 1, "group": "c8", "subgroup": "c4", "antialias": "lowpass"}, ((2, 8, 2, 3),)
         )
+        yield Example(
+            {"ndim": 2, "fields": 1, "group": "d4", "subgroup": "d2", "antialias": "optimal", "steps": (1, 4)},
+            ((2, 8, 2, 3),),
+        )
 
 
 class GroupUpsample(_Resampling):
     """A field on a subgroup H brought to the group G: the band-limited field with these values on H.
 
-    Formula: `y(h·k) = x(h)` for the complement's elements k ("coset"); by sines and cosines ("lowpass", "half"); zeros elsewhere
-    (None). `GroupDownsample` undoes it, but for what "lowpass" drops and "half" weighs.
+    Formula: `y(h·k) = x(h)` for the complement's elements k ("coset"); by sines and cosines ("lowpass", "half"); the one such
+    field in the range of P ("optimal"); zeros elsewhere (None). `GroupDownsample` undoes it, but for what "lowpass", and "optimal"
+    where the rank of P is below |H|, drop, and "half" weighs.
 
     Shapes: input (batch, fields·|H|, *n), returns (batch, fields·|G|, *n).   Args, Raises: as for `GroupDownsample`.
 
@@ -272,3 +301,6 @@ class GroupUpsample(_Resampling):
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 2, "fields": 2, "group": "d4", "subgroup": "d2"}, ((2, 8, 3, 2),))
         yield Example({"ndim": 2, "fields": 1, "group": "c6", "subgroup": "c2", "antialias": "half"}, ((2, 2, 2, 3),))
+        yield Example(
+            {"ndim": 3, "fields": 1, "group": "d4", "subgroup": "c2", "antialias": "optimal"}, ((2, 2, 2, 1, 2),)
+        )

@@ -12,6 +12,9 @@ from faltung.nn import functional
 from faltung.nn.base import Example, Layer
 from faltung.nn.symmetry.so3 import align, couplings, quadrature, rotate, spherical_harmonics, wigner
 
+SILU_SQUARE = 0.3557755
+"""The mean of silu(z)² for a normal z."""
+
 
 class SO2Conv(Layer):
     """A linear map of spherical features that depends on an edge's direction and commutes with rotations of both: SO(2) blocks.
@@ -19,26 +22,34 @@ class SO2Conv(Layer):
     Formula: with R such that R·edge is the polar axis, `y = D(R)ᵀ B D(R) x`. B mixes degrees and channels, but couples only
     orders of one |m|: `y₀ = W₀ x₀ + bias` and `y_{±m} = A_m x_{±m} ∓ B_m x_{∓m}`. With m up to the degree these are all tensor
     products of x with harmonics of the edge; with fewer m the map stays equivariant, for B commutes with turns about the edge.
+    With scalars e of the edge (a length in radial functions, kinds of its ends) the blocks depend on them through hidden channels:
+    `A_m(e) = V_m diag(silu(G_m e + c_m)) U_m`, and B_m(e) of the same form.
 
-    Shapes: x (edges, (l_in + 1)², in_channels), edge (edges, 3) of any length but 0, returns (edges, (l_out + 1)², out_channels);
-    conventions of `faltung.nn.symmetry.so3`, which are e3nn's.
+    Shapes: x (edges, (l_in + 1)², in_channels), edge (edges, 3) of any length but 0, with `edge_dim` also scalars
+    (edges, edge_dim); returns (edges, (l_out + 1)², out_channels); conventions of `faltung.nn.symmetry.so3`, which are e3nn's.
 
     Args:
         in_channels, out_channels: at least 1.   l_in, l_out: highest degrees, at least 0.
         highest: largest |m| that is mixed. Default: all.   bias: whether constants are added to order 0, for each degree and
-            channel. Default False.   device, dtype: of the parameters.
+            channel (on other orders a constant would turn with the arbitrary roll). Default False.
+        edge_dim: scalars of an edge, at least 1, results of a network or as they come. Default: none, one B for all edges.
+        hidden: channels within each block with `edge_dim`. Default 256.   device, dtype: of the parameters.
 
     Raises:
         ArgumentError: settings that name no layer.
 
     Error: rounding; derivatives with respect to the edge exist everywhere, at the poles too.
-    Cost: for each edge `Σ_m 2·(l + 1 − m)²·in·out` for the blocks, `2·Σ_l (2l + 1)²·channels` for the rotations, both O(L³), and
-    the matrices D once, which layers on the same edges share: see `frame` and `mix`.
+    Cost: for each edge `Σ_m 2·(l + 1 − m)²·in·out` for the blocks (with `edge_dim` `Σ_m 4·(l + 1 − m)·hidden·(in + out)`),
+    `2·Σ_l (2l + 1)²·channels` for the rotations, both O(L³), and the matrices D once, which layers on the same edges share: see
+    `frame` and `mix`; `within` is the part between the rotations.
     Source: Passaro and Zitnick, Reducing SO(3) convolutions to SO(2) for efficient equivariant GNNs (2023).
 
     Example:
         >>> layer = SO2Conv(4, 8, 2, 3)
         >>> layer(torch.randn(5, 9, 4), torch.randn(5, 3)).shape
+        torch.Size([5, 16, 8])
+        >>> layer = SO2Conv(4, 8, 2, 3, edge_dim=6, hidden=16)
+        >>> layer(torch.randn(5, 9, 4), torch.randn(5, 3), torch.randn(5, 6)).shape
         torch.Size([5, 16, 8])
     """
 
@@ -58,6 +69,8 @@ class SO2Conv(Layer):
         bias: bool = False,
         device: Any = None,
         dtype: Any = None,
+        edge_dim: int | None = None,
+        hidden: int = 256,
     ) -> None:
         super().__init__()
         self.in_channels, self.out_channels = functional.numbers(
@@ -68,12 +81,18 @@ class SO2Conv(Layer):
         (wanted,) = functional.numbers("highest", least if highest is None else highest, 1, 0)
         self.highest = min(wanted, least)
         factory = {"device": device, "dtype": dtype}
-        blocks = []
+        (self.hidden,) = functional.numbers("hidden", hidden, 1, 1)
+        self.edge_dim = None if edge_dim is None else functional.numbers("edge_dim", edge_dim, 1, 1)[0]
+        shapes = []
         for m in range(self.highest + 1):
             rows, columns = (self.l_out + 1 - min(m, self.l_out)), (self.l_in + 1 - m)
-            shape = (1 if m == 0 else 2, rows * self.out_channels, columns * self.in_channels)
-            blocks.append(nn.Parameter(torch.randn(shape, **factory) / math.sqrt(shape[0] * shape[2])))
-        self.blocks = nn.ParameterList(blocks)
+            shapes.append((1 if m == 0 else 2, rows * self.out_channels, columns * self.in_channels))
+        if self.edge_dim is None:
+            self.blocks = nn.ParameterList(
+                nn.Parameter(torch.randn(s, **factory) / math.sqrt(s[0] * s[2])) for s in shapes
+            )
+        else:
+            self.blocks = nn.ModuleList(GatedBlock(s, self.hidden, self.edge_dim, **factory) for s in shapes)
         self.register_parameter(
             "bias", nn.Parameter(torch.zeros(self.l_out + 1, self.out_channels, **factory)) if bias else None
         )
@@ -99,38 +118,63 @@ class SO2Conv(Layer):
         highest = max(self.l_in, self.l_out)
         return wigner(highest, align(edge), [getattr(self, f"coupling_{l}") for l in range(2, highest + 1)])
 
-    def forward(self, x: Tensor, edge: Tensor) -> Tensor:
+    def forward(self, x: Tensor, edge: Tensor, scalars: Tensor | None = None) -> Tensor:
         self.expect(x, (self.l_in + 1) ** 2, 1)
         if x.shape[2] != self.in_channels or edge.shape != (x.shape[0], 3) or not edge.is_floating_point():
             raise ArgumentError.of(
                 "SO2Conv", f"x (edges, {(self.l_in + 1) ** 2}, {self.in_channels}) and edge (edges, 3)",
                 f"{tuple(x.shape)} and {tuple(edge.shape)}", "match them",
             )  # fmt: skip
-        return self.mix(x, self.frame(edge))
+        return self.mix(x, self.frame(edge), scalars)
 
-    def mix(self, x: Tensor, frame: Sequence[Tensor]) -> Tensor:
-        """The result in the frames of the edges, from `frame`."""
-        turned = rotate(x, list(frame[: self.l_in + 1]))
+    def mix(self, x: Tensor, frame: Sequence[Tensor], scalars: Tensor | None = None) -> Tensor:
+        """The result with the frames of the edges, from `frame`."""
+        mixed = self.within(rotate(x, list(frame[: self.l_in + 1])), scalars)
+        return rotate(mixed, list(frame[: self.l_out + 1]), back=True)
+
+    def within(self, turned: Tensor, scalars: Tensor | None = None) -> Tensor:
+        """B on features that are turned already, for several layers and activations in a row between two rotations.
+
+        Raises:
+            ArgumentError: features of another shape, scalars that are missing, not asked for, or of another shape.
+        """
+        self._checked(turned, scalars)
         rows = []
         for m in range(self.highest + 1):
             plus = turned[:, getattr(self, f"order_0_{m}")].flatten(1)
             if m == 0:
-                mixed = torch.matmul(plus, self.blocks[0][0].T).unflatten(1, (-1, self.out_channels))
+                mixed = self._block(0, 0, [plus], scalars)[0].unflatten(1, (-1, self.out_channels))
                 rows.append(mixed if self.bias is None else mixed + self.bias)
                 continue
             minus = turned[:, getattr(self, f"order_0_{-m}")].flatten(1)
-            a, b = self.blocks[m]
-            both = (
-                torch.matmul(plus, a.T) - torch.matmul(minus, b.T),
-                torch.matmul(plus, b.T) + torch.matmul(minus, a.T),
+            a, b = (self._block(m, part, [plus, minus], scalars) for part in (0, 1))
+            rows += [one.unflatten(1, (-1, self.out_channels)) for one in (a[0] - b[1], b[0] + a[1])]
+        return nn.functional.pad(torch.cat(rows, 1), (0, 0, 0, 1))[:, self.back]
+
+    def _block(self, m: int, part: int, signs: list[Tensor], scalars: Tensor | None) -> list[Tensor]:
+        """A_m x for part 0, B_m x for part 1, of the orders m and −m."""
+        block = self.blocks[m]
+        if scalars is not None:
+            return list(block(signs, part, scalars))
+        return [torch.matmul(x, block[part].T) for x in signs]
+
+    def _checked(self, x: Tensor, scalars: Tensor | None) -> None:
+        self.expect(x, (self.l_in + 1) ** 2, 1)
+        if x.shape[2] != self.in_channels:
+            raise ArgumentError.of("SO2Conv", f"{self.in_channels} channels", str(x.shape[2]), "match them")
+        if self.edge_dim is None:
+            if scalars is not None:
+                raise ArgumentError.of("SO2Conv", "no scalars of edges", "some", "build the layer with edge_dim")
+            return
+        came = "none" if scalars is None else f"{tuple(scalars.shape)} of {scalars.dtype}"
+        if scalars is None or scalars.shape != (x.shape[0], self.edge_dim) or not scalars.is_floating_point():
+            raise ArgumentError.of(
+                "SO2Conv", f"scalars (edges, {self.edge_dim})", came, "give as many for every edge as edge_dim says"
             )
-            rows += [one.unflatten(1, (-1, self.out_channels)) for one in both]
-        stacked = nn.functional.pad(torch.cat(rows, 1), (0, 0, 0, 1))[:, self.back]
-        return rotate(stacked, list(frame[: self.l_out + 1]), back=True)
 
     def definition(self, *inputs: Any) -> Tensor:
         """By a whole matrix B, and by two angles, with matrices from values on the sphere: another roll, the same result."""
-        x, edge = inputs
+        x, edge, *scalars = inputs
         unit = edge / edge.norm(dim=1, keepdim=True)
         polar, around = torch.acos(unit[:, 1].clamp(-1, 1)), torch.atan2(unit[:, 0], unit[:, 2])
         one, zero = torch.ones_like(polar), torch.zeros_like(polar)
@@ -148,20 +192,21 @@ class SO2Conv(Layer):
         before = spherical_harmonics(highest, points) * weights[:, None]
         after = spherical_harmonics(highest, torch.einsum("eij,pj->epi", rotation, points))
         matrix = torch.einsum("epi,pj->eij", after, before)
-        mixing = x.new_zeros((self.l_out + 1) ** 2, self.out_channels, (self.l_in + 1) ** 2, self.in_channels)
+        n, k = (self.l_in + 1) ** 2, (self.l_out + 1) ** 2
+        mixing = x.new_zeros(x.shape[0], k, self.out_channels, n, self.in_channels)
         for m, block in enumerate(self.blocks):
             rows, columns = range(m, self.l_out + 1), range(m, self.l_in + 1)
-            parts = block.reshape(-1, len(rows), self.out_channels, len(columns), self.in_channels)
-            for i, k in enumerate(rows):
-                for j, l in enumerate(columns):
-                    up, down = (k * k + k + m, k * k + k - m), (l * l + l + m, l * l + l - m)
-                    mixing[up[0], :, down[0]] += parts[0, i, :, j]
+            whole = block[None].expand(x.shape[0], -1, -1, -1) if self.edge_dim is None else block.definition(*scalars)
+            parts = whole.reshape(x.shape[0], -1, len(rows), self.out_channels, len(columns), self.in_channels)
+            for i, a in enumerate(rows):
+                for j, b in enumerate(columns):
+                    up, down = (a * a + a + m, a * a + a - m), (b * b + b + m, b * b + b - m)
+                    mixing[:, up[0], :, down[0]] += parts[:, 0, i, :, j]
                     if m:
-                        mixing[up[1], :, down[1]] += parts[0, i, :, j]
-                        mixing[up[0], :, down[1]] -= parts[1, i, :, j]
-                        mixing[up[1], :, down[0]] += parts[1, i, :, j]
-        n, k = (self.l_in + 1) ** 2, (self.l_out + 1) ** 2
-        mixed = torch.einsum("kold,eli,eid->eko", mixing, matrix[:, :n, :n], x)
+                        mixing[:, up[1], :, down[1]] += parts[:, 0, i, :, j]
+                        mixing[:, up[0], :, down[1]] -= parts[:, 1, i, :, j]
+                        mixing[:, up[1], :, down[0]] += parts[:, 1, i, :, j]
+        mixed = torch.einsum("ekold,eli,eid->eko", mixing, matrix[:, :n, :n], x)
         if self.bias is not None:
             for l in range(self.l_out + 1):
                 mixed[:, l * l + l] = mixed[:, l * l + l] + self.bias[l]
@@ -171,9 +216,12 @@ class SO2Conv(Layer):
         return (inputs[0][0], (self.l_out + 1) ** 2, self.out_channels)
 
     def parameter_count(self) -> int:
-        count = sum((1 if m == 0 else 2) * (self.l_out + 1 - m) * (self.l_in + 1 - m) for m in range(self.highest + 1))
-        bias = 0 if self.bias is None else (self.l_out + 1) * self.out_channels
-        return count * self.in_channels * self.out_channels + bias
+        bias, count = 0 if self.bias is None else (self.l_out + 1) * self.out_channels, 0
+        for m in range(self.highest + 1):
+            rows, columns = (self.l_out + 1 - m) * self.out_channels, (self.l_in + 1 - m) * self.in_channels
+            one = rows * columns if self.edge_dim is None else self.hidden * (rows + columns + self.edge_dim + 1)
+            count += (1 if m == 0 else 2) * one
+        return count + bias
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -182,3 +230,38 @@ class SO2Conv(Layer):
             {"in_channels": 1, "out_channels": 2, "l_in": 1, "l_out": 3, "highest": 1, "bias": True},
             ((2, 4, 1), (2, 3)),
         )
+        yield Example(
+            {"in_channels": 2, "out_channels": 1, "l_in": 2, "l_out": 1, "bias": True, "edge_dim": 2, "hidden": 3},
+            ((3, 9, 2), (3, 3), (3, 2)),
+        )
+
+
+class GatedBlock(nn.Module):
+    """Matrices `V diag(silu(G e + c)) U` that depend on scalars e of an edge: one (order 0), or two (A and B).
+
+    Args:
+        shape: (matrices, rows, columns).   hidden: rows of U.   edge_dim: how many scalars.
+
+    With scalars and columns of variance 1 its results start with about variance 1, as those of a block without scalars do.
+    """
+
+    def __init__(
+        self, shape: tuple[int, int, int], hidden: int, edge_dim: int, device: Any = None, dtype: Any = None
+    ) -> None:
+        super().__init__()
+        count, rows, columns = shape
+        factory = {"device": device, "dtype": dtype}
+        self.inner = nn.Parameter(torch.randn(count, hidden, columns, **factory) / math.sqrt(columns))
+        self.outer = nn.Parameter(torch.randn(count, rows, hidden, **factory) / math.sqrt(count * hidden * SILU_SQUARE))
+        self.gate = nn.Parameter(torch.randn(count, hidden, edge_dim, **factory) / math.sqrt(edge_dim))
+        self.shift = nn.Parameter(torch.zeros(count, hidden, **factory))
+
+    def forward(self, signs: list[Tensor], part: int, scalars: Tensor) -> list[Tensor]:
+        """Orders m and −m have one gate, or a turn about the edge would not commute with it."""
+        gate = nn.functional.silu(torch.matmul(scalars, self.gate[part].T) + self.shift[part])
+        return [torch.matmul(torch.matmul(x, self.inner[part].T) * gate, self.outer[part].T) for x in signs]
+
+    def definition(self, scalars: Tensor) -> Tensor:
+        """The matrices themselves, (edges, matrices, rows, columns)."""
+        drive = torch.einsum("phd,ed->eph", self.gate, scalars) + self.shift
+        return torch.einsum("prh,eph,phc->eprc", self.outer, drive / (1 + torch.exp(-drive)), self.inner)
