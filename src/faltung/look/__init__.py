@@ -70,6 +70,7 @@ from faltung.look.shifting import (  # noqa: E402
     border_influence,
     shift_consistency,
 )
+from faltung.look.shortcuts import Shortcut, shortcut_test  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
 from faltung.look.theory import (  # noqa: E402
     Flow,
@@ -113,6 +114,7 @@ __all__ = [
     "Roof",
     "Sampling",
     "SamplingTable",
+    "Shortcut",
     "Template",
     "Upsampling",
     "UpsamplingTable",
@@ -172,6 +174,7 @@ __all__ = [
     "representation_profile",
     "separable_share",
     "shift_consistency",
+    "shortcut_test",
     "signal_alias_fraction",
     "smoothness",
     "spectrum",
