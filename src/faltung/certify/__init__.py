@@ -21,7 +21,7 @@ _HOME = {
     "equivariance": "faltung.certify.moved",
     "filter_orth_penalty": "faltung.certify.penalties",
     "gram_bound": "faltung.certify.gram",
-    "interval": "faltung.certify.box",
+    "interval": "faltung.certify.reach",
     "l_orth": "faltung.certify.orthogonal",
     "lipschitz": "faltung.certify.network",
     "lipschitz_penalty": "faltung.certify.penalties",

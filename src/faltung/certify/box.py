@@ -1,16 +1,17 @@
 """Boxes through a network: between which numbers every value lies while the input moves within a box."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from faltung.certify.affine import affine, normalisation
-from faltung.certify.capture import Graph, Step, capture
+from faltung.certify.capture import Graph, Step
 from faltung.errors import ArgumentError
 
 ROUNDING = 1e-13
@@ -49,10 +50,16 @@ class Box:
 
 @dataclass(frozen=True)
 class Activation:
-    """A nondecreasing function with the range of its derivative over an interval."""
+    """A nondecreasing function with the range of its derivative over an interval.
+
+    Fields: convex, concave: it is convex up to here, and concave from here.   off: how far torch's is from it at most.
+    """
 
     value: Callable[[Tensor], Tensor]
     slopes: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]
+    convex: float = math.inf
+    concave: float = math.inf
+    off: float = 0.0
 
 
 def name_of(step: Step) -> str:
@@ -114,11 +121,11 @@ def constant(step: Step) -> Tensor | float:
             if not isinstance(p, Step)
         ]
         return sum((o * c for o, c in others), torch.zeros((), dtype=torch.float64))
-    if name == "cat":
+    if name in ("cat", "stack"):
         parts = [
             torch.zeros_like(p.value, dtype=torch.float64) if isinstance(p, Step) else p.double() for p in step.args[0]
         ]
-        return torch.cat(parts, step.get("dim"))
+        return (torch.cat if name == "cat" else torch.stack)(parts, step.get("dim"))
     return 0.0
 
 
@@ -130,17 +137,18 @@ def activation(step: Step) -> Activation | None:
     if name == "leaky_relu" and 0 <= step.get("negative_slope") <= 1:
         slope = step.get("negative_slope")
         return _kinked(lambda v: F.leaky_relu(v, slope), slope)
-    if name == "hardtanh":
-        low, high = step.get("min_val"), step.get("max_val")
+    if name in ("hardtanh", "relu6"):
+        low, high = (0.0, 6.0) if name == "relu6" else (step.get("min_val"), step.get("max_val"))
 
         def slopes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
             return ((a > low) & (b < high)).double(), ((b >= low) & (a <= high)).double()
 
-        return Activation(lambda v: v.clamp(low, high), slopes)
+        return Activation(lambda v: v.clamp(low, high), slopes, high, low)
     if name == "elu" and step.get("alpha") == 1 and step.get("scale") == 1 and step.get("input_scale") == 1:
         return Activation(F.elu, lambda a, b: (a.clamp(max=0).exp(), b.clamp(max=0).exp()))
-    if name == "softplus" and step.get("beta") == 1:
-        return Activation(F.softplus, lambda a, b: (a.sigmoid(), b.sigmoid()))
+    if name == "softplus" and step.get("beta") == 1 and step.get("threshold") >= 20:
+        # torch's is the identity from the threshold on, where it steps down
+        return Activation(F.softplus, lambda a, b: (a.sigmoid(), b.sigmoid()), off=math.exp(-20))
     if name == "sigmoid":
         return _bell(torch.sigmoid, lambda v: v.sigmoid() * (1 - v.sigmoid()))
     if name == "tanh":
@@ -148,8 +156,12 @@ def activation(step: Step) -> Activation | None:
     return None
 
 
-def boxes(graph: Graph, box: Box, who: str) -> dict[Step, Box]:
+def boxes(
+    graph: Graph, box: Box, who: str, narrow: Callable[[Step, dict[Step, Box]], Box] | None = None
+) -> dict[Step, Box]:
     """The box of every step while the input is in one.
+
+    Args: narrow: makes of a step, whose box is the last one known, another box for it. Default: intervals as they are.
 
     Raises:
         ArgumentError: a step without a rule; it is named.
@@ -179,43 +191,17 @@ def boxes(graph: Graph, box: Box, who: str) -> dict[Step, Box]:
                 f"{step.name} ({step.op})",
                 "use lipschitz for a bound without a box",
             )
+        if narrow is not None:
+            found[step] = narrow(step, found)
     return found
-
-
-def interval(model: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-    """Between which numbers a model's results lie while each input lies between two: interval arithmetic, centre and radius.
-
-    Formula: a linear step maps centres as it is and radii with the sizes of its weights; nondecreasing steps map both ends.
-
-    Shapes: low, high (batch, ...); returns two tensors like the result, float64.
-    Args:
-        model: of the steps that `local_lipschitz` knows; left as it was.
-    Raises:
-        ArgumentError: a step without a rule (named), ends of different shapes or crossed.
-    Error: computed in float64, widened by 1e-13.
-    Cost: about two evaluations for each sample.
-    Source: Gowal et al., On the effectiveness of interval bound propagation for training verifiably robust models (2018).
-
-    Example:
-        >>> ends = interval(nn.ReLU(), torch.tensor([[-1.0, 2.0]]), torch.tensor([[1.0, 3.0]]))
-        >>> [end.round(decimals=6).tolist() for end in ends]
-        [[[-0.0, 2.0]], [[1.0, 3.0]]]
-    """
-    if low.shape != high.shape or not bool((low <= high).all()):
-        raise ArgumentError.of(
-            "interval", "ends of one shape, low at most high", f"{tuple(low.shape)}, {tuple(high.shape)}", "order them"
-        )
-    graph = capture(model, low, "interval")
-    ends = zip(low.detach().double().split(1), high.detach().double().split(1), strict=True)
-    found = [boxes(graph, Box.between(a, b), "interval")[graph.result] for a, b in ends]
-    return torch.cat([box.low for box in found]), torch.cat([box.high for box in found])
 
 
 def _kinked(value: Callable[[Tensor], Tensor], slope: float) -> Activation:
     """Slope 1 above 0 and another, smaller one below; at 0 all between."""
 
     def slopes(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        return torch.where(low > 0, 1.0, slope).to(low), torch.where(high < 0, slope, 1.0).to(low)
+        one, other = torch.ones_like(low), torch.full_like(low, slope)  # two numbers alone would meet in float32
+        return torch.where(low > 0, one, other), torch.where(high < 0, other, one)
 
     return Activation(value, slopes)
 
@@ -227,7 +213,7 @@ def _bell(value: Callable[[Tensor], Tensor], steep: Callable[[Tensor], Tensor]) 
         nearest = torch.where((low <= 0) & (high >= 0), 0.0, torch.minimum(low.abs(), high.abs()))
         return steep(torch.maximum(low.abs(), high.abs())), steep(nearest)
 
-    return Activation(value, slopes)
+    return Activation(value, slopes, 0.0, 0.0)
 
 
 def _called(step: Step, v: Tensor) -> Tensor:

@@ -24,9 +24,12 @@ class Backward:
     end: Box
 
 
-def backward(graph: Graph, box: Box, rows: Tensor) -> Backward:
-    """Intervals around every entry of the Jacobians that a graph has in a box of inputs, of some of its results."""
-    values = boxes(graph, box, "local_lipschitz")
+def backward(graph: Graph, box: Box, rows: Tensor, values: dict[Step, Box] | None = None) -> Backward:
+    """Intervals around every entry of the Jacobians that a graph has in a box of inputs, of some of its results.
+
+    Args: values: the boxes of the steps, where they are known. Default: by intervals.
+    """
+    values = boxes(graph, box, "local_lipschitz") if values is None else values
     count, outputs = len(rows), graph.result.value.shape[1]
     start = torch.zeros(count, outputs, dtype=torch.float64)
     start[torch.arange(count), rows] = 1
@@ -40,7 +43,7 @@ def backward(graph: Graph, box: Box, rows: Tensor) -> Backward:
         maps, curve = linear_maps(step), activation(step)
         if maps is not None:
             for source, apply, sizes in maps:
-                _add(found, source, Box(_pulled(apply, source, after.centre), _pulled(sizes, source, after.radius)))
+                _add(found, source, Box(pulled(apply, source, after.centre), pulled(sizes, source, after.radius)))
         elif curve is not None:
             source = step.inputs[0]
             _add(found, source, _gated(after, *curve.slopes(values[source].low, values[source].high)))
@@ -56,7 +59,7 @@ def _add(found: dict[Step, Box], step: Step, box: Box) -> None:
     found[step] = box if old is None else Box(old.centre + box.centre, old.radius + box.radius)
 
 
-def _pulled(apply: Any, source: Step, rows: Tensor) -> Tensor:
+def pulled(apply: Any, source: Step, rows: Tensor) -> Tensor:
     """The adjoint of a linear map, row by row."""
     with torch.enable_grad():
         at = torch.zeros(source.value.shape, dtype=torch.float64).requires_grad_()

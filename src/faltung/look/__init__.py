@@ -70,6 +70,7 @@ from faltung.look.shifting import (  # noqa: E402
     border_influence,
     shift_consistency,
 )
+from faltung.look.shortcuts import Shortcut, shortcut_test  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
 from faltung.look.theory import (  # noqa: E402
     Flow,
@@ -121,6 +122,7 @@ __all__ = [
     "Sampling",
     "SamplingTable",
     "ShiftAdversary",
+    "Shortcut",
     "Template",
     "Upsampling",
     "UpsamplingTable",
@@ -182,6 +184,7 @@ __all__ = [
     "separable_share",
     "shift_adversary",
     "shift_consistency",
+    "shortcut_test",
     "signal_alias_fraction",
     "smoothness",
     "spectrum",
