@@ -8,6 +8,7 @@ the planner, whatever method it picks.
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,8 @@ def values(dtype: str, algebra: Algebra) -> Any:
             (whole if algebra.least == 0 else st.one_of(whole, st.fractions(max_denominator=99))),
             lambda v: v,
         )
-        special += [math.inf] if algebra.least == 0 else []
+        special += [math.inf] if algebra.least == 0 else [-(2**63) - 1]
+        special += [2**63 - 1, 2**63, 2**64]  # where NumPy's types end
     elif dtype == "bool":
         drawn = st.booleans()
     elif dtype in INTEGERS:
@@ -105,16 +107,23 @@ def _size(algebra: Algebra, *given: Any) -> float:
     return float(total) ** (1 if algebra.shifts else 3)
 
 
+def _dtype(a: Any) -> np.dtype:
+    """Python's own numbers are objects, also where NumPy would find a type that holds them."""
+    return np.dtype(object) if isinstance(a, int | Fraction) else np.asarray(a).dtype
+
+
 def _zero(o: Algebra, a: Any) -> Any:
-    return o.zero(np.asarray(a).dtype)
+    return o.zero(_dtype(a))
 
 
 def _negative(o: Algebra, a: Any) -> Any:
+    if isinstance(a, int | Fraction):
+        return -a % o.modulus if o.modulus else -a
     return -a % o.modulus if o.modulus else np.subtract(_zero(o, a), a)
 
 
 def _one(o: Algebra, a: Any) -> Any:
-    return o.one(np.asarray(a).dtype)
+    return o.one(_dtype(a))
 
 
 _SEMIRING: dict[str, Law] = {
@@ -135,8 +144,7 @@ _SEMIRING: dict[str, Law] = {
     "zero annihilates": lambda o, a, b, c, near: bool(o.mul(a, _zero(o, a)) == _zero(o, a)),
     "one is neutral": lambda o, a, b, c, near: bool(o.mul(a, _one(o, a)) == a) and bool(o.mul(_one(o, a), a) == a),
     "values keep their dtype": lambda o, a, b, c, near: (
-        o.arithmetic == "objects"
-        or np.asarray(o.add(a, b)).dtype == np.asarray(o.mul(a, b)).dtype == np.asarray(a).dtype
+        o.arithmetic == "objects" or _dtype(o.add(a, b)) == _dtype(o.mul(a, b)) == _dtype(a)
     ),
 }
 _COMPILED: dict[str, Law] = {
