@@ -3,6 +3,7 @@
     python benchmarks/run.py                    everything (about half an hour), written to benchmarks/results/
     python benchmarks/run.py --quick            two minutes: a few problems of every class
     python benchmarks/run.py --class image      one class;   --name gaussian picks by name
+    python benchmarks/run.py --threads 1        of all libraries; printed unless -o names a file
     python benchmarks/run.py --regret           also time our other methods: chosen / best of our own
 
 Each row: our median time, how many times longer the best setting of each peer takes (below 1: it is faster), the fraction of the
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import timing
 
-timing.settle()
+THREADS = timing.settle()
 
 import cv2
 import numpy as np
@@ -50,7 +51,7 @@ def ours(problem: Problem, made: dict[str, np.ndarray], hint: str, method: str |
     given = timing.given(problem, made)
     if last:
         given = {n: a.contiguous(memory_format=torch.channels_last) if a.ndim == 4 else a for n, a in given.items()}
-    policy = Policy(only=() if method is None else (method,), threads=2)
+    policy = Policy(only=() if method is None else (method,), threads=THREADS)
     if problem.unknown != "out" or problem.algebra == "complex":
         if problem.host == "torch":
             return lambda: solve(problem.text, policy.text, **given)
@@ -108,7 +109,7 @@ def roofline(problem: Problem, seconds: float, bandwidth: float, rate: float) ->
 
 
 def machine_limits() -> tuple[float, float]:
-    """Bytes a second of a copy (read and written) and float32 multiply-adds a second of a matrix product, on two threads."""
+    """Bytes a second of a copy (read and written) and float32 multiply-adds a second of a matrix product."""
     a = torch.ones(1 << 25)
     b = torch.empty_like(a)
     m = torch.ones(2048, 2048)
@@ -132,7 +133,7 @@ def measure(kind: str, hint: str, problem: Problem, regret: bool) -> dict:
     if last:  # as the operator states it for memory with channels innermost
         own = stated_last(problem.text).problem
         seconds["ours"] = seconds["ours channels-last"]
-    plan = plan_problem(own, Policy(threads=2))
+    plan = plan_problem(own, Policy(threads=THREADS))
     row = {"ours": seconds["ours"], "method": plan.method + (", last" if last else ""), "peers": {}, "wrong": []}
     if problem.unknown == "out" and plan.structured:
         k = torch.from_numpy(made["k"]) if problem.host == "torch" else made["k"]
@@ -205,11 +206,12 @@ def main() -> None:
     parser.add_argument("--class", dest="kind")
     parser.add_argument("--name")
     parser.add_argument("--regret", action="store_true")
+    parser.add_argument("--threads", type=int, default=2)  # read before the libraries load, see `timing.settle`
     parser.add_argument("-o", type=Path)
     options = parser.parse_args()
     warnings.simplefilter("ignore")
-    torch.set_num_threads(2)
-    cv2.setNumThreads(2)
+    torch.set_num_threads(THREADS)
+    cv2.setNumThreads(THREADS)
     corpus = read(HERE / "problems.txt")
     if options.kind:
         corpus = [row for row in corpus if row[0] == options.kind]
@@ -231,12 +233,12 @@ def main() -> None:
         if not console.is_terminal:
             print(f"{kind} | {name} | {rows[-1][3]['ours'] * 1e3:.3g} ms", file=sys.stderr, flush=True)
     head = (
-        f"# Measured on {timing.cpu()}, 2 threads\n\n"
+        f"# Measured on {timing.cpu()}, {THREADS} threads\n\n"
         f"Copy {limits[0] / 1e9:.1f} GB/s, matrix product {limits[1] / 1e9:.0f} G multiply-adds/s. "
         "Figures are how many times longer the best setting of the peer takes; geometric means above.\n\n"
     )
     text = head + table(rows, limits, options.regret) + "\n"
-    if options.o or not (options.quick or options.kind or options.name):
+    if options.o or not (options.quick or options.kind or options.name or THREADS != 2):
         target = options.o or HERE / "results" / f"{timing.cpu().lower().replace(' ', '-')}.md"
         target.write_text(text)
         print(f"wrote {target}", file=sys.stderr)

@@ -225,7 +225,8 @@ class _Recorded(torch.autograd.Function):
         result = compute(x, k, y, problem, policy)
         ctx.steps = result.stride()
         # What turned axes look at may not be written to later (a bias is added in place); the same memory as its own tensor may.
-        return result.new_empty(0).set_(result) if result._is_view() else result
+        # Memory alone does not say that it is to be conjugated or negated.
+        return result.new_empty(0).set_(result.resolve_conj().resolve_neg()) if result._is_view() else result
 
     @staticmethod
     def backward(ctx: Any, cotangent: Tensor | None) -> tuple:

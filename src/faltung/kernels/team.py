@@ -20,7 +20,7 @@ REST = 8, 4096  # calls without the team behind a late one, at first and at most
 
 _here = threading.local()
 _left, _rest = 0, REST[0]
-_live: dict[int, Callable[[], None]] = {}
+_live: dict[int, tuple[Callable[[], None], list[BaseException]]] = {}
 _names = count(1)
 _parallel: Any = None
 _forked = False
@@ -37,14 +37,14 @@ def together(work: Callable[[], None]) -> bool:
     """Call `work()` once on every thread of torch's team, the caller's among them; False where there is none, or it rests.
 
     Asked from the main thread only, whose team lives as long as the process: what a thread keeps for kernels is kept with it.
-    A child process has none of its parent's threads and is given no team. `work` raises nothing.
+    A child process has none of its parent's threads and is given no team. What `work` raises is raised here, when all are back.
     """
     global _left
     torch = sys.modules.get("torch")
-    if _left and torch is not None:
-        _left -= 1
-        return False
     if torch is None or _forked or threading.get_ident() != threading.main_thread().ident:
+        return False
+    if _left:
+        _left -= 1
         return False
     run = _parallel or _found(torch)
     # Always all threads: a team of another size is sent home and hired again.
@@ -52,21 +52,28 @@ def together(work: Callable[[], None]) -> bool:
         return False
     _here.stays = True
     name = next(_names)
-    _live[name] = work
+    errors: list[BaseException] = []
+    _live[name] = work, errors
     try:
         run(_enter, name, threads, 0)
     finally:
         del _live[name]
+    if errors:
+        raise errors[0]
     return True
 
 
 @ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 def _enter(name: int) -> None:
-    if not getattr(_here, "stays", False):
-        # Python would forget the thread with everything that it keeps as soon as this call ends: it is told of another one.
-        ctypes.pythonapi.PyGILState_Ensure()
-        _here.stays = True
-    _live[name]()
+    work, errors = _live[name]
+    try:
+        if not getattr(_here, "stays", False):
+            # Python would forget the thread with everything that it keeps as soon as this call ends: it is told of another one.
+            ctypes.pythonapi.PyGILState_Ensure()
+            _here.stays = True
+        work()
+    except BaseException as error:  # an interrupt, say: nothing can be raised through the library's loop
+        errors.append(error)
 
 
 def _found(torch: Any) -> Any:

@@ -117,9 +117,9 @@ def _zero(o: Algebra, a: Any) -> Any:
 
 
 def _negative(o: Algebra, a: Any) -> Any:
-    if isinstance(a, int | Fraction):
-        return -a % o.modulus if o.modulus else -a
-    return -a % o.modulus if o.modulus else np.subtract(_zero(o, a), a)
+    if o.modulus:
+        return -a % o.modulus
+    return -a if isinstance(a, int | Fraction) else np.subtract(_zero(o, a), a)
 
 
 def _one(o: Algebra, a: Any) -> Any:
