@@ -1,5 +1,6 @@
 """Kernels on the threads of torch's own loops: who works, what is kept, and where the pool takes over."""
 
+import ctypes
 import os
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from faltung.kernels import team, threads
+from faltung.kernels import dealer, native, team, threads
 
 if not hasattr(os, "fork"):
     pytest.skip("the team is looked for on Linux alone", allow_module_level=True)
@@ -153,7 +154,7 @@ def test_other_threads_and_single_threads_use_the_pool():
 
 _CHILD = """
 import os, sys, numpy as np, torch
-from faltung.kernels import team, threads
+from faltung.kernels import dealer, native, team, threads
 torch.set_num_threads(2)
 team.LATE = float("inf")  # a team at rest would not be asked by the child either
 def total():
@@ -176,3 +177,85 @@ def test_a_forked_child_works_without_the_team():
 def test_without_torch_there_is_no_team():
     code = "from faltung.kernels import team; import sys; sys.exit(team.together(print) or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+def log_of_pieces() -> tuple:
+    """A kernel that notes the pieces in the order in which they come, with where its own memory lies."""
+
+    def note(count, log, own, first, last):
+        log[3 * count[0]], log[3 * count[0] + 1], log[3 * count[0] + 2] = own, first, last
+        count[0] += 1
+
+    return note, "p:int64,p:int64,i,i,i"
+
+
+def marks() -> tuple:
+    """A kernel that counts how often it comes to each item, and puts down who came."""
+
+    def mark(hits, who, own, first, last):
+        for i in range(first, last):
+            hits[i] += 1
+            who[i] = own
+
+    return mark, "p:int64,p:int64,i,i,i"
+
+
+@pytest.mark.parametrize("seat", [0, 1, 2, 3, 4])
+def test_a_thread_takes_its_own_share_first_and_then_all_others(seat):
+    kernel = native.load("test-log", log_of_pieces)
+    count, log = np.zeros(1, np.int64), np.zeros((40, 3), np.int64)
+    given = native.address(count), native.address(log), dealer.Own(24)
+    number = ctypes.CFUNCTYPE(ctypes.c_int32)(lambda: seat)
+    numbers = dealer.block(*kernel.entry, given, [1000, 2000, 3000], 10, 37)
+    before = time.perf_counter()
+    deal = dealer.dealer(len(given), ctypes.cast(number, ctypes.c_void_p).value)
+    ctypes.CFUNCTYPE(None, ctypes.c_void_p)(deal)(numbers.buffer_info()[0])
+    if seat > 2:  # no seat for it
+        assert count[0] == 0 == dealer.ended(numbers)
+        return
+    assert before < dealer.ended(numbers) < time.perf_counter()
+    shares = [range(3), range(3, 6), range(6, 10)]
+    order = [piece for later in range(3) for piece in shares[(seat + later) % 3]]
+    assert log[: count[0]].tolist() == [[1024 + 1000 * seat, p * 37 // 10, (p + 1) * 37 // 10] for p in order]
+
+
+@pytest.mark.parametrize("asked", [2, 3, 4, 7])
+@pytest.mark.parametrize("count", [2, 5, 64, 1001])
+def test_shared_kernels_come_to_every_item_once(asked, count):
+    kernel = native.load("test-marks", marks)
+    for _ in range(20):
+        hits, who = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        threads.share(kernel, (native.address(hits), native.address(who), dealer.Own(0)), count, asked, own=4096)
+        assert (hits == 1).all()
+        own = [memory.__array_interface__["data"][0] for memory in threads._here.memory.values()]
+        assert set(who) <= set(own)
+
+
+def test_shared_kernels_run_without_a_team_too():
+    kernel = native.load("test-marks", marks)
+
+    def run(asked: int) -> None:
+        hits, who = np.zeros(640, np.int64), np.zeros(640, np.int64)
+        threads.share(kernel, (native.address(hits), native.address(who), dealer.Own(8)), 640, asked, own=4096)
+        answers.append((hits == 1).all() and len(set(who)) <= asked and 0 not in who)
+
+    answers: list[bool] = []
+    thread = threading.Thread(target=run, args=(3,))
+    thread.start()
+    thread.join()
+    torch.set_num_threads(1)
+    run(3)
+    run(1)
+    assert answers == [True] * 3
+
+
+def test_a_kernel_of_broken_numbers_is_not_dealt():
+    def scaled(x, by, first, last):
+        for i in range(first, last):
+            x[i] *= by
+
+    kernel = native.load("test-scaled", lambda: (scaled, "p:float64,d,i,i"))
+    assert not hasattr(kernel, "entry")
+    x = np.ones(100)
+    threads.share(kernel, (native.address(x), 2.5), 100, 4)
+    assert (x == 2.5).all()

@@ -250,4 +250,7 @@ def _link(symbol: str, signature: str, code: bytes) -> Callable[..., None]:
     def kernel(*arguments: Any, _spare: Any = spare) -> None:
         native(result, exception, *arguments)
 
+    # For machine code that calls it: where it is, and what stands before the arguments. Only whole numbers are handed on.
+    if all(kind in (ctypes.c_void_p, ctypes.c_int64) for kind in kinds):
+        kernel.entry = engine.get_function_address(symbol), (result, exception)  # type: ignore[attr-defined]
     return kernel

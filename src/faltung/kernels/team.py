@@ -23,6 +23,7 @@ _left, _rest = 0, REST[0]
 _live: dict[int, tuple[Callable[[], None], list[BaseException]]] = {}
 _names = count(1)
 _parallel: Any = None
+_number = 0
 _forked = False
 
 
@@ -33,29 +34,43 @@ def waited(seconds: float) -> None:
     _left, _rest = (_rest, min(2 * _rest, REST[1])) if late else (0, REST[0])
 
 
+def asked() -> int:
+    """How many threads the team has, if it works for the caller; else 0. A team that rests has rested for one more call."""
+    global _left
+    torch = sys.modules.get("torch")
+    if torch is None or _forked or threading.get_ident() != threading.main_thread().ident:
+        return 0
+    if _left:
+        _left -= 1
+        return 0
+    # Always all threads: a team of another size is sent home and hired again.
+    return threads if (_parallel or _found(torch)) and (threads := torch.get_num_threads()) > 1 else 0
+
+
+def number() -> int:
+    """Address of the function that tells a thread its number in the team; the caller of `enter` has number 0."""
+    return _number
+
+
+def enter(function: int, argument: int, threads: int) -> None:
+    """Call the machine code at `function` with one argument on all threads of the team, without the interpreter's lock."""
+    _parallel(function, argument, threads, 0)
+
+
 def together(work: Callable[[], None]) -> bool:
     """Call `work()` once on every thread of torch's team, the caller's among them; False where there is none, or it rests.
 
     Asked from the main thread only, whose team lives as long as the process: what a thread keeps for kernels is kept with it.
     A child process has none of its parent's threads and is given no team. What `work` raises is raised here, when all are back.
     """
-    global _left
-    torch = sys.modules.get("torch")
-    if torch is None or _forked or threading.get_ident() != threading.main_thread().ident:
-        return False
-    if _left:
-        _left -= 1
-        return False
-    run = _parallel or _found(torch)
-    # Always all threads: a team of another size is sent home and hired again.
-    if not run or (threads := torch.get_num_threads()) < 2:
+    if not (threads := asked()):
         return False
     _here.stays = True
     name = next(_names)
     errors: list[BaseException] = []
     _live[name] = work, errors
     try:
-        run(_enter, name, threads, 0)
+        enter(ctypes.cast(_enter, ctypes.c_void_p).value or 0, name, threads)
     finally:
         del _live[name]
     if errors:
@@ -78,7 +93,7 @@ def _enter(name: int) -> None:
 
 def _found(torch: Any) -> Any:
     """The function that runs a loop on the team, of the library that torch itself has loaded; False where there is none."""
-    global _parallel
+    global _parallel, _number
     if not hasattr(torch, "get_num_threads"):  # still being imported
         return False
     _parallel = False
@@ -90,8 +105,10 @@ def _found(torch: Any) -> Any:
         return False
     for path in sorted(paths):
         if os.path.basename(path).startswith(("libgomp", "libiomp", "libomp")):
-            _parallel = ctypes.CDLL(path).GOMP_parallel
-            _parallel.argtypes = [type(_enter), ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
+            library = ctypes.CDLL(path)
+            _parallel = library.GOMP_parallel
+            _number = ctypes.cast(library.omp_get_thread_num, ctypes.c_void_p).value or 0
+            _parallel.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint]
             _parallel.restype = None
     return _parallel
 

@@ -10,11 +10,12 @@ import os
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from faltung.kernels import team
+from faltung.kernels import dealer, team
+from faltung.kernels.dealer import Own
 
 KEPT = 1 << 26
 LINE = 64  # bytes of the cache that are read together
@@ -39,7 +40,7 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
     Args:
         grain: the smallest piece worth handing to another thread.
     """
-    pieces = min(4 * threads, -(-count // max(grain, 1))) if threads > 1 and not getattr(_here, "worker", False) else 1
+    pieces = _pieces(count, threads, grain)
     if pieces <= 1:
         task(0, count)
         return
@@ -47,12 +48,47 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
     if team.together(batch.join):
         team.waited(time.perf_counter() - batch.done_at)
         batch.wait()
+    else:
+        _by_pool(batch)
+
+
+def share(
+    kernel: Callable[..., None], arguments: Sequence[int], count: int, threads: int, grain: int = 1, own: int = 0
+) -> None:
+    """As `spread`, of `kernel(*arguments, start, stop)`: a team deals the pieces without the interpreter, in two microseconds.
+
+    Args:
+        kernel: from `native.load`.
+        arguments: addresses and whole numbers; `Own(offset)` means that byte of `own` bytes of the thread's own working memory.
+    """
+    pieces = _pieces(count, threads, grain)
+    entry = getattr(kernel, "entry", None)
+    if pieces > 1 and entry and (team_size := team.asked()):
+        seats = min(threads, pieces)
+        purposes = ["scratch", *(f"scratch {seat}" for seat in range(1, seats))]
+        memory = [_memory(p, own).__array_interface__["data"][0] if own else 0 for p in purposes]
+        start, spare = entry
+        numbers = dealer.block(start, spare, arguments, memory, pieces, count)
+        team.enter(dealer.dealer(len(arguments), team.number()), numbers.buffer_info()[0], team_size)
+        team.waited(time.perf_counter() - dealer.ended(numbers))
         return
-    jobs = _pool(threads - 1)
-    for _ in range(min(threads, pieces) - 1):
-        jobs.put(batch)
-    batch.work()
-    batch.wait()
+
+    def task(first: int, last: int) -> None:
+        start = scratch(own) if own else 0
+        kernel(*(start + a if type(a) is Own else a for a in arguments), first, last)
+
+    if pieces <= 1:
+        task(0, count)
+    elif entry:
+        _by_pool(_Batch(task, count, pieces, min(threads, pieces)))
+    else:
+        spread(task, count, threads, grain)
+
+
+def _pieces(count: int, threads: int, grain: int) -> int:
+    if threads < 2 or getattr(_here, "worker", False):
+        return 1
+    return min(4 * threads, -(-count // max(grain, 1)))
 
 
 def scratch(size: int) -> int:
@@ -136,6 +172,14 @@ class _Batch:
         self.ended.wait()
         if self.error is not None:
             raise self.error
+
+
+def _by_pool(batch: _Batch) -> None:
+    jobs = _pool(batch.seats - 1)
+    for _ in range(batch.seats - 1):
+        jobs.put(batch)
+    batch.work()
+    batch.wait()
 
 
 def _pool(workers: int) -> queue.SimpleQueue:

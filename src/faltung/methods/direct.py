@@ -10,7 +10,7 @@ import numpy as np
 
 from faltung.kernels.correlate.on_numba import STRIP, rows
 from faltung.kernels.native import address
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import share
 from faltung.methods.method import Context, Machine, Method, bytes_of, padded_bytes, summation_error
 from faltung.problem import Problem
 
@@ -92,11 +92,7 @@ class Direct(Method):
         y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
         kernel, tables = loops.kernel, loops.tables
         at = address(x), address(prepared), address(y)
-
-        def task(first: int, last: int) -> None:
-            kernel(*at, *tables, first, last)
-
-        spread(task, loops.items, context.threads, loops.grain)
+        share(kernel, (*at, *tables), loops.items, context.threads, loops.grain)
         return y
 
 

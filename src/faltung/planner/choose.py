@@ -34,7 +34,7 @@ def planned_on(problem: Problem, policy: Policy, on: Machine) -> Plan:
     """As `plan_problem`, for a machine that need not be this one."""
     for name in (*policy.only, *policy.without):
         methods.named(name)
-    on = replace(on, threads=min(policy.threads or on.threads, on.threads))
+    on = replace(on, threads=min(policy.threads or on.threads, on.threads), team=problem.host == "torch")
     tolerance = policy.tolerance or 4096 * ROUNDOFF.get(problem.compute_dtype, 0.0)
     budget = policy.memory or on.memory // 2
     if (need := _operands(problem)) > 1 << 60:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 from faltung.kernels.native import cache_folder
 from faltung.kernels.threads import available
@@ -20,6 +21,7 @@ class Machine:
         rates: seconds for one unit of a kind of work on one thread, `kind.dtype` or `kind`.
         threads: processors that this process may use.   cache: bytes of a core's own cache.   memory: bytes of main memory.
         origin: where the rates come from, for people.
+        team: whether torch's threads work for the problem at hand: handing work to them costs less than waking a pool's.
     """
 
     rates: dict[str, float] = field(hash=False, compare=False)
@@ -27,9 +29,12 @@ class Machine:
     cache: int
     memory: int
     origin: str
+    team: bool = False
 
     def seconds(self, kind: str, dtype: str = "") -> float:
         """Seconds for one unit; kinds measured for one dtype only serve the others by the size of their values."""
+        if self.team and kind == "thread":
+            kind = "team"
         rate = self.rates.get(f"{kind}.{dtype}")
         return rate if rate is not None else self.rates[kind] * _SCALE.get(dtype, 1.0)
 
@@ -46,7 +51,7 @@ def profile_path() -> Path:
 @lru_cache(maxsize=1)
 def this_machine() -> Machine:
     """This machine: the tuned profile where it fits this version, the shipped one otherwise."""
-    facts = {"threads": available(), "memory": _memory()}
+    facts: dict[str, Any] = {"threads": available(), "memory": _memory()}
     try:
         tuned = json.loads(profile_path().read_text())
         if tuned["faltung"] == __version__ and set(shipped()["rates"]) <= set(tuned["rates"]):

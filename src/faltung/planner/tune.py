@@ -9,6 +9,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from faltung import methods
 from faltung.algebras import REAL
 from faltung.kernels import native
 from faltung.kernels.blocks.on_numba import key as blocks_key
+from faltung.kernels.convert.on_numba import rounded
 from faltung.kernels.delay_line.on_numba import key as line_key
 from faltung.kernels.fourier import on_scipy as fourier
 from faltung.kernels.fourier.on_numba import keys as tile_keys
@@ -30,7 +32,6 @@ from faltung.kernels.negacyclic.on_numba import key as ring_key
 from faltung.kernels.ntt.on_numba import keys as ntt_keys
 from faltung.kernels.passes.on_numba import key as passes_key
 from faltung.kernels.pointwise.on_numba import key as pointwise_key
-from faltung.kernels.threads import spread
 from faltung.kernels.winograd.on_numba import filter_key as winograd_filters
 from faltung.kernels.winograd.on_numba import key as winograd_key
 from faltung.methods import negacyclic, overlap
@@ -159,7 +160,9 @@ def measured(progress: Callable[..., Any] | None = None) -> dict[str, float]:
     rates = dict(machines.this_machine().rates)
     compile_kernels(rates, progress)
     steps = _steps() + (_torch_steps() if _has_torch() else [])
-    rates["copy"], rates["thread"] = _copy(), _thread()
+    rates["copy"], rates["thread"] = _copy(), _elsewhere(_handing)
+    if _has_torch():
+        rates["team"] = _handing()
     rates["fft.product"] = _product()
     for dtype in NUMBERS:
         rates[f"fft.cache.{dtype}"] = _transform(dtype, (16, 8192), (8192,))
@@ -344,15 +347,22 @@ def _product() -> float:
     return sorted(times)[12] / x.size
 
 
-def _thread() -> float:
-    """What it costs to hand work to a second thread, which has slept in the meantime."""
-    work, times = np.ones(1 << 15), []
+def _handing() -> float:
+    """What it costs to hand half of the work to a second thread, which has waited for it in the meantime."""
+    work, times = np.ones(1 << 17, "float32"), []
+    rounded(work, "uint8", 2)
     for _ in range(50):
         time.sleep(2e-4)
-        alone = timed(work.sum)
+        alone = timed(lambda: rounded(work[: work.size // 2], "uint8", 1))
         time.sleep(2e-4)
-        times.append(timed(lambda: spread(lambda first, last: work.sum(), 2, 2)) - alone)
-    return max(sorted(times)[25], 5e-6)
+        times.append(timed(lambda: rounded(work, "uint8", 2)) - alone)
+    return max(sorted(times)[25], 1e-6)
+
+
+def _elsewhere(measured: Callable[[], float]) -> float:
+    """`measured` on a thread other than the main one, which is given no team: the pool's threads are woken."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(measured).result()
 
 
 def _has_torch() -> bool:

@@ -13,7 +13,7 @@ from faltung.algebras import Algebra
 from faltung.kernels.blocks import on_numba as kernel
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 ITEMS = 16  # pieces that threads share at least, where the problem has so many
 PIECE = 1 << 17  # products below which a piece is not cut further
@@ -216,11 +216,8 @@ class Blocks(Correlation):
         work, tables, memory, (signal, _) = self._work, self.fixed(x.strides), self.thread_bytes, self._memory
         at = address(x), address(k), address(y)
 
-        def task(first: int, last: int) -> None:
-            buffer = scratch(memory)
-            work(*at, buffer, buffer + signal, *tables[0], at[2], buffer + signal, first, last)
-
-        spread(task, self.items[0], threads)
+        given = (*at, Own(0), Own(signal), *tables[0], at[2], Own(signal))
+        share(work, given, self.items[0], threads, own=memory)
         return y
 
     @cached_property

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 
 from faltung.kernels import native
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import share
 
 SMALL = ("uint8", "int8", "uint16", "int16")
 
@@ -33,5 +33,5 @@ def rounded(values: np.ndarray, dtype: str, threads: int) -> np.ndarray:
     out = np.empty(values.shape, dtype)
     kernel = native.load(f"round-{values.dtype}-{dtype}", build, str(values.dtype), dtype)
     x, y = values.ctypes.data, out.ctypes.data
-    spread(lambda first, last: kernel(x, y, first, last), values.size, threads, 1 << 16)
+    share(kernel, (x, y), values.size, threads, 1 << 16)
     return out

@@ -12,7 +12,7 @@ import numpy as np
 from faltung.kernels import native
 from faltung.kernels.field.layout import Field, kept, pieces
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 MOST = 8  # rows or columns of the largest block
 # Places of a piece of work: as many as of all channels and samples fit into the cache, or a plane where there is one channel.
@@ -161,12 +161,9 @@ def _sums(
     wide = -(-int((cut[:, 3] - cut[:, 2]).max()) // width) * width
     panel = int(z[BLOCK]) * field.taps * rows * wide * o.itemsize if packed else 0
 
-    def task(first: int, last: int) -> None:
-        work = np.empty((4, MOST), np.int64)
-        kernel(*at, *(address(row) for row in work), scratch(panel), first, last)
-
-    items = A * B * len(cut)
-    spread(task, items, threads, _grain(w.size * many, items))
+    items, row = A * B * len(cut), 8 * MOST
+    given = (*at, *(Own(i * row) for i in range(4)), Own(4 * row))
+    share(kernel, given, items, threads, _grain(w.size * many, items), 4 * row + panel)
 
 
 def fields(x: np.ndarray, y: np.ndarray, w: np.ndarray, field: Field, threads: int) -> None:
@@ -188,12 +185,8 @@ def fields(x: np.ndarray, y: np.ndarray, w: np.ndarray, field: Field, threads: i
     kernel = native.load(f"field-fields-{dtype}", build_fields, dtype, width, rows, columns)
     at = address(y), address(x), address(w), address(table), address(cut), address(z)
 
-    def task(first: int, last: int) -> None:
-        work = np.empty(MOST, np.int64)
-        kernel(*at, address(work), first, last)
-
     items = A * B * len(cut)
-    spread(task, items, threads, _grain(w.size * many, items))
+    share(kernel, (*at, Own(0)), items, threads, _grain(w.size * many, items), 8 * MOST)
 
 
 def _grain(products: int, items: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.fourier import on_numba as kernel
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, scratch, share, spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,12 +117,9 @@ class Layout(Correlation):
         x = self.readable(x)
         work, tables, memory = self._tiles, self.fixed(x.strides), self._memory
         at = address(x), address(spectra), address(y)
-
-        def task(first: int, last: int) -> None:
-            tiles, line, temp, rows, origins = accumulate(memory[:-1], initial=scratch(sum(memory)))
-            work(*at, tiles, line, temp, rows, *tables[0], origins, at[0], temp, first, last)
-
-        spread(task, self.groups[1], threads)
+        tiles, line, temp, rows, origins = (Own(place) for place in accumulate(memory[:-1], initial=0))
+        given = (*at, tiles, line, temp, rows, *tables[0], origins, at[0], temp)
+        share(work, given, self.groups[1], threads, own=sum(memory))
         return y
 
     @cached_property

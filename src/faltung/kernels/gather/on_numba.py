@@ -6,7 +6,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import Own, share
 
 GRAIN = 1 << 16  # products of a piece of work that is worth another thread
 
@@ -107,7 +107,7 @@ def sums(x: np.ndarray, index: np.ndarray, w: np.ndarray, y: np.ndarray, threads
     (B, R, J), Q, C = index.shape, x.shape[1], x.shape[2]
     kernel, zero = _load("sums", build_sums, x.dtype), np.zeros(1, x.dtype)
     at = address(x), address(index), address(w), address(y), address(zero), Q, R, J, C
-    spread(lambda first, last: kernel(*at, first, last), B * R, threads, GRAIN // (J * C + 1))
+    share(kernel, at, B * R, threads, GRAIN // (J * C + 1))
 
 
 def rows(index: np.ndarray, w: np.ndarray, y: np.ndarray, x: np.ndarray, threads: int) -> None:
@@ -118,9 +118,7 @@ def rows(index: np.ndarray, w: np.ndarray, y: np.ndarray, x: np.ndarray, threads
     parts = 1 if 4 * threads <= B else -(-4 * threads // max(B, 1))
     wide = max(width, -(-C // (parts * width)) * width)
     at = address(x), address(index), address(w), address(y), address(zero), Q, R, J, C, wide
-    spread(
-        lambda first, last: kernel(*at, first, last), B * -(-C // wide), threads, GRAIN // (R * J * min(wide, C) + 1)
-    )
+    share(kernel, at, B * -(-C // wide), threads, GRAIN // (R * J * min(wide, C) + 1))
 
 
 def weights(x: np.ndarray, index: np.ndarray, y: np.ndarray, w: np.ndarray, threads: int) -> None:
@@ -128,12 +126,7 @@ def weights(x: np.ndarray, index: np.ndarray, y: np.ndarray, w: np.ndarray, thre
     (B, R, J), Q, C = index.shape, x.shape[1], x.shape[2]
     kernel, zero = _load("weights", build_weights, x.dtype), np.zeros(1, x.dtype)
     at = address(x), address(index), address(w), address(y), address(zero)
-
-    def task(first: int, last: int) -> None:
-        buffer = np.empty(lanes(str(x.dtype)), x.dtype)
-        kernel(*at, address(buffer), Q, R, J, C, first, last)
-
-    spread(task, B * R, threads, GRAIN // (J * C + 1))
+    share(kernel, (*at, Own(0), Q, R, J, C), B * R, threads, GRAIN // (J * C + 1), 64)
 
 
 def _load(name: str, build: Callable, dtype: np.dtype) -> Callable:

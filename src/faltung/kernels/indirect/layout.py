@@ -11,7 +11,7 @@ from faltung.algebras import Algebra
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.indirect import on_numba as kernel
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import kept, lined, scratch, spread
+from faltung.kernels.threads import Own, kept, lined, share
 from faltung.kernels.turn.on_numba import turned
 
 ITEMS = 16  # pieces that threads share at least, where the problem has so many
@@ -148,12 +148,7 @@ class Indirect(Correlation):
             address(outer),
             address(inner),
         )
-
-        def task(first: int, last: int) -> None:
-            temp = scratch(room)
-            run(*at, address(sizes), temp, temp, temp + room - 512 * 8, first, last)
-
-        spread(task, self.work[2], threads)
+        share(run, (*at, address(sizes), Own(0), Own(0), Own(room - 512 * 8)), self.work[2], threads, own=room)
         return y
 
     @cached_property

@@ -12,7 +12,7 @@ import numpy as np
 from faltung.kernels import native
 from faltung.kernels.exponential import functions
 from faltung.kernels.native import address
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import Own, share, spread
 
 LEAST = 2.0**-500  # what is lost below 2^-1021 is no unit in the last place of such a sum
 STRIP, GRAIN, PIECES = 512, 1 << 15, 16
@@ -226,12 +226,7 @@ def dots(x: np.ndarray, w: np.ndarray, base: np.ndarray, place: np.ndarray, stri
     sizes = np.array([T, R, L, stride, size, N, O, split], np.int64)
     out = np.empty((B, O, split, T))
     at = [address(a) for a in (x, w, out, base, place)]
-
-    def task(first: int, last: int) -> None:
-        temp = np.empty(64)
-        work(*at, address(temp), address(sizes), first, last)
-
-    spread(task, B * O * split, threads)
+    share(work, (*at, Own(0), address(sizes)), B * O * split, threads, own=64 * 8)
     return out.sum(axis=2)
 
 
@@ -244,12 +239,8 @@ def repaired(
     work = native.load(f"log-repaired-{x.dtype}", build_repaired, str(x.dtype))
     sizes = np.array([T, R, L, stride, size, N, O], np.int64)
     at = [address(a) for a in (x, k, s, y, base, place)]
-
-    def task(first: int, last: int) -> None:
-        top, total = np.empty(STRIP), np.empty(STRIP)
-        work(*at, address(top), address(total), address(sizes), first, last)
-
-    spread(task, B * N * O * R, threads, max(1, GRAIN // (L * T + 1)))
+    given = (*at, Own(0), Own(8 * STRIP), address(sizes))
+    share(work, given, B * N * O * R, threads, max(1, GRAIN // (L * T + 1)), 16 * STRIP)
     return y
 
 
@@ -264,5 +255,5 @@ def handed(
     work = native.load(f"log-handed-{unknown}-{x.dtype}", build_handed, str(x.dtype), to_signal)
     sizes = np.array([T, R, L, stride, size, N, O], np.int64)
     at = [address(a) for a in (x, k, s, y, out, base, place, sizes)]
-    spread(lambda first, last: work(*at, first, last), B * N if to_signal else B * O, threads)
+    share(work, at, B * N if to_signal else B * O, threads)
     return out

@@ -10,7 +10,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 VECTORS = 4
 
@@ -88,10 +88,5 @@ def mix(x: np.ndarray, k: np.ndarray, index: np.ndarray, threads: int) -> np.nda
     zero = np.zeros(1, x.dtype)
     at = address(x), address(k), address(index), address(y), address(zero), C, O, J, P, panels
     panel = C * wide * item
-
-    def task(first: int, last: int) -> None:
-        buffer = scratch(panel + 2 * wide * item)
-        work(*at, buffer, buffer + panel, first, last)
-
-    spread(task, N * panels, threads)
+    share(work, (*at, Own(0), Own(panel)), N * panels, threads, own=panel + 2 * wide * item)
     return y

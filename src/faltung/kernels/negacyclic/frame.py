@@ -9,7 +9,7 @@ import numpy as np
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
 from faltung.kernels.negacyclic import on_numba as kernel
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,12 +112,10 @@ class Frame:
         )
         memory = self._memory(1, 1, 0)
         fixed = address(w), address(twist), address(sizes)
-
-        def task(first: int, last: int) -> None:
-            plane, buf, _, rows, spare = _parts(memory)
-            work(address(h), address(out), plane, plane, buf, rows, *fixed, spare, first, last)
-
-        spread(task, len(out), threads)
+        plane, buf, _, rows, spare = _parts(memory)
+        share(
+            work, (address(h), address(out), plane, plane, buf, rows, *fixed, spare), len(out), threads, own=sum(memory)
+        )
         return out
 
     def convolve(
@@ -136,12 +134,9 @@ class Frame:
             address(y if b is None else b),
         )
         fixed = address(w), address(twist), address(sizes)
-
-        def task(first: int, last: int) -> None:
-            plane, buf, _, rows, spare = _parts(memory)
-            work(*arrays, plane, plane, buf, rows, *fixed, spare, first, last)
-
-        spread(task, self.B * self.N * self.tiles, threads)
+        plane, buf, _, rows, spare = _parts(memory)
+        given = (*arrays, plane, plane, buf, rows, *fixed, spare)
+        share(work, given, self.B * self.N * self.tiles, threads, own=sum(memory))
 
     def gradients(
         self, x: np.ndarray, spectra: np.ndarray, g: np.ndarray, a: np.ndarray | None, b: np.ndarray | None,
@@ -155,12 +150,8 @@ class Frame:
         memory = self._memory(2, 2, 1)
         given = [address(x if p is None else p) for p in (x, spectra, g, a, b, to_x, to_k, to_a, to_b)]
         fixed = address(w), address(twist), address(sizes)
-
-        def task(first: int, last: int) -> None:
-            plane, buf, total, rows, spare = _parts(memory)
-            work(*given, total, plane, plane, buf, rows, *fixed, spare, first, last)
-
-        spread(task, self.B, threads)
+        plane, buf, total, rows, spare = _parts(memory)
+        share(work, (*given, total, plane, plane, buf, rows, *fixed, spare), self.B, threads, own=sum(memory))
 
 
 def least_points(n: int, reach: int, m: int, first: int) -> int:
@@ -257,18 +248,11 @@ class Line:
         """
         given = address(past), at, past.shape[-1], *self.own, address(y), to, y.shape[-1]
         newest = self.newest
-
-        def task(first: int, last: int) -> None:
-            plane = scratch(self.bytes)
-            buf, rows, spare = plane + self.parts[0], plane + self.parts[1], plane + self.parts[2]
-            self.work(*given, plane, plane, buf, rows, *self.fixed, spare, newest, silent, many, first, last)
-
-        if threads == 1:
-            task(0, self.rows)
-        else:
-            spread(task, self.rows, threads)
+        plane, buf, rows, spare = Own(0), *(Own(place) for place in self.parts)
+        all_given = (*given, plane, plane, buf, rows, *self.fixed, spare, newest, silent, many)
+        share(self.work, all_given, self.rows, threads, own=self.bytes)
         self.newest = (newest + many) % self.pieces
 
 
-def _parts(memory: tuple[int, ...]) -> list[int]:
-    return list(accumulate(memory[:-1], initial=scratch(sum(memory))))
+def _parts(memory: tuple[int, ...]) -> list[Own]:
+    return [Own(place) for place in accumulate(memory[:-1], initial=0)]

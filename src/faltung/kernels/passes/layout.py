@@ -12,7 +12,7 @@ from faltung.kernels.blocks import on_numba as blocks
 from faltung.kernels.blocks.layout import Blocks
 from faltung.kernels.native import address, lanes
 from faltung.kernels.passes import on_numba as kernel
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,10 +98,6 @@ class Passes(Blocks):
         x = self.readable(x)
         work, tables, memory, (buffers, _) = self._work, self.fixed(x.strides), self.thread_bytes, self._memory
         at = address(x), address(k), address(y)
-
-        def task(first: int, last: int) -> None:
-            buffer = scratch(memory)
-            work(*at, buffer, buffer + buffers, *tables[0], at[2], buffer, buffer + buffers, first, last)
-
-        spread(task, self.items[0], threads)
+        given = (*at, Own(0), Own(buffers), *tables[0], at[2], Own(0), Own(buffers))
+        share(work, given, self.items[0], threads, own=memory)
         return y

@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
 from faltung.kernels.planes.layout import Planes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 VECTORS = 4
 GRAIN = 1 << 18
@@ -90,10 +90,6 @@ def planes(x: np.ndarray, k: np.ndarray, bias: np.ndarray, out: np.ndarray, layo
     at = address(x), address(out), address(out), address(k), address(bias), *tables
     plane = (len(layout.starts) * len(layout.columns) + wide) * item  # a block may read behind the last row
     plane = -(-plane // 64) * 64
-
-    def task(first: int, last: int) -> None:
-        buffer = scratch(plane + wide * item)
-        work(*at, buffer, buffer + plane, buffer + plane, address(zero), first, last)
-
-    results = out[0, 0].size
-    spread(task, B * C, threads, max(1, GRAIN // (results * (len(layout.offsets) + 4))))
+    grain = max(1, GRAIN // (out[0, 0].size * (len(layout.offsets) + 4)))
+    given = (*at, Own(0), Own(plane), Own(plane), address(zero))
+    share(work, given, B * C, threads, grain, plane + wide * item)

@@ -11,7 +11,7 @@ import numpy as np
 from faltung.algebras import Algebra
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 DEPTH, VECTORS = 4, 2
 
@@ -84,10 +84,6 @@ def pointwise(x: np.ndarray, k: np.ndarray, algebra: Algebra, threads: int) -> n
     zero = np.array([algebra.zero(x.dtype)], x.dtype)
     at = address(x), address(k), address(y), address(y), address(zero), N, C, O, P, panels
     panel, temp = C * wide * item, rows * wide * item
-
-    def task(first: int, last: int) -> None:
-        buffer = scratch(panel + temp + 8 * 16)
-        work(*at, buffer, buffer + panel, buffer + panel, buffer + panel + temp, first, last)
-
-    spread(task, B * N * panels, threads)
+    own = Own(0), Own(panel), Own(panel), Own(panel + temp)
+    share(work, (*at, *own), B * N * panels, threads, own=panel + temp + 8 * 16)
     return y

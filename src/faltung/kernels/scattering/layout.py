@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
 from faltung.kernels.scattering import on_numba as kernel
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 Grid = tuple[int, int]
 
@@ -102,12 +102,9 @@ class Scale:
         parts = [*(-(-v * item // 64) * 64 for v in values), 16 * W]
         at = [address(a) for a in (spectra, self._one, self._two, y)]
         floats, whole = address(self._floats), address(sizes)
-
-        def task(first: int, last: int) -> None:
-            *memory, numbers = accumulate(parts[:-1], initial=scratch(sum(parts)))
-            work(*at, *memory, floats, whole, numbers, memory[-1], at[-1], first, last)
-
-        spread(task, -(-len(spectra) * len(self.first) // W), threads)
+        *memory, numbers = (Own(place) for place in accumulate(parts[:-1], initial=0))
+        given = (*at, *memory, floats, whole, numbers, memory[-1], at[-1])
+        share(work, given, -(-len(spectra) * len(self.first) // W), threads, own=sum(parts))
 
     def _hop(self, grid: Grid) -> int:
         """Values from row to row: a point more than dense, or the points of a column would share places in the cache."""

@@ -16,7 +16,7 @@ from faltung.algebras import Algebra
 from faltung.algebras.algebra import operation
 from faltung.kernels import native
 from faltung.kernels.native import address
-from faltung.kernels.threads import spread
+from faltung.kernels.threads import Own, share
 
 STRIP, PIECES, GRAIN = 1024, 16, 100_000
 # The two derivatives of each product of the algebras, as scalar expressions.
@@ -138,10 +138,6 @@ def selected(
     to_signal = unknown == "x"
     out = np.empty((B, N, C, size) if to_signal else (B, O, split, T))
     at = [address(a) for a in (x, k, y, out, base, place, offset)]
-
-    def task(first: int, last: int) -> None:
-        best, choice = np.empty(STRIP), np.empty(STRIP, np.int64)
-        work(*at, address(best), address(choice), address(sizes), first, last)
-
-    spread(task, (B * N if to_signal else B * O) * split, threads)
+    given = (*at, Own(0), Own(8 * STRIP), address(sizes))
+    share(work, given, (B * N if to_signal else B * O) * split, threads, own=16 * STRIP)
     return out if to_signal else out.sum(axis=2)

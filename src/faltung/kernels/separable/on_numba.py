@@ -11,7 +11,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 DEPTH, VECTORS, PANELS = 4, 2, 2
 
@@ -133,11 +133,7 @@ def separable(
         -(-count * item // 64) * 64
         for count in (lines * (WO + KW - 1) + 2 * width, deep * (run + width) + width, rows * block)
     )
-
-    def task(first: int, last: int) -> None:
-        buffer = scratch(stage + panel + temp + 8 * 16)
-        filtered, spare = buffer + stage, buffer + stage + panel
-        work(*at, *sizes, buffer, filtered, spare, spare, spare + temp, first, last)
-
-    spread(task, N * runs, threads)
+    spare = stage + panel
+    own = Own(0), Own(stage), Own(spare), Own(spare), Own(spare + temp)
+    share(work, (*at, *sizes, *own), N * runs, threads, own=spare + temp + 8 * 16)
     return y

@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from faltung.kernels import native
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import kept, scratch, spread
+from faltung.kernels.threads import Own, kept, share
 
 COLUMNS = 2
 SIZES = (2, 4, 8, 12)  # channels of a block of results
@@ -142,12 +142,7 @@ def wavefront(r: np.ndarray, taps: np.ndarray, offsets: tuple[tuple[int, ...], .
     zero, work = np.zeros(1, dtype), native.load(*key(str(dtype), rows))
     at = [address(a) for a in (x, k, plan.back, plan.begins, plan.counts, zero)]
     sizes = len(plan.begins), T, G, C, plan.line, space
-
-    def task(first: int, last: int) -> None:
-        temp = scratch(rows * COLUMNS * width * item)
-        work(*at, temp, temp, *sizes, first, last)
-
-    spread(task, pieces * G, threads)
+    share(work, (*at, Own(0), Own(0), *sizes), pieces * G, threads, own=rows * COLUMNS * width * item)
     return np.moveaxis(view, -1, 1).copy().reshape(r.shape)  # a copy always: x is this thread's memory
 
 

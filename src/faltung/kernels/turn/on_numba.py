@@ -7,7 +7,7 @@ import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.native import address
-from faltung.kernels.threads import kept, spread
+from faltung.kernels.threads import Own, kept, share
 
 SMALL = 1 << 13  # values below which NumPy is as fast
 BAND = 64  # columns of one piece of work: a band of the result's rows
@@ -52,12 +52,7 @@ def turned(x: np.ndarray, threads: int, out: np.ndarray | None = None) -> np.nda
     bands = -(-columns // BAND)
     steps = (x.strides[0] // item, x.strides[1] // item, y.strides[0] // item, y.strides[1] // item)
     at = address(x), address(x), address(y), rows, columns, bands, *steps
-
-    def task(first: int, last: int) -> None:
-        places = np.empty(64, np.int64)
-        kernel(*at, address(places), first, last)
-
-    spread(task, outer * bands, threads, max(1, (1 << 16) // (rows * min(columns, BAND) + 1)))
+    share(kernel, (*at, Own(0)), outer * bands, threads, max(1, (1 << 16) // (rows * min(columns, BAND) + 1)), 64 * 8)
     return y
 
 

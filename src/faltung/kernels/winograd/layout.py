@@ -10,7 +10,7 @@ import numpy as np
 from faltung.kernels.correlation import Correlation
 from faltung.kernels.indirect.layout import innermost, vacant
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import kept, lined, scratch, spread
+from faltung.kernels.threads import Own, kept, lined, share
 from faltung.kernels.turn.on_numba import turned
 from faltung.kernels.winograd import on_numba as kernel
 
@@ -104,10 +104,7 @@ class Minimal(Correlation):
             turned(k[b], threads, flat)
             at = address(flat), address(out[b])
 
-            def task(first: int, last: int, at: tuple = at) -> None:
-                self._filters(*at, scratch(self.memory[0]), self.C, wide, *steps, first, last)
-
-            spread(task, parts * bands, threads)
+            share(self._filters, (*at, Own(0), self.C, wide, *steps), parts * bands, threads, own=self.memory[0])
         return out
 
     def correlate(self, x: np.ndarray, k: np.ndarray, threads: int, passing: bool = False) -> np.ndarray:
@@ -119,12 +116,7 @@ class Minimal(Correlation):
         y, apart = vacant(self, passing)
         tables, run, (size, places) = self.fixed((*x.strides, *apart))[0], self._run, self.memory
         at = address(x), address(k), address(y)
-
-        def task(first: int, last: int) -> None:
-            buffer = scratch(size + places)
-            run(*at, *tables, buffer, buffer, buffer + size, first, last)
-
-        spread(task, self.pieces, threads)
+        share(run, (*at, *tables, Own(0), Own(0), Own(size)), self.pieces, threads, own=size + places)
         return y
 
     @cached_property
