@@ -5,6 +5,8 @@ from faltung.nn.symmetry.acting import act as act
 from faltung.nn.symmetry.directions import directions as directions
 from faltung.nn.symmetry.downsample import GroupDownsample, GroupUpsample
 from faltung.nn.symmetry.downsample import complement as complement
+from faltung.nn.symmetry.edge_product import tensor_product_with_sh as tensor_product_with_sh
+from faltung.nn.symmetry.escn import ESCNConv
 from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
 from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
@@ -34,6 +36,7 @@ ALL: tuple[type[Layer], ...] = (
     GauntProduct,
     GauntPower,
     SO2Conv,
+    ESCNConv,
     SphereActivation,
     PositionOrientationConv,
     PositionOrientationGrid,
