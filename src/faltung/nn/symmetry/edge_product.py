@@ -37,7 +37,7 @@ def path_blocks(l_in: int, l_out: int, m: int, mirrors: bool = False) -> np.ndar
 
     Example:
         >>> path_blocks(1, 1, 1)[:, :, 0, 0].round(4).tolist()[-3:]  # of (1, 0, 1), (1, 1, 1), (1, 2, 1)
-        [[0.1629, 0.0], [0.0, 0.1995], [-0.1152, 0.0]]
+        [[0.1629, 0.0], [0.0, -0.1995], [-0.1152, 0.0]]
     """
     paths = harmonic_paths(l_in, l_out, mirrors)
     found = np.zeros((len(paths), 2, max(l_out + 1 - m, 0), max(l_in + 1 - m, 0)))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
@@ -20,7 +20,7 @@ from faltung.nn.symmetry.sphere_activation import SphereActivation
 class ESCNConv(Layer):
     """A convolution of spherical features on points: along each edge a tensor product with its harmonics, summed at the receiver.
 
-    Formula: `y_i = Σ over edges j → i of D(R)ᵀ B₂ φ(B₁ D(R) [x_j, x_i]) / √neighbours`; R takes the edge's vector to the polar axis,
+    Formula: `y_i = Σ over edges j → i of D(R)ᵀ B₂ φ(B₁ D(R) [x_j, x_i]) / √neighbours`; R takes the edge to the polar axis,
     B are the blocks of `SO2Conv`, φ is a `SphereActivation` in the frame of the edge. Without an activation there is one B, and
     the message is all tensor products of x_j and x_i with harmonics of the edge. Edges of length 0 have no direction and send
     nothing.
