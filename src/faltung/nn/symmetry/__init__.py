@@ -8,6 +8,7 @@ from faltung.nn.symmetry.downsample import complement as complement
 from faltung.nn.symmetry.edge_product import tensor_product_with_sh as tensor_product_with_sh
 from faltung.nn.symmetry.escn import ESCNConv
 from faltung.nn.symmetry.field_activation import FourierReLU, GatedFields, NormReLU
+from faltung.nn.symmetry.field_norm import FieldBatchNorm
 from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
@@ -32,6 +33,7 @@ ALL: tuple[type[Layer], ...] = (
     PointConv,
     NormReLU,
     GatedFields,
+    FieldBatchNorm,
     FourierReLU,
     GauntProduct,
     GauntPower,
