@@ -170,7 +170,8 @@ def test_what_does_not_fit_is_refused():
     for call in (
         lambda: nn.NormReLU("1o", "so3"), lambda: nn.NormReLU("1", "o3"), lambda: nn.FieldBatchNorm("1o", eps=0),
         lambda: nn.FieldBatchNorm("1o", momentum=2), lambda: nn.FieldBatchNorm("1o")(torch.zeros(2, 3)),
-        lambda: nn.FieldBatchNorm("1o", last=True)(torch.zeros(2, 4)), lambda: nn.FieldBatchNorm("1o", last=True)(torch.zeros(0, 3)),
+        lambda: nn.FieldBatchNorm("1o", last=True)(torch.zeros(2, 4)),
+        lambda: nn.FieldBatchNorm("1o", last=True)(torch.zeros(0, 3)),
         lambda: nn.GatedFields("1o", "o3", last=True)(torch.zeros(2, 3)),
     ):  # fmt: skip
         with pytest.raises(ArgumentError):

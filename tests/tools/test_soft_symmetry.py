@@ -234,7 +234,7 @@ def test_wrong_calls_are_refused():
     wrong += [lambda: soften(layer, GridGroup("C4"), 2), lambda: AutoStrength().adjust()]
     wrong += [
         lambda: LinearGroup([(torch.eye(2), torch.eye(2)[:1])]),
-        lambda: LinearGroup(discrete=[(torch.eye(2),) * 2] + [(torch.eye(3),) * 2]),
+        lambda: LinearGroup(discrete=[(torch.eye(2),) * 2, (torch.eye(3),) * 2]),
     ]
     wrong += [lambda: symmetry_penalty(nn.Linear(2, 2), {"C4": GridGroup("C4")})]
     wrong += [lambda: GridGroup("O").project(torch.randn(1, 1, 3, 3))]

@@ -12,6 +12,7 @@ from faltung.nn.symmetry.field_norm import FieldBatchNorm
 from faltung.nn.symmetry.gaunt import GauntPower, GauntProduct
 from faltung.nn.symmetry.group_conv import GroupConv
 from faltung.nn.symmetry.groups import grid_group as grid_group
+from faltung.nn.symmetry.groups import subgroups as subgroups
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
 from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
 from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid

@@ -1,8 +1,7 @@
-"""What layers of single fields share: named fields of a group at every place, channels first or last, taken apart and put together."""
+"""What layers of single fields share: named fields of a group at every place, channels first or last, taken apart and joined."""
 
 from collections.abc import Iterable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
