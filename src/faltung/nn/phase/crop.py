@@ -45,8 +45,8 @@ class CropSelect(Layer):
     Raises:
         ArgumentError: settings that name no layer, images smaller than the crop.   DtypeError: no tensor of real numbers.
 
-    Error: none in the crop; values beyond ±2^20, or larger crops than 2^20 values, could leave the exact range of scores. A module's
-        scores are as exact as the module: they are rounded to 2^−12, and two that lie closer to half a step may still differ.
+    Error: none in the crop; values beyond ±2^20, or larger crops than 2^20 values, could leave the exact range of scores. Those of
+        a module are as exact as it is: they are rounded to 2^−12, and two close to half a step may still differ.
     Cost: running sums, 2·ndim additions an input value; for a filter one convolution.
     Source: as below.
 
