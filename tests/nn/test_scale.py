@@ -149,7 +149,7 @@ def test_the_penalty_is_its_formula_and_prefers_low_frequencies():
 
 
 def test_a_head_on_all_sizes_says_what_the_network_says_of_each():
-    """Features commute with down-scaling, so one pass gives the results for all sizes; the error of the paper is 0 of them alone."""
+    """Features commute with down-scaling, so one pass gives the results for all sizes; the paper's error is 0 of them alone."""
     torch.manual_seed(0)
     features = torch.nn.Sequential(
         nn.ScaleFourierConv2d(1, 4, 9, 5), nn.ScaleNonlinearity2d(base=2), nn.ScaleFourierConv2d(4, 3, 9, 5)

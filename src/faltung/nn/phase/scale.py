@@ -128,8 +128,8 @@ class ScaleFourierConv(Layer):
     def penalty(self) -> Tensor:
         """A number to add to a loss, that keeps filters small and their spectra low.
 
-        Formula: `‖F ψ ⊙ d‖₂ + ‖ψ‖₂`, F the Fourier transform over the taps and `d = 30·exp(−10·Σ over axes of (j/t − ½)²)`, largest at
-        the highest frequency.
+        Formula: `‖F ψ ⊙ d‖₂ + ‖ψ‖₂`, F the Fourier transform over the taps and `d = 30·exp(−10·Σ over axes of (j/t − ½)²)`, largest
+        at the highest frequency.
 
         Source: Rahman and Yeh, Truly scale-equivariant deep nets with Fourier layers (2023).
         """

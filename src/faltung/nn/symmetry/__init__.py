@@ -16,8 +16,10 @@ from faltung.nn.symmetry.groups import subgroups as subgroups
 from faltung.nn.symmetry.pool import GroupBatchNorm, GroupPool
 from faltung.nn.symmetry.position_orientation import PositionOrientationBlock, PositionOrientationConv
 from faltung.nn.symmetry.position_orientation_grid import PositionOrientationGrid
+from faltung.nn.symmetry.radial_conv import RadialConv
 from faltung.nn.symmetry.scale_conv import ScaleConv
 from faltung.nn.symmetry.scale_pool import ScalePool
+from faltung.nn.symmetry.shared_basis import share_basis as share_basis
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.sphere_activation import SphereActivation
 from faltung.nn.symmetry.steerable import SteerableConv
@@ -44,6 +46,7 @@ ALL: tuple[type[Layer], ...] = (
     PositionOrientationConv,
     PositionOrientationGrid,
     PositionOrientationBlock,
+    RadialConv,
     ScaleConv,
     ScalePool,
 )

@@ -210,7 +210,7 @@ def subgroups(table: Group) -> tuple[tuple[int, ...], ...]:
     """
     cyclic_ones = {generated(table, (g,)): g for g in range(table.order)}
     found: dict[tuple[int, ...], tuple[int, ...]] = {(0,): ()}
-    fresh = [(0,)]
+    fresh: list[tuple[int, ...]] = [(0,)]
     while fresh:
         known, fresh = fresh, []
         for own in known:
