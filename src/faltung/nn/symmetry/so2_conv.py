@@ -101,15 +101,17 @@ class SO2Conv(Layer):
         self.register_parameter(
             "bias", nn.Parameter(torch.zeros(self.l_out + 1, self.out_channels, **factory)) if bias else None
         )
-        for n, l in enumerate((self.l_in, self.l_out)):
-            rows = [(m, k) for k in range(l + 1) for m in range(-k, k + 1) if abs(m) <= self.highest]
-            for m in range(-self.highest, self.highest + 1):
-                places = [i for i, row in enumerate(rows) if row[0] == m]
-                self.register_buffer(f"order_{n}_{m}", torch.tensor(places, device=device), persistent=False)
-            kept = torch.tensor([k * k + k + m for m, k in rows], device=device)
-            self.register_buffer(("read", "written")[n], kept, persistent=False)
+        read, written = self._kept(self.l_in), self._kept(self.l_out)
+        for m in range(-self.highest, self.highest + 1):
+            places = [i for i, row in enumerate(read) if row[0] == m]
+            self.register_buffer(f"order_{m}", torch.tensor(places, device=device), persistent=False)
         stand = {row: i for i, row in enumerate(self._stacked())}
-        self.register_buffer("sorted", torch.tensor([stand[row] for row in rows], device=device), persistent=False)
+        for name, kept in (
+            ("read", [k * k + k + m for m, k in read]),
+            ("written", [k * k + k + m for m, k in written]),
+            ("sorted", [stand[row] for row in written]),
+        ):
+            self.register_buffer(name, torch.tensor(kept, device=device), persistent=False)
         for l, coupling in enumerate(couplings(max(self.l_in, self.l_out)), 2):
             made = coupling.to(device=device, dtype=dtype or torch.get_default_dtype())
             self.register_buffer(f"coupling_{l}", made, persistent=False)
@@ -117,6 +119,10 @@ class SO2Conv(Layer):
     def _parts(self, m: int) -> int:
         """How many matrices the block of an order has: A, and B where there is one."""
         return 1 if m == 0 or self.mirrors else 2
+
+    def _kept(self, l: int) -> list[tuple[int, int]]:
+        """(order, degree) of the rows that are mixed, as features have them."""
+        return [(m, k) for k in range(l + 1) for m in range(-k, k + 1) if abs(m) <= self.highest]
 
     def _stacked(self) -> list[tuple[int, int]]:
         """(order, degree) of the mixed rows as `_mixed` stacks them."""
@@ -188,12 +194,12 @@ class SO2Conv(Layer):
         """B on the orders that it mixes: 0, then m and −m for m = 1, 2, ..., each by degrees."""
         rows = []
         for m in range(self.highest + 1):
-            plus = turned[:, getattr(self, f"order_0_{m}")].flatten(1)
+            plus = turned[:, getattr(self, f"order_{m}")].flatten(1)
             if m == 0:
                 mixed = self._block(0, 0, [plus], scalars)[0].unflatten(1, (-1, self.out_channels))
                 rows.append(mixed if self.bias is None else mixed + self.bias)
                 continue
-            minus = turned[:, getattr(self, f"order_0_{-m}")].flatten(1)
+            minus = turned[:, getattr(self, f"order_{-m}")].flatten(1)
             up, down = self._block(m, 0, [plus, minus], scalars)
             if not self.mirrors:
                 b = self._block(m, 1, [plus, minus], scalars)
