@@ -16,12 +16,61 @@ def test_the_reference_bounds():
     assert [round(bound(256, m), 4) for m in (224, 192, 160, 112)] == [0.9412, 0.9697, 0.9796, 0.9863]
 
 
+def agreed(layer, scene, k, moved):
+    """How often the layer finds the same place of scenes in two views of k samples an axis, the second `moved` along."""
+    one, two = (scene[(..., *(slice(m, m + k) for m in start))] for start in ((0,) * len(moved), moved))
+    return (layer.place(one) == layer.place(two) + torch.tensor(moved)).all(1).double().mean().item()
+
+
 @pytest.mark.parametrize("k", [9, 33])
 def test_the_bound_by_simulation(k):
-    """Independent scores of k + 1 places, of which two views see k each: how often both choose the same."""
-    scores = torch.rand(40_000, k + 1, generator=torch.Generator().manual_seed(k))
-    first, second = scores[:, :-1].argmax(1), scores[:, 1:].argmax(1) + 1
-    assert (first == second).double().mean().item() == pytest.approx((k - 1) / (k + 1), abs=0.015)
+    """Independent scores: pixels themselves as crops of one, so that two views see k places each, all but one in common."""
+    scene = torch.rand(40_000, 1, k + 1, generator=torch.Generator().manual_seed(k)) * 2**16
+    found = agreed(nn.CropSelect1d(1), scene, k, (1,))
+    assert found == pytest.approx((k - 1) / (k + 1), abs=0.015)
+    assert abs(found - (k - 1) / k) > 0.015 or k > 9, "what the winner's place alone would say is another number"
+
+
+@pytest.mark.parametrize("k", [5, 17])
+def test_the_diagonal_bound_by_simulation(k):
+    """Along both axes at once fewer places are common, and a winner among all is in both views less often."""
+    scene = torch.rand(8_000, 1, k + 1, k + 1, generator=torch.Generator().manual_seed(k)) * 2**16
+    found = agreed(nn.CropSelect2d(1), scene, k, (1, 1))
+    assert found == pytest.approx((k - 1) ** 2 / (2 * k * k - (k - 1) ** 2), abs=0.015)
+
+
+def test_a_model_behind_resized_crops():
+    """The model sees the resized crop of the layer without it; resizing is torch's linear one; its parameters are the layer's."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2 * 8 * 7, 3))
+    x = torch.randn(4, 2, 9, 10)
+    for cyclic in (False, True):
+        crop = nn.CropSelect2d((5, 6), cyclic=cyclic)
+        layer = nn.CropSelect2d((5, 6), cyclic=cyclic, resize=(8, 7), model=net)
+        seen = torch.nn.functional.interpolate(crop(x), (8, 7), mode="bilinear", align_corners=False)
+        assert torch.allclose(layer(x), net(seen), atol=1e-6)
+        assert torch.allclose(nn.CropSelect2d((5, 6), cyclic=cyclic, resize=(8, 7)).definition(x), seen if not cyclic else
+                              torch.nn.functional.interpolate(crop.definition(x), (8, 7), mode="bilinear"), atol=1e-6)  # fmt: skip
+    assert layer.parameter_count() == sum(p.numel() for p in net.parameters())
+    wanted = layer(x)
+    for row, column in ((1, 0), (4, 7), (8, 9)):
+        assert torch.equal(layer(x.roll((row, column), (2, 3))), wanted)
+    layer(x).sum().backward()
+    assert all(p.grad is not None for p in net.parameters())
+
+
+@pytest.mark.parametrize("cyclic", [False, True])
+def test_a_module_gives_scores(cyclic):
+    """A small network without padding judges every crop; the winner is the one it likes best by itself."""
+    torch.manual_seed(0)
+    judge = torch.nn.Sequential(torch.nn.Conv2d(2, 3, 3), torch.nn.ReLU(), torch.nn.Conv2d(3, 1, (2, 3))).double()
+    layer, x = nn.CropSelect2d((4, 5), judge, cyclic), torch.randn(3, 2, 7, 8).double()
+    assert torch.equal(layer(x), layer.definition(x))
+    whole = torch.nn.functional.pad(x, (0, 4, 0, 3), mode="circular") if cyclic else x
+    assert torch.equal(layer.place(x)[:, 0] * whole.shape[3] + layer.place(x)[:, 1],
+                       torch.nn.functional.pad(judge(whole)[:, 0], (0, 4), value=-9e9).flatten(1).argmax(1))  # fmt: skip
+    with pytest.raises(ArgumentError, match="one for every crop"):
+        nn.CropSelect2d((4, 4), judge)(x)
 
 
 @pytest.mark.parametrize("score", ["mean", "contrast", "filter"])
@@ -59,3 +108,7 @@ def test_wrong_settings_are_refused():
         nn.CropSelect2d(4, [[1.0]])
     with pytest.raises(ArgumentError):
         nn.CropSelect1d(4)(torch.randn(1, 1, 3))
+    with pytest.raises(ArgumentError):
+        nn.CropSelect1d(4, model="net")
+    with pytest.raises(ArgumentError):
+        nn.CropSelect1d(4, resize=0)

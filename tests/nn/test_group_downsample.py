@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from faltung import nn
+from faltung.domains.group import cyclic, dihedral, symmetric
 from faltung.domains.group import group as finite_group
 from faltung.errors import ArgumentError
-from faltung.nn.symmetry import complement, grid_group
+from faltung.nn.symmetry import act, complement, grid_group, subgroups
 from faltung.nn.symmetry.downsample import sampling
 from faltung.nn.symmetry.group_fourier import real_irreps
+from faltung.nn.symmetry.groups import generated
 from faltung.nn.symmetry.smoothest import pieces, roughness, smoothest
 
 PAIRS = [
     ("d4", "c4", 2), ("d6", "c6", 2), ("d8", "d4", 2), ("d4", "d2", 2), ("o", "c4", 3), ("oh", "o", 3), ("c6", "c2", 2),
+    ("o", "d4", 3), ("oh", "d4", 3), ("oh", "c4", 3),
 ]  # fmt: skip
 
 
@@ -263,3 +266,113 @@ def test_steps_belong_to_the_optimum():
     for antialias, steps in (("coset", (1,)), ("optimal", (12,)), ("optimal", ())):
         with pytest.raises(ArgumentError, match="steps"):
             nn.GroupDownsample2d(1, "c12", "c3", antialias, steps=steps)
+
+
+def test_all_subgroups():
+    """Their numbers are known; each is closed; every one that pairs of elements generate is among them."""
+    known = {"o": 30, "oh": 98}
+    for name, count in known.items():
+        table = grid_group(name, 3).group
+        found = subgroups(table)
+        assert len(found) == count == len(set(found))
+        for own in found:
+            assert {int(table.table[a, b]) for a in own for b in own} == set(own)
+            assert table.order % len(own) == 0
+    table = grid_group("o", 3).group
+    assert {generated(table, pair) for pair in itertools.product(range(24), repeat=2)} <= set(subgroups(table))
+    # Of dihedral(n) there are as many as divisors of n and their sum, of cyclic(n) as divisors, of symmetric(4) 30.
+    assert [len(subgroups(dihedral(n))) for n in (3, 4, 6)] == [6, 10, 16]
+    assert [len(subgroups(cyclic(n))) for n in (1, 7, 12)] == [1, 2, 6]
+    assert len(subgroups(symmetric(4))) == 30
+
+
+@pytest.mark.parametrize(("group", "held"), [("o", "d4"), ("oh", "d4"), ("oh", "c4")])
+def test_cubes_to_the_square_have_named_subgroups_and_sampling_theorems(group, held):
+    """Of the turns of the cube those that keep an axis, up to its sign; coset means restore what they keep."""
+    acting = grid_group(group, 3)
+    subgroup = acting.subgroup(held)
+    plane = acting.matrices[list(subgroup)]
+    assert len(subgroup) == (4 if held == "c4" else 8)
+    assert (np.abs(plane[:, 0, 0]) == 1).all()
+    assert {tuple(m[1:, 1:].ravel()) for m in plane} == {tuple(m.ravel()) for m in grid_group(held, 2).matrices}
+    layer = nn.GroupDownsample3d(2, group, held, dtype=torch.float64)
+    y = torch.randn(1, 2 * len(subgroup), 2, 3, 2, dtype=torch.float64)
+    assert torch.allclose(layer(nn.GroupUpsample3d(2, group, held, dtype=torch.float64)(y)), y, atol=1e-14)
+
+
+@pytest.mark.parametrize("antialias", ["coset", "optimal", None])
+def test_any_finite_group_is_sampled(antialias):
+    """Permutations of four things brought to those of three: the values of a fibre move, places do not."""
+    table = symmetric(4)
+    held = next(own for own in subgroups(table) if len(own) == 6)
+    down = nn.GroupDownsample1d(2, table, held, antialias, dtype=torch.float64)
+    up = nn.GroupUpsample1d(2, table, held, antialias, dtype=torch.float64)
+    x = torch.randn(1, 48, 3, dtype=torch.float64)
+    assert torch.allclose(down(up(down(x))), down(x), atol=1e-12)
+    for h in held:
+        order = torch.from_numpy(table.table[table.inverses[h]].astype(np.int64))
+        own = torch.tensor([held.index(int(table.table[table.inverses[h], b])) for b in held])
+        moved = x.unflatten(1, (2, 24))[:, :, order].flatten(1, 2)
+        wanted = down(x).unflatten(1, (2, 6))[:, :, own].flatten(1, 2)
+        assert torch.allclose(down(moved), wanted, atol=1e-13)
+    if antialias == "coset":
+        project = (up.matrix @ down.matrix).numpy()
+        for g in range(24):
+            left_ = np.zeros((24, 24))
+            left_[table.table[g], np.arange(24)] = 1
+            assert abs(project @ left_ - left_ @ project).max() < 1e-14
+
+
+CANONICAL = [
+    ("d4", "c4", 2, "coset"),
+    ("d4", "c2", 2, None),
+    ("o", "c4", 3, None),
+    ("oh", "c4", 3, "coset"),
+    ("o", "d4", 3, None),
+]
+
+
+@pytest.mark.parametrize(("group", "held", "ndim", "antialias"), CANONICAL)
+def test_the_coset_element_brings_back_what_the_subgroup_lost(group, held, ndim, antialias):
+    """After `canonical` every element of G moves the result by one of H, and `restore` makes a layer of H one of G."""
+    torch.manual_seed(0)
+    down = nn.GroupDownsample(ndim, 2, group, held, antialias, dtype=torch.float64)
+    acting, regular = down.acting, down.acting.fibre("regular")
+    own = grid_group(held, ndim) if (group, held) != ("o", "d4") else None
+    x = torch.randn(3, 2 * acting.order, *[4] * ndim, dtype=torch.float64)
+    y, elements = down.canonical(x)
+    assert elements.dtype == torch.int64
+    assert torch.allclose(y, torch.cat([down(act(x[n : n + 1], acting, int(acting.group.inverses[g]), regular))
+                                        for n, g in enumerate(elements)]), atol=1e-14)  # fmt: skip
+
+    def whole(x):
+        """A layer of H on what is canonical, ended by channels that stay, then turned back."""
+        y, elements = down.canonical(x)
+        return down.restore(second(y), elements)
+
+    if own is None:
+        moved = {int(g): down.canonical(act(x, acting, int(g), regular)) for g in range(0, acting.order, 5)}
+        for z, found in moved.values():
+            for n in range(3):
+                options = [down._moving(h, False)(y[n : n + 1]) for h in down.held]
+                assert min(float((z[n : n + 1] - o).abs().max()) for o in options) < 1e-13
+            assert found.shape == (3,)
+        return
+    second = nn.GroupConv(ndim, 2, 1, 3, held, "regular", "trivial", padding=1, dtype=torch.float64)
+    wanted, plain = whole(x), []
+    for g in range(1, acting.order, 3):
+        z = act(x, acting, g, regular)
+        assert torch.allclose(whole(z), act(wanted, acting, g), atol=1e-12)
+        plain.append(float((second(down(z)) - act(second(down(x)), acting, g)).abs().max().detach()))
+    assert max(plain) > 1e-2, "without it the layer commutes with H alone"
+
+
+def test_canonical_is_refused_where_it_cannot_be():
+    x = torch.zeros(1, 16, 4, 4)
+    with pytest.raises(ArgumentError, match="maps the grid"):
+        nn.GroupDownsample2d(1, "d8", "c4", None).canonical(x)
+    down = nn.GroupDownsample2d(1, "d4", "c2", None)
+    with pytest.raises(ArgumentError, match="one size"):
+        down.canonical(torch.zeros(1, 8, 4, 3))
+    with pytest.raises(ArgumentError, match="for each sample"):
+        down.restore(torch.zeros(2, 1, 3, 3), torch.zeros(1, dtype=torch.int64))

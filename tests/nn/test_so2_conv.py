@@ -59,8 +59,8 @@ def test_a_bias_beyond_order_zero_or_two_gates_break_it():
 
     layer = made()
     assert gap(layer) < 1e-10
-    right = layer.within
-    layer.within = lambda turned, given=None: right(turned, given) + torch.eye(9, dtype=DOUBLE)[3, :, None]
+    right, row = layer._mixed, layer._stacked().index((1, 1))
+    layer._mixed = lambda turned, given=None: right(turned, given) + torch.eye(9, dtype=DOUBLE)[row, :, None]
     assert gap(layer) > 1e-2
 
     class TwoGates(GatedBlock):

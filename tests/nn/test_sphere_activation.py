@@ -7,6 +7,7 @@ import torch
 
 from faltung import nn
 from faltung.errors import ArgumentError
+from faltung.nn.symmetry import sphere_activation
 from faltung.nn.symmetry.so3 import rotate, wigner
 from faltung.nn.symmetry.sphere_activation import ACTIVATIONS
 
@@ -171,3 +172,23 @@ def test_settings_that_name_no_layer_are_refused():
             nn.SphereActivation(**({"channels": 1, "l": 2} | wrong))
     with pytest.raises(ArgumentError):
         nn.SphereActivation(2, 2)(torch.zeros(1, 9, 3))
+
+
+@pytest.mark.parametrize(("l", "highest", "grid"), [(11, 11, None), (12, 4, (15, 11)), (13, 0, (14, 1))])
+def test_latitudes_and_longitudes_in_turn_are_the_one_matrix(l, highest, grid, monkeypatch):
+    """Above l = 10; the same layer made to go by one matrix, its results and derivatives."""
+    settings = {"highest": highest, "grid": grid, "hidden": (3, 2), "dtype": DOUBLE}
+    torch.manual_seed(0)
+    apart = nn.SphereActivation(2, l, **settings)
+    monkeypatch.setattr(sphere_activation, "DENSE", 99)
+    whole = nn.SphereActivation(2, l, **settings)
+    whole.load_state_dict(apart.state_dict())
+    assert apart.apart
+    assert not whole.apart
+    results = []
+    for layer in (apart, whole):
+        x = drawn(3, (l + 1) ** 2, 2).requires_grad_()
+        y = layer(x)
+        results.append((y, torch.autograd.grad((y * drawn(*y.shape, seed=1)).sum(), x)[0]))
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, atol=1e-12)

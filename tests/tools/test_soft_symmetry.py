@@ -120,6 +120,86 @@ def test_rotations_by_generators_are_the_limit_of_many_turns():
     torch.testing.assert_close(whole, w.trace() / 3 * torch.eye(3).double())
 
 
+def spaces(counts):
+    """For fields (scalars, vectors) of space: what turns of the vectors do to all of them, from a 3 × 3 matrix."""
+    scalars, vectors = counts
+
+    def act(matrix, scalar):
+        blocks = [scalar * torch.eye(scalars, dtype=torch.float64), *[matrix] * vectors]
+        return torch.block_diag(*blocks)
+
+    return act
+
+
+SO3 = tuple(generator(a, b) for a, b in ((0, 1), (1, 2), (0, 2)))
+MIRROR = -torch.eye(3, dtype=torch.float64)
+
+
+def lie_group(before, after, mirrored="none"):
+    """SO(3) on sums of scalars and vectors, or O(3) by the mirror through the origin, in either way of saying so."""
+    pairs = [(spaces(before)(g, 0.0), spaces(after)(g, 0.0)) for g in SO3]
+    mirror = (spaces(before)(MIRROR, 1.0), spaces(after)(MIRROR, 1.0))
+    still = (torch.eye(len(mirror[0])).double(), torch.eye(len(mirror[1])).double())
+    if mirrored == "elements":
+        return LinearGroup([still, mirror], pairs)
+    return LinearGroup(generators=pairs, discrete=[mirror] if mirrored == "discrete" else [])
+
+
+COUNTS = st.tuples(st.integers(0, 2), st.integers(0, 2)).filter(any)
+
+
+@settings(max_examples=25, deadline=None)
+@given(COUNTS, COUNTS, st.sampled_from(["none", "elements", "discrete"]), st.integers(0, 99))
+def test_linear_projections_are_idempotent_self_adjoint_and_keep_scalars(before, after, mirrored, seed):
+    """For weights and biases; the bias loses its vectors and nothing else, the weight what joins scalars and vectors."""
+    group = lie_group(before, after, mirrored)
+    torch.manual_seed(seed)
+    v, w = torch.randn(2, after[0] + 3 * after[1], before[0] + 3 * before[1], dtype=torch.float64)
+    for own, project in ((w, group.project), (w[:, 0], group.project_bias)):
+        other = v if own is w else v[:, 0]
+        once = project(own)
+        torch.testing.assert_close(project(once), once, rtol=0, atol=1e-12)
+        torch.testing.assert_close((other * once).sum(), (project(other) * own).sum(), rtol=0, atol=1e-11)
+    kept = torch.cat([w[: after[0], 0], torch.zeros(3 * after[1]).double()])
+    torch.testing.assert_close(group.project_bias(w[:, 0]), kept, rtol=0, atol=1e-12)
+    near = group.project(w)
+    torch.testing.assert_close(near[: after[0], : before[0]], w[: after[0], : before[0]], rtol=0, atol=1e-12)
+    assert near[: after[0], before[0] :].abs().sum() + near[after[0] :, : before[0]].abs().sum() < 1e-12
+    turned = torch.linalg.qr(torch.randn(3, 3).double())[0]
+    turned = turned * (1 if mirrored != "none" else torch.linalg.det(turned))
+    a, b = spaces(before)(turned, 1.0), spaces(after)(turned, 1.0)
+    torch.testing.assert_close(near @ a, b @ near, rtol=0, atol=1e-12)
+
+
+def test_one_element_generates_its_group():
+    """A quarter turn and the mean over all four; a mirror beside generators takes the antisymmetric maps away, the bias too."""
+    quarter = turn(math.pi / 2)
+    w, b = torch.randn(3, 3).double(), torch.randn(3).double()
+    whole = LinearGroup([(torch.matrix_power(quarter, k),) * 2 for k in range(4)])
+    one = LinearGroup(discrete=[(quarter, quarter)])
+    torch.testing.assert_close(one.project(w), whole.project(w), rtol=0, atol=1e-14)
+    torch.testing.assert_close(one.project_bias(b), whole.project_bias(b), rtol=0, atol=1e-14)
+    about = [(generator(0, 1),) * 2]
+    mirror = torch.diag(torch.tensor([1.0, -1.0, -1.0])).double()
+    free, held = LinearGroup(generators=about), LinearGroup(generators=about, discrete=[(mirror, mirror)])
+    torch.testing.assert_close(free.project_bias(b), b * torch.tensor([0, 0, 1]))
+    assert held.project_bias(b).abs().max() < 1e-14
+    assert (free.project(w)[0, 1] + free.project(w)[1, 0]).abs() < 1e-14 < free.project(w)[0, 1].abs()
+    assert held.project(w)[0, 1].abs() < 1e-14
+
+
+def test_softening_keeps_the_bias_of_scalars():
+    """And the penalty of a layer that is equivariant, scalars' bias and all, is 0."""
+    layer = nn.Linear(6, 5).double()
+    group = lie_group((0, 2), (2, 1))
+    near = soften(layer, group, 0.0)
+    assert torch.allclose(near.bias[:2], layer.bias[:2], atol=1e-14)
+    assert near.bias[2:].abs().max() < 1e-14
+    assert symmetry_penalty(near, {"SO(3)": group})["SO(3)"] < 1e-28
+    rest = (layer.weight - group.project(layer.weight)).square().sum() + layer.bias[2:].square().sum()
+    torch.testing.assert_close(symmetry_penalty(layer, {"SO(3)": group})["SO(3)"], rest / 2)
+
+
 def test_strengths_find_which_symmetry_the_data_have():
     """Moments of inertia-like maps: symmetric about the third axis and about no other."""
     torch.manual_seed(0)
@@ -152,6 +232,10 @@ def test_wrong_calls_are_refused():
         lambda: AutoStrength(0),
     ]
     wrong += [lambda: soften(layer, GridGroup("C4"), 2), lambda: AutoStrength().adjust()]
+    wrong += [
+        lambda: LinearGroup([(torch.eye(2), torch.eye(2)[:1])]),
+        lambda: LinearGroup(discrete=[(torch.eye(2),) * 2, (torch.eye(3),) * 2]),
+    ]
     wrong += [lambda: symmetry_penalty(nn.Linear(2, 2), {"C4": GridGroup("C4")})]
     wrong += [lambda: GridGroup("O").project(torch.randn(1, 1, 3, 3))]
     wrong += [lambda: GridGroup("C4", "regular").project(torch.randn(1, 3, 3, 3))]

@@ -111,71 +111,91 @@ def _acting(name: Any, ndim: int) -> grids.GridGroup | None:
 
 
 class LinearGroup:
-    """A group that acts on vectors by matrices, before and after a linear layer: all elements, or generators of rotations.
+    """A group that acts on vectors by matrices, before and after a linear layer: all elements, or what generates it.
 
-    Formula: `P W = mean over g of ρ_out(g) W ρ_in(g)⁻¹`; for Lie algebra generators A the orthogonal projection onto the W with
-    `A_out W = W A_in`, of all of them together, averaged over discrete elements where both are given.
+    Formula: from all elements alone `P W = mean over g of ρ_out(g) W ρ_in(g)⁻¹` and `P b = mean over g of ρ_out(g) b`. With
+    generators the orthogonal projection onto the W with `A_out W = W A_in` for every pair and the b with `A_out b = 0` (of a Lie
+    algebra) or `ρ_out b = b` (discrete): what is left alone by all pairs together, elements too.
 
     Args:
-        elements: pairs (ρ_in(g), ρ_out(g)) of all elements of a finite group.
-        generators: pairs (A_in, A_out) of antisymmetric matrices. Default: none.
+        elements: pairs (ρ_in(g), ρ_out(g)) of all elements of a finite group; beside generators any elements.
+        generators: pairs (A_in, A_out) of a Lie algebra, antisymmetric for rotations. Default: none.
+        discrete: pairs (ρ_in(g), ρ_out(g)) of elements that with the rest generate the group: one mirror makes O(3) of the
+            generators of SO(3), one turn a whole finite group. Default: none.
 
     Raises:
-        ArgumentError: neither elements nor generators.
+        ArgumentError: no pair at all, or pairs of other than square matrices, each of one size throughout.
 
-    Error: elements have to be a whole group, orthogonal; what is none gives no projection (`project` twice differs).
-    Cost: the generators' null space is found once, by a singular value decomposition of size (in · out)².
+    Error: a list of elements alone has to be a whole group, orthogonal; what is none gives no projection (`project` twice differs).
+        With generators P is a projection for any matrices, up to rounding; singular values below 1e-9 of the largest count as 0.
+    Cost: a matrix product for each element; with generators one singular value decomposition at the start, of pairs·in·out rows
+    and in·out columns.
+    Source: Kim, Lee, Yang and Lee, Regularizing towards soft equivariance under mixed symmetries (2023).
 
     Example:
         >>> turn = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
         >>> group = LinearGroup([(torch.matrix_power(turn, k),) * 2 for k in range(4)])
         >>> group.project(torch.tensor([[1.0, 0.0], [0.0, -1.0]])).abs().max().item()
         0.0
+        >>> to_scalar = LinearGroup(generators=[(turn, torch.zeros(1, 1))])  # its bias is left as it is
+        >>> to_scalar.project_bias(torch.tensor([2.0]))
+        tensor([2.])
     """
 
     def __init__(
-        self, elements: Sequence[tuple[Tensor, Tensor]] = (), generators: Sequence[tuple[Tensor, Tensor]] = ()
+        self,
+        elements: Sequence[tuple[Tensor, Tensor]] = (),
+        generators: Sequence[tuple[Tensor, Tensor]] = (),
+        discrete: Sequence[tuple[Tensor, Tensor]] = (),
     ) -> None:
-        if not elements and not generators:
+        pairs = [(a.double(), b.double()) for a, b in (*elements, *generators, *discrete)]
+        if not pairs:
             raise ArgumentError.of("LinearGroup", "elements or generators", "neither", "give pairs of matrices")
-        self.elements = [(a.double(), b.double()) for a, b in elements]
+        ends = {(tuple(a.shape), tuple(b.shape)) for a, b in pairs}
+        (before, *_), (after, *_) = pairs[0][0].shape, pairs[0][1].shape
+        if ends != {((before, before), (after, after))}:
+            raise ArgumentError.of(
+                "LinearGroup", "pairs of square matrices, all of the same two sizes", f"{sorted(ends)}",
+                "give (before, after) for every element or generator",
+            )  # fmt: skip
+        self.sizes = (after, before)
+        self.elements = pairs[: len(elements)]
         self.basis: Tensor | None = None
-        if generators:
-            rows = []
-            for a, b in generators:
-                a, b = a.double(), b.double()
-                # W flattened by rows: (A_out ⊗ I − I ⊗ A_inᵀ) vec W = 0.
-                rows.append(
-                    torch.kron(b, torch.eye(len(a)).double()) - torch.kron(torch.eye(len(b)).double(), a.T.contiguous())
-                )
-            _, sizes, right = torch.linalg.svd(torch.cat(rows))
-            self.basis = right[int((sizes > 1e-9 * max(1.0, sizes.max().item())).sum()) :]
+        self.fixed: Tensor | None = None
+        if generators or discrete:
+            one, other = torch.eye(before).double(), torch.eye(after).double()
+            # W flattened by rows: (A_out ⊗ I − I ⊗ A_inᵀ) vec W = 0, for elements as for generators of a Lie algebra.
+            self.basis = _left_alone([torch.kron(b, one) - torch.kron(other, a.T.contiguous()) for a, b in pairs])
+            lie = range(len(elements), len(elements) + len(generators))
+            self.fixed = _left_alone([b if n in lie else b - other for n, (_, b) in enumerate(pairs)])
 
     def fits(self, layer: nn.Module) -> bool:
         """Whether the layer's weight has the size of the group's matrices."""
         weight = getattr(layer, "weight", None)
-        if not isinstance(weight, Tensor) or weight.ndim != 2:
-            return False
-        if self.elements:
-            a, b = self.elements[0]
-            return tuple(weight.shape) == (len(b), len(a))
-        assert self.basis is not None
-        return weight.numel() == self.basis.shape[1]
+        return isinstance(weight, Tensor) and tuple(weight.shape) == self.sizes
 
     def project(self, weight: Tensor) -> Tensor:
         """The nearest matrix (out, in) that is equivariant."""
         w = weight.double()
         if self.basis is not None:
-            w = (self.basis.T @ (self.basis @ w.reshape(-1))).reshape(w.shape)
-        if self.elements:
-            w = torch.stack([b @ w @ torch.linalg.inv(a) for a, b in self.elements]).mean(0)
-        return w.to(weight.dtype)
+            basis = self.basis.to(w.device)
+            return (basis.T @ (basis @ w.reshape(-1))).reshape(w.shape).to(weight.dtype)
+        pairs = [(a.to(w.device), b.to(w.device)) for a, b in self.elements]
+        return torch.stack([b @ w @ torch.linalg.inv(a) for a, b in pairs]).mean(0).to(weight.dtype)
 
     def project_bias(self, bias: Tensor) -> Tensor:
-        """The nearest bias that no element moves: known for finite groups, 0 for generators without fixed vectors."""
-        if not self.elements:
-            return torch.zeros_like(bias)
-        return torch.stack([b @ bias.double() for _, b in self.elements]).mean(0).to(bias.dtype)
+        """The nearest bias (out) that nothing in the group moves: of a sum of fields its scalars, and 0 elsewhere."""
+        v = bias.double()
+        if self.fixed is not None:
+            fixed = self.fixed.to(v.device)
+            return (fixed.T @ (fixed @ v)).to(bias.dtype)
+        return torch.stack([b.to(v.device) @ v for _, b in self.elements]).mean(0).to(bias.dtype)
+
+
+def _left_alone(maps: list[Tensor]) -> Tensor:
+    """An orthonormal basis, in rows, of what all these matrices send to 0."""
+    _, sizes, right = torch.linalg.svd(torch.cat(maps), full_matrices=False)
+    return right[int((sizes > 1e-9 * max(1.0, sizes.max().item())).sum()) :]
 
 
 def symmetry_penalty(model: nn.Module, groups: Mapping[str, Any]) -> dict[str, Tensor]:

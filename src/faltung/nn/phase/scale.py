@@ -47,6 +47,8 @@ class ScaleFourierConv(Layer):
     Raises:
         ArgumentError: settings that name no layer.
 
+    The taps start normal with variance 1/(in · Π kernel_size), so that every W[k] has the published mean square 1/in.
+
     Error: commutes with `faltung.nn.functional.resample_ideal` to odd sizes up to roundoff, and with shifts of any length.
     Cost: Fourier transforms and in · out products a mode; nothing depends on kernel_size but the number of weights.
     Source: as below. Real taps make results real, where free complex modes would not.
@@ -89,8 +91,8 @@ class ScaleFourierConv(Layer):
             )
         factory = {"device": device, "dtype": dtype}
         self.weight = nn.Parameter(torch.empty(out_channels, in_channels, *self.kernel_size, **factory))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5))
         fan = self.in_channels * math.prod(self.kernel_size)
+        nn.init.normal_(self.weight, std=fan**-0.5)
         self.bias = uniform_bias(out_channels, fan, factory) if bias else None
 
     def highest(self, sizes: Any) -> tuple[int, ...]:
@@ -122,6 +124,21 @@ class ScaleFourierConv(Layer):
             turns = torch.polar(torch.ones_like(angle), angle)
             found = torch.einsum("kt,...t->...k", turns, found.movedim(2 + axis, -1)).movedim(-1, 2 + axis)
         return found
+
+    def penalty(self) -> Tensor:
+        """A number to add to a loss, that keeps filters small and their spectra low.
+
+        Formula: `‖F ψ ⊙ d‖₂ + ‖ψ‖₂`, F the Fourier transform over the taps and `d = 30·exp(−10·Σ over axes of (j/t − ½)²)`, largest
+        at the highest frequency.
+
+        Source: Rahman and Yeh, Truly scale-equivariant deep nets with Fourier layers (2023).
+        """
+        axes, square = tuple(range(2, 2 + self.ndim)), self.weight.new_zeros(self.kernel_size)
+        for axis, t in enumerate(self.kernel_size):
+            place = torch.arange(t, dtype=square.dtype, device=square.device) / t - 0.5
+            square = square + (place * place).reshape(-1, *[1] * (self.ndim - axis - 1))
+        spectrum = torch.fft.fftn(self.weight, dim=axes) * (30 * torch.exp(-10 * square))
+        return torch.view_as_real(spectrum).square().sum().sqrt() + self.weight.square().sum().sqrt()
 
     def definition(self, *inputs: Any) -> Tensor:
         """At every place the sum over taps of the signal between its samples."""
@@ -188,7 +205,9 @@ class ScaleNonlinearity(Layer):
     Raises:
         ArgumentError: settings that name no layer.
 
-    Cost: two Fourier transforms for each of (n/2 − base) / step resolutions.
+    Cost: two Fourier transforms for each of (n/2 − base) / step resolutions. For signals with one axis, `square`, step 1, up at
+        least 2 and no norm two of twice the length in all: `Y[k] = Σ X[a] X[k − a]` over a = 0 ... k is one product for all rings,
+        for frequencies up to k make the frequency k from two between 0 and k alone.
     Source: as below.
 
     Example:
@@ -244,6 +263,8 @@ class ScaleNonlinearity(Layer):
         axes, sizes = tuple(range(2, 2 + self.ndim)), tuple(x.shape[2:])
         limits = tuple((n - 1) // 2 for n in sizes)
         spectrum = torch.fft.rfftn(x, dim=axes, norm="forward")
+        if self.ndim == self.step == 1 and self.function == "square" and self.up > 1 and not self.norm:
+            return self._squared(spectrum[..., : limits[0] + 1], sizes[0]).to(input.dtype)
         done: Tensor | None = None
         tops: tuple[int, ...] = ()
         for r in self.rings(sizes):
@@ -254,6 +275,16 @@ class ScaleNonlinearity(Layer):
             done = found if done is None else within(done, found, inner)
         assert done is not None
         return torch.fft.irfftn(spread(done, sizes), s=sizes, dim=axes, norm="forward").to(input.dtype)
+
+    def _squared(self, low: Tensor, size: int) -> Tensor:
+        """All rings of the square by one product of one-sided spectra, those up to the base from the base's resolution."""
+        top = low.shape[-1] - 1
+        count = 2 * top + 1
+        done = torch.fft.ifft(torch.fft.fft(low, count) ** 2)[..., : top + 1]
+        base = min(self.base, top)
+        at = torch.fft.irfft(low[..., : base + 1], (2 * base + 1) * self.up, norm="forward")
+        inner = torch.fft.rfft(at * at, norm="forward")[..., : base + 1]
+        return torch.fft.irfft(torch.cat((inner, done[..., base + 1 :]), -1), size, norm="forward")
 
     def definition(self, *inputs: Any) -> Tensor:
         """Ring by ring as signals: what each resolution has beyond the one before."""
@@ -287,6 +318,7 @@ class ScaleNonlinearity(Layer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 1, "base": 1}, ((2, 2, 11),))
+        yield Example({"ndim": 1, "function": "square", "base": 1, "up": 2}, ((1, 2, 10),))
         yield Example({"ndim": 2, "function": "gelu", "base": 1}, ((1, 2, 7, 6),))
         yield Example({"ndim": 2, "function": "square", "up": 2, "base": 2, "norm": True}, ((1, 2, 7, 7),))
         yield Example({"ndim": 3, "function": "tanh", "base": 0, "step": 2}, ((1, 1, 5, 3, 5),))

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from faltung.domains.group import Group
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT, ConvLayer, Example, Symmetry
@@ -17,7 +18,7 @@ from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.symmetry.acting import act
 from faltung.nn.symmetry.group_conv import GroupConv
-from faltung.nn.symmetry.groups import GridGroup, generated, grid_group
+from faltung.nn.symmetry.groups import Fibre, GridGroup, fibre_of, generated, grid_group, still_group
 from faltung.nn.symmetry.smoothest import generating, smoothest
 
 FILTERS = ("coset", "lowpass", "half", "optimal", None)
@@ -126,7 +127,7 @@ class _Resampling(ConvLayer):
         self,
         ndim: int,
         fields: int,
-        group: str,
+        group: str | Group,
         subgroup: Any,
         antialias: str | None = "coset",
         device: Any = None,
@@ -140,7 +141,7 @@ class _Resampling(ConvLayer):
             raise ArgumentError.of(
                 type(self).__name__, f"antialias among {FILTERS}", repr(antialias), "choose one of these"
             )
-        self.acting = grid_group(group, count)
+        self.acting = still_group(group, count) if isinstance(group, Group) else grid_group(group, count)
         self.held = self.acting.subgroup(subgroup)
         self.sizes = (self.acting.order, len(self.held))
         along = None if steps is None else tuple(int(s) for s in steps)
@@ -218,8 +219,9 @@ class GroupDownsample(_Resampling):
     Shapes: input (batch, fields·|G|, *n), returns (batch, fields·|H|, *n), the values of H in the order of the group of that name.
 
     Args:
-        ndim: number of spatial axes, 1 to 3.   fields: at least 1.   group: as for `GroupConv`.
-        subgroup: its name, or numbers of elements that generate it.
+        ndim: number of spatial axes, 1 to 3.   fields: at least 1.
+        group: as for `GroupConv`, or any finite group of `faltung.domains.group`, which then leaves places alone.
+        subgroup: its name, or numbers of elements that generate it; `faltung.nn.symmetry.subgroups` lists all.
         antialias: "coset" (default), "lowpass", "half", "optimal" or None.   steps: numbers of the elements s along which "optimal"
             measures roughness. Default: those of a complement of H where there is one, else generators of G.
 
@@ -238,6 +240,49 @@ class GroupDownsample(_Resampling):
     name = "group-downsample"
     summary = "fields on a group brought to a subgroup after an equivariant low-pass"
     cost = "|G|"
+
+    def canonical(self, input: Tensor) -> tuple[Tensor, Tensor]:
+        """The result for inputs that are turned first so that nothing but H is left open, and the elements that turn them back.
+
+        Formula: of the cosets gH the one with the largest `Σ over fields, places and h of x(g·h)²`, g its first element that maps
+        the grid to itself; `y = down(g⁻¹·x)`. For an input moved by any element of G the same coset is found, moved: y is moved by
+        an element of H, and `restore(f(y), g)` moves as the input did, for every f that commutes with H.
+
+        Shapes: as the layer's, and elements (batch), int64. Of equal sums the first coset counts, which no element need respect.
+
+        Raises:
+            ArgumentError: a coset none of whose elements maps the grid to itself.
+        """
+        self.expect(input, self.in_channels, self.ndim)
+        cosets = fibre_of(self.acting.group, frozenset(self.held)).cosets
+        firsts = [next((g for g in coset if self.acting.integral[g]), None) for coset in cosets]
+        if any(g is None for g in firsts):
+            raise ArgumentError.of(
+                "GroupDownsample.canonical", "cosets with an element that maps the grid to itself", repr(self.acting),
+                "use a group that does, or an antialias filter, which commutes with the group",
+            )  # fmt: skip
+        whole = input.detach().double().square().unflatten(1, (self.fields, -1)).transpose(1, 2).flatten(2).sum(2)
+        sums = torch.stack([whole[:, list(coset)].sum(1) for coset in cosets], 1)
+        elements = torch.tensor([g or 0 for g in firsts], device=input.device)[sums.argmax(1)]
+        back = torch.from_numpy(self.acting.group.inverses).to(elements)[elements]
+        return self(_each_moved(input, self.acting, back, self.acting.fibre("regular"))), elements
+
+    def restore(self, x: Tensor, elements: Tensor, kind: Any = "trivial") -> Tensor:
+        """Each sample moved by its element: what was made of a result of `canonical` stands again as the input stood.
+
+        Shapes: x (batch, fields·|F|, *n) for fields of this kind of G ("trivial": channels that stay, "regular", or a subgroup).
+
+        Raises:
+            ArgumentError: other numbers of samples or channels, axes of unlike sizes that an element exchanges.
+        """
+        self.expect(x, None, self.ndim)
+        fibre = self.acting.fibre(kind)
+        if elements.shape != x.shape[:1] or x.shape[1] % fibre.size:
+            raise ArgumentError.of(
+                "GroupDownsample.restore", f"an element for each sample and fibres of {fibre.size}",
+                f"{tuple(elements.shape)} for {tuple(x.shape)}", "give what canonical returned",
+            )  # fmt: skip
+        return _each_moved(x, self.acting, elements, fibre)
 
     def folded(self, conv: GroupConv) -> Conv:
         """The plain convolution that does what this layer and the group convolution after it do.
@@ -273,6 +318,20 @@ class GroupDownsample(_Resampling):
             {"ndim": 2, "fields": 1, "group": "d4", "subgroup": "d2", "antialias": "optimal", "steps": (1, 4)},
             ((2, 8, 2, 3),),
         )
+
+
+def _each_moved(x: Tensor, acting: GridGroup, elements: Tensor, fibre: Fibre) -> Tensor:
+    """Every sample moved by its own element."""
+    sizes = x.shape[2:]
+    if any(acting.exchanges(a, b) and sizes[a] != sizes[b] for a, b in itertools.combinations(range(len(sizes)), 2)):
+        raise ArgumentError.of(
+            "GroupDownsample", "axes of one size where the group exchanges them", f"{tuple(sizes)}", "crop or pad"
+        )
+    moved = torch.empty_like(x)
+    for g in elements.unique().tolist():
+        rows = (elements == g).nonzero()[:, 0]
+        moved = moved.index_copy(0, rows, act(x.index_select(0, rows), acting, int(g), fibre))
+    return moved
 
 
 class GroupUpsample(_Resampling):

@@ -30,16 +30,27 @@ def offsets(
         )  # fmt: skip
     if edges is None:
         return positions[:, None] - positions[:, :, None]
+    senders, receivers = pairs(layer, edges, features.shape[0])
+    return positions.index_select(0, senders) - positions.index_select(0, receivers)
+
+
+def pairs(layer: Any, edges: Any, points: int) -> tuple[Tensor, Tensor]:
+    """Senders and receivers of edges (2, count), int64, between so many points.
+
+    Raises:
+        ArgumentError: edges that are no pairs of points.
+    """
+    who = type(layer).__name__
     if not isinstance(edges, Tensor) or edges.dtype != torch.int64 or edges.ndim != 2 or edges.shape[0] != 2:
         came = f"{tuple(edges.shape)} of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
         raise ArgumentError.of(who, "edges (2, count) of int64", came, "give senders and receivers by number")
     if not torch.compiler.is_compiling() and edges.numel() and not edges.is_meta:
         least, most = int(edges.min()), int(edges.max())
-        if least < 0 or most >= features.shape[0]:
+        if least < 0 or most >= points:
             raise ArgumentError.of(
-                who, f"edges between points 0 to {features.shape[0] - 1}", f"{least} to {most}", "count points from 0"
+                who, f"edges between points 0 to {points - 1}", f"{least} to {most}", "count points from 0"
             )
-    return positions.index_select(0, edges[0]) - positions.index_select(0, edges[1])
+    return edges[0], edges[1]
 
 
 def lengths(rel: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Nonlinearities that fields of SO(2) and O(2) commute with: by their lengths, by gates, and on samples of the circle."""
+"""Nonlinearities that fields of SO(2), O(2) and O(3) commute with: by their lengths, by gates, on samples of the circle."""
 
 import math
 from collections.abc import Iterable
@@ -9,30 +9,11 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, Symmetry
-from faltung.nn.symmetry.groups import grid_group
-from faltung.nn.symmetry.irreps import Irreps, irreps, size
-from faltung.nn.symmetry.steerable import LATTICE, field_acts
+from faltung.nn.base import Example
+from faltung.nn.symmetry.irreps import Irreps
+from faltung.nn.symmetry.of_fields import OfFields, per_field
 
 TINY = 1e-30  # lengths whose square is below have no direction
-
-
-class _OfFields(Layer):
-    """What these layers share: images of fields of a group of the plane, named by a text."""
-
-    dims = ()
-
-    def _name(self, text: str, group: str) -> None:
-        if group not in LATTICE:
-            raise ArgumentError.of(type(self).__name__, "group 'so2' or 'o2'", repr(group), "choose one")
-        self.fields, self.group = irreps(text, group), group
-        self.acting = grid_group(LATTICE[group], 2)
-
-    def symmetries(self) -> Iterable[Symmetry]:
-        yield from field_acts(self.acting, self.fields, self._result())
-
-    def _result(self) -> Irreps:
-        return self.fields
 
 
 def _length(x: Tensor) -> Tensor:
@@ -42,15 +23,20 @@ def _length(x: Tensor) -> Tensor:
     return torch.where(live, torch.where(live, square, 1).sqrt(), 0)
 
 
-class NormReLU(_OfFields):
+class NormReLU(OfFields):
     """Fields shortened: each keeps its direction, and its length becomes relu(length + bias); scalars go through relu(x + bias).
 
-    Formula: `y = relu(‖x‖ + b)·x/‖x‖`, 0 where x is. Scalars that a mirror negates ("0-") are lengths with a sign.
+    Formula: `y = relu(‖x‖ + b)·x/‖x‖`, 0 where x is. Scalars that a mirror negates ("0-", "0o") are lengths with a sign.
 
-    Shapes: input (batch, irreps' dim, h, w), returns the same; bias (fields), 0 at first.
+    Shapes: input (batch, irreps' dim, h, w), for "o3" (batch, dim, x, y, z), with `last` (..., dim), returns the same; bias
+    (fields), 0 at first.
 
     Args:
-        fields: as for `SteerableConv`.   group: "so2" (default) or "o2".
+        fields: as for `SteerableConv`, for "o3" as for `VoxelConv`.   group: "so2" (default), "o2" or "o3".
+        last: whether fields stand on the last axis, as those of points do, see `PointConv`. Default False.
+
+    Raises:
+        ArgumentError: settings that name no layer.
 
     Source: Worrall et al., Harmonic networks (2017).
 
@@ -63,41 +49,37 @@ class NormReLU(_OfFields):
     """
 
     name = "norm-relu"
-    summary = "fields of the plane shortened, their directions kept"
+    summary = "fields of the plane or of space shortened, their directions kept"
     source = "Worrall et al., Harmonic networks (2017)"
     cost = "4"
 
-    def __init__(self, fields: str, group: str = "so2", device: Any = None, dtype: Any = None) -> None:
+    def __init__(
+        self, fields: str, group: str = "so2", device: Any = None, dtype: Any = None, last: bool = False
+    ) -> None:
         super().__init__()
-        self._name(fields, group)
+        self._name(fields, group, last)
         self.bias = nn.Parameter(torch.zeros(self.fields.count, device=device, dtype=dtype))
 
     def forward(self, input: Tensor) -> Tensor:
-        self.expect(input, self.fields.dim, 2)
-        results, at, first = [], 0, 0
-        for many, name in self.fields.parts:
-            wide = many * size(name)
-            x = input[:, at : at + wide].unflatten(1, (many, size(name)))
-            bias = self.bias[first : first + many].reshape(many, 1, 1, 1)
-            if name == "0":
+        results, first = [], 0
+        for many, name, x in self._parts(self._opened(input, self.fields.dim)):
+            bias = per_field(self.bias[first : first + many], x)
+            if name == self.scalar:
                 y = torch.relu(x + bias)
             else:
                 length = _length(x)
                 y = x * torch.relu(length + bias) / torch.where(length > 0, length, 1)
             results.append(y.flatten(1, 2))
-            at, first = at + wide, first + many
-        return torch.cat(results, 1)
+            first += many
+        return self._closed(torch.cat(results, 1))
 
     def definition(self, *inputs: Any) -> Tensor:
-        (x,) = inputs
-        results, bias, at = [], iter(self.bias), 0
-        for many, name in self.fields.parts:
-            for _ in range(many):
-                own, b = x[:, at : at + size(name)], next(bias)
-                length = own.norm(dim=1, keepdim=True)
-                results.append((own + b).clamp(min=0) if name == "0" else (length + b).clamp(min=0) * own / length)
-                at += size(name)
-        return torch.cat(results, 1)
+        results, bias = [], iter(self.bias)
+        for name, own in self._each(self._opened(inputs[0], self.fields.dim)):
+            b, length = next(bias), own.norm(dim=1, keepdim=True)
+            still = name == self.scalar
+            results.append((own + b).clamp(min=0) if still else (length + b).clamp(min=0) * own / length)
+        return self._closed(torch.cat(results, 1))
 
     def shapes(self, *inputs: Any) -> tuple[int, ...]:
         return tuple(inputs[0])
@@ -108,18 +90,28 @@ class NormReLU(_OfFields):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"fields": "2x0 + 0- + 1", "group": "o2"}, ((2, 5, 3, 2),))
+        yield Example({"fields": "0e + 2x1o + 0o + 2e", "group": "o3"}, ((1, 13, 2, 1, 2),))
+        yield Example({"fields": "2x0e + 0o + 1e", "group": "o3", "last": True}, ((2, 3, 6),))
 
 
-class GatedFields(_OfFields):
+class GatedFields(OfFields):
     """Fields multiplied by gates: relu on scalars, and for every other field the sigmoid of a scalar of its own.
 
     Formula: `y = relu(x)` for scalars, `y = sigmoid(s)·x` for others; the gates s stand behind all fields of the input, one
     for each field that is no scalar.
 
-    Shapes: input (batch, irreps' dim + gates, h, w), returns (batch, irreps' dim, h, w).
+    Shapes: input (batch, irreps' dim + gates, h, w), returns (batch, irreps' dim, h, w); for "o3" (batch, dim, x, y, z), with
+    `last` (..., dim). Neither relu nor sigmoid are scaled; e3nn's `Gate` divides both by their root mean square for a normal
+    number, and has its gates before the fields that they multiply.
 
     Args:
-        fields: as for `SteerableConv`; convolve to `fields + gates x0`, see `gates`.   group: "so2" (default) or "o2".
+        fields: as for `SteerableConv`, for "o3" as for `VoxelConv`; convolve to `fields + gates x0`, for "o3" `gates x0e`, see
+            `gates`.
+        group: "so2" (default), "o2" or "o3".
+        last: whether fields stand on the last axis, as those of points do, see `PointConv`. Default False.
+
+    Raises:
+        ArgumentError: settings that name no layer.
 
     Source: Weiler et al., 3D steerable CNNs (2018).
 
@@ -130,60 +122,58 @@ class GatedFields(_OfFields):
     """
 
     name = "gated-fields"
-    summary = "fields of the plane multiplied by gates that are scalars"
+    summary = "fields of the plane or of space multiplied by gates that are scalars"
     source = "Weiler et al., 3D steerable CNNs (2018)"
     cost = "1"
 
-    def __init__(self, fields: str, group: str = "so2") -> None:
+    def __init__(self, fields: str, group: str = "so2", last: bool = False) -> None:
         super().__init__()
-        self._name(fields, group)
-        self.gates = sum(many for many, name in self.fields.parts if name != "0")
+        self._name(fields, group, last)
+        self.gates = sum(many for many, name in self.fields.parts if name != self.scalar)
         """How many scalars stand behind the fields."""
 
     def forward(self, input: Tensor) -> Tensor:
-        self.expect(input, self.fields.dim + self.gates, 2)
-        results, at, gate = [], 0, self.fields.dim
-        for many, name in self.fields.parts:
-            x = input[:, at : at + many * size(name)]
-            at += many * size(name)
-            if name == "0":
-                results.append(torch.relu(x))
+        results, gate = [], self.fields.dim
+        whole = self._opened(input, self.fields.dim + self.gates)
+        for many, name, x in self._parts(whole):
+            if name == self.scalar:
+                results.append(torch.relu(x).flatten(1, 2))
                 continue
-            open_ = torch.sigmoid(input[:, gate : gate + many]).unsqueeze(2)
+            open_ = torch.sigmoid(whole[:, gate : gate + many]).unsqueeze(2)
             gate += many
-            results.append((x.unflatten(1, (many, size(name))) * open_).flatten(1, 2))
-        return torch.cat(results, 1)
+            results.append((x * open_).flatten(1, 2))
+        return self._closed(torch.cat(results, 1))
 
     def definition(self, *inputs: Any) -> Tensor:
-        (x,) = inputs
-        results, at, gate = [], 0, self.fields.dim
-        for many, name in self.fields.parts:
-            for _ in range(many):
-                own = x[:, at : at + size(name)]
-                at += size(name)
-                if name == "0":
-                    results.append(own.clamp(min=0))
-                else:
-                    results.append(own / (1 + torch.exp(-x[:, gate : gate + 1])))
-                    gate += 1
-        return torch.cat(results, 1)
+        x = self._opened(inputs[0], self.fields.dim + self.gates)
+        results, gate = [], self.fields.dim
+        for name, own in self._each(x):
+            if name == self.scalar:
+                results.append(own.clamp(min=0))
+            else:
+                results.append(own / (1 + torch.exp(-x[:, gate : gate + 1])))
+                gate += 1
+        return self._closed(torch.cat(results, 1))
 
     def shapes(self, *inputs: Any) -> tuple[int, ...]:
+        if self.last:
+            return (*inputs[0][:-1], self.fields.dim)
         return (inputs[0][0], self.fields.dim, *inputs[0][2:])
 
     def parameter_count(self) -> int:
         return 0
 
-    def symmetries(self) -> Iterable[Symmetry]:
-        whole = Irreps((*self.fields.parts, *([(self.gates, "0")] if self.gates else [])))
-        yield from field_acts(self.acting, whole, self.fields)
+    def _received(self) -> Irreps:
+        return Irreps((*self.fields.parts, *([(self.gates, self.scalar)] if self.gates else [])))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"fields": "2x0 + 0- + 2x1", "group": "o2"}, ((2, 10, 3, 2),))
+        yield Example({"fields": "0e + 2x1o + 0o + 2e", "group": "o3"}, ((1, 17, 2, 1, 2),))
+        yield Example({"fields": "2x0e + 0o + 1e", "group": "o3", "last": True}, ((3, 8),))
 
 
-class FourierReLU(_OfFields):
+class FourierReLU(OfFields):
     """Functions on the circle, given by their Fourier coefficients, sampled, sent through relu, and analysed again.
 
     Formula: channels are fields "0 + 1 + ... + order" each, a function's coefficients; `y = A⁺ relu(A x)` with A the

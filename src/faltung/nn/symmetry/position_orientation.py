@@ -56,14 +56,28 @@ class Kernels(nn.Module):
 
     def over_positions(self, rel: Tensor) -> Tensor:
         """For offsets (*, dims) the kernel (*, directions, channels)."""
-        flat = rel.reshape(-1, rel.shape[-1])
-        features = polynomials(position_invariants(flat, self.grid), self.degree)
-        found: Tensor = self.of_positions(features) * cutoff(lengths(flat)[0] / self.radius)[:, None, None]
-        return found.reshape(*rel.shape[:-1], self.count, self.channels)
+        found: Tensor = self.of_positions[-1](self.basis_of_positions(rel))
+        return found
 
     def over_directions(self) -> Tensor:
         """The kernel (directions, directions, channels), divided by how many there are."""
-        found: Tensor = self.of_directions(polynomials((self.grid @ self.grid.T).unsqueeze(-1), self.degree))
+        found: Tensor = self.of_directions[-1](self.basis_of_directions())
+        return found
+
+    def basis_of_positions(self, rel: Tensor) -> Tensor:
+        """What the kernel over points is a linear map of, (*, directions, hidden): the network before its last map, the window."""
+        flat = rel.reshape(-1, rel.shape[-1])
+        found = polynomials(position_invariants(flat, self.grid), self.degree)
+        for step in list(self.of_positions)[:-1]:
+            found = step(found)
+        found = found * cutoff(lengths(flat)[0] / self.radius)[:, None, None]
+        return found.reshape(*rel.shape[:-1], self.count, self.hidden)
+
+    def basis_of_directions(self) -> Tensor:
+        """The same of the kernel over directions, (directions, directions, hidden), divided by how many there are."""
+        found = polynomials((self.grid @ self.grid.T).unsqueeze(-1), self.degree)
+        for step in list(self.of_directions)[:-1]:
+            found = step(found)
         return found / self.count
 
     def pair(self, rel: Tensor, o: int) -> Tensor:
@@ -114,7 +128,8 @@ class PositionOrientationConv(Layer):
     Error: exact for translations, permutations, and rotations that move the grid of directions to itself (multiples of 1/count of a
     circle; the solid's for 6, 8, 12 and 20); approximate for others, the closer the finer the grid.
     Cost: for each edge, or each pair, a kernel for each direction from a network of `hidden`² products, then as many products a
-    channel; layers on the same points can share it, see `kernels` and `mix`.
+    channel; layers on the same points can share kernels, see `kernels` and `mix`, or the networks before their last maps, see
+    `share_basis`, `basis` and `kernels_of`.
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in position-orientation space (2024).
 
     Example:
@@ -158,6 +173,15 @@ class PositionOrientationConv(Layer):
         rel = offsets(self, features, positions, edges, self.space, (self.count, self.channels))
         return self.networks.over_positions(rel), self.networks.over_directions()
 
+    def basis(self, features: Tensor, positions: Tensor, edges: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """What both kernels are linear maps of, as `kernels` but with `hidden` in the place of channels."""
+        rel = offsets(self, features, positions, edges, self.space, (self.count, self.channels))
+        return self.networks.basis_of_positions(rel), self.networks.basis_of_directions()
+
+    def kernels_of(self, basis: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """This layer's kernels from a basis, its own or that of a layer that it shares one with."""
+        return self.networks.of_positions[-1](basis[0]), self.networks.of_directions[-1](basis[1])
+
     def mix(self, features: Tensor, kernels: tuple[Tensor, Tensor], edges: Tensor | None = None) -> Tensor:
         """The result for kernels that are known."""
         return torch.einsum("opc,...pc->...oc", kernels[1], self._gathered(features, kernels[0], edges)) + self.bias
@@ -193,7 +217,7 @@ class PositionOrientationConv(Layer):
                     "calibrate", "features that differ from point to point", f"deviations {x.std():.2g} and {y.std():.2g}",
                     "give more",
                 )  # fmt: skip
-            list(network.children())[-1].weight.mul_(ratio)
+            network[-1].weight.mul_(ratio)
             x = y * ratio
         return self
 
@@ -283,8 +307,19 @@ class PositionOrientationBlock(Layer):
         made = None if layer_scale is None else nn.Parameter(torch.full((c,), float(layer_scale), **factory))
         self.register_parameter("layer_scale", made)
 
-    def forward(self, features: Tensor, positions: Tensor, edges: Tensor | None = None) -> Tensor:
-        branch: Tensor = self.after(self.conv(features, positions, edges))
+    def forward(
+        self,
+        features: Tensor,
+        positions: Tensor,
+        edges: Tensor | None = None,
+        basis: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
+        """With a basis of `conv.basis`, that of another block too, kernels are made of it; positions are not looked at."""
+        if basis is None:
+            mixed = self.conv(features, positions, edges)
+        else:
+            mixed = self.conv.mix(features, self.conv.kernels_of(basis), edges)
+        branch: Tensor = self.after(mixed)
         return features + (branch if self.layer_scale is None else branch * self.layer_scale)
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -324,7 +359,7 @@ class PositionOrientationBlock(Layer):
         )
 
 
-def _network(inputs: int, hidden: int, channels: int, factory: dict[str, Any]) -> nn.Module:
+def _network(inputs: int, hidden: int, channels: int, factory: dict[str, Any]) -> nn.Sequential:
     return nn.Sequential(
         nn.Linear(inputs, hidden, **factory), nn.GELU(), nn.Linear(hidden, hidden, **factory), nn.GELU(),
         nn.Linear(hidden, channels, bias=False, **factory),

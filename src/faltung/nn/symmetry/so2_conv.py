@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer
+from faltung.nn.symmetry.edge_product import harmonic_paths, path_blocks
 from faltung.nn.symmetry.so3 import align, couplings, quadrature, rotate, spherical_harmonics, wigner
 
 SILU_SQUARE = 0.3557755
@@ -34,14 +35,16 @@ class SO2Conv(Layer):
             channel (on other orders a constant would turn with the arbitrary roll). Default False.
         edge_dim: scalars of an edge, at least 1, results of a network or as they come. Default: none, one B for all edges.
         hidden: channels within each block with `edge_dim`. Default 256.   device, dtype: of the parameters.
+        mirrors: whether B is 0, so that mirrors are kept too, of edges and of features of which a mirror through the origin negates
+            odd degrees: the tensor products of even parity. Default False.
 
     Raises:
         ArgumentError: settings that name no layer.
 
     Error: rounding; derivatives with respect to the edge exist everywhere, at the poles too.
     Cost: for each edge `Σ_m 2·(l + 1 − m)²·in·out` for the blocks (with `edge_dim` `Σ_m 4·(l + 1 − m)·hidden·(in + out)`),
-    `2·Σ_l (2l + 1)²·channels` for the rotations, both O(L³), and the matrices D once, which layers on the same edges share: see
-    `frame` and `mix`; `within` is the part between the rotations.
+    `2·Σ_l (2l + 1)·(2·min(l, highest) + 1)·channels` for the rotations, of which only the orders that are mixed are computed, and
+    the matrices D once, which layers on the same edges share: see `frame` and `mix`; `within` is the part between the rotations.
     Source: Passaro and Zitnick, Reducing SO(3) convolutions to SO(2) for efficient equivariant GNNs (2023).
 
     Example:
@@ -71,8 +74,10 @@ class SO2Conv(Layer):
         dtype: Any = None,
         edge_dim: int | None = None,
         hidden: int = 256,
+        mirrors: bool = False,
     ) -> None:
         super().__init__()
+        self.mirrors = bool(mirrors)
         self.in_channels, self.out_channels = functional.numbers(
             "in_channels, out_channels", (in_channels, out_channels), 2, 1
         )
@@ -86,7 +91,7 @@ class SO2Conv(Layer):
         shapes = []
         for m in range(self.highest + 1):
             rows, columns = (self.l_out + 1 - min(m, self.l_out)), (self.l_in + 1 - m)
-            shapes.append((1 if m == 0 else 2, rows * self.out_channels, columns * self.in_channels))
+            shapes.append((self._parts(m), rows * self.out_channels, columns * self.in_channels))
         if self.edge_dim is None:
             self.blocks = nn.ParameterList(
                 nn.Parameter(torch.randn(s, **factory) / math.sqrt(s[0] * s[2])) for s in shapes
@@ -96,22 +101,58 @@ class SO2Conv(Layer):
         self.register_parameter(
             "bias", nn.Parameter(torch.zeros(self.l_out + 1, self.out_channels, **factory)) if bias else None
         )
-        for n, l in enumerate((self.l_in, self.l_out)):
-            for m in range(-self.highest, self.highest + 1):
-                places = [k * k + k + m for k in range(abs(m), l + 1)]
-                self.register_buffer(f"order_{n}_{m}", torch.tensor(places, device=device), persistent=False)
+        read, written = self._kept(self.l_in), self._kept(self.l_out)
+        for m in range(-self.highest, self.highest + 1):
+            places = [i for i, row in enumerate(read) if row[0] == m]
+            self.register_buffer(f"order_{m}", torch.tensor(places, device=device), persistent=False)
+        stand = {row: i for i, row in enumerate(self._stacked())}
+        for name, kept in (
+            ("read", [k * k + k + m for m, k in read]),
+            ("written", [k * k + k + m for m, k in written]),
+            ("sorted", [stand[row] for row in written]),
+        ):
+            self.register_buffer(name, torch.tensor(kept, device=device), persistent=False)
         for l, coupling in enumerate(couplings(max(self.l_in, self.l_out)), 2):
             made = coupling.to(device=device, dtype=dtype or torch.get_default_dtype())
             self.register_buffer(f"coupling_{l}", made, persistent=False)
-        stand = {(k, m): i for i, (m, k) in enumerate(self._stacked())}
-        last = len(stand)
-        back = [stand.get((k, m), last) for k in range(self.l_out + 1) for m in range(-k, k + 1)]
-        self.register_buffer("back", torch.tensor(back, device=device), persistent=False)
+
+    def _parts(self, m: int) -> int:
+        """How many matrices the block of an order has: A, and B where there is one."""
+        return 1 if m == 0 or self.mirrors else 2
+
+    def _kept(self, l: int) -> list[tuple[int, int]]:
+        """(order, degree) of the rows that are mixed, as features have them."""
+        return [(m, k) for k in range(l + 1) for m in range(-k, k + 1) if abs(m) <= self.highest]
 
     def _stacked(self) -> list[tuple[int, int]]:
-        """(order, degree) of the mixed rows as `mix` stacks them."""
+        """(order, degree) of the mixed rows as `_mixed` stacks them."""
         orders = [0, *(o for m in range(1, self.highest + 1) for o in (m, -m))]
         return [(m, k) for m in orders for k in range(abs(m), self.l_out + 1)]
+
+    @torch.no_grad()
+    def take_paths(self, weights: Tensor) -> "SO2Conv":
+        """Set the blocks so that the layer is `Σ over paths h·C (x ⊗ Y(edge))`, as `tensor_product_with_sh` says it.
+
+        Args:
+            weights: h (paths, out_channels, in_channels), by `harmonic_paths(l_in, l_out, mirrors)`.
+
+        Returns:
+            The layer: equal to the tensor product if all orders are mixed, else the part of it that the orders carry.
+
+        Raises:
+            ArgumentError: weights of another shape, or a layer whose blocks depend on scalars.
+        """
+        paths = len(harmonic_paths(self.l_in, self.l_out, self.mirrors))
+        if self.edge_dim is not None or weights.shape != (paths, self.out_channels, self.in_channels):
+            raise ArgumentError.of(
+                "SO2Conv.take_paths", f"weights ({paths}, {self.out_channels}, {self.in_channels}), no edge_dim",
+                f"{tuple(weights.shape)}, edge_dim {self.edge_dim}", "give a matrix for each path",
+            )  # fmt: skip
+        for m, block in enumerate(self.blocks):
+            table = torch.from_numpy(path_blocks(self.l_in, self.l_out, m, self.mirrors)).to(weights)
+            made = torch.einsum("hpij,hoc->piojc", table, weights)
+            block.copy_(made[: len(block)].reshape(block.shape))
+        return self
 
     def frame(self, edge: Tensor) -> list[Tensor]:
         """The matrices D⁰ ... D^l of the rotations that take the edges to the polar axis; for all layers on these edges."""
@@ -129,8 +170,14 @@ class SO2Conv(Layer):
 
     def mix(self, x: Tensor, frame: Sequence[Tensor], scalars: Tensor | None = None) -> Tensor:
         """The result with the frames of the edges, from `frame`."""
-        mixed = self.within(rotate(x, list(frame[: self.l_in + 1])), scalars)
-        return rotate(mixed, list(frame[: self.l_out + 1]), back=True)
+        turned = rotate(x, self._rows(frame, self.l_in))
+        self._checked(turned, scalars, len(self.read))
+        mixed = self._mixed(turned, scalars).index_select(1, self.sorted)
+        return rotate(mixed, self._rows(frame, self.l_out), back=True)
+
+    def _rows(self, frame: Sequence[Tensor], l: int) -> list[Tensor]:
+        """Of each matrix the rows of the orders that are mixed; what the others would give is not looked at."""
+        return [d[..., max(k - self.highest, 0) : k + self.highest + 1, :] for k, d in enumerate(frame[: l + 1])]
 
     def within(self, turned: Tensor, scalars: Tensor | None = None) -> Tensor:
         """B on features that are turned already, for several layers and activations in a row between two rotations.
@@ -138,18 +185,27 @@ class SO2Conv(Layer):
         Raises:
             ArgumentError: features of another shape, scalars that are missing, not asked for, or of another shape.
         """
-        self._checked(turned, scalars)
+        self._checked(turned, scalars, (self.l_in + 1) ** 2)
+        mixed = self._mixed(turned.index_select(1, self.read), scalars).index_select(1, self.sorted)
+        whole = mixed.new_zeros(mixed.shape[0], (self.l_out + 1) ** 2, self.out_channels)
+        return whole.index_copy(1, self.written, mixed)
+
+    def _mixed(self, turned: Tensor, scalars: Tensor | None) -> Tensor:
+        """B on the orders that it mixes: 0, then m and −m for m = 1, 2, ..., each by degrees."""
         rows = []
         for m in range(self.highest + 1):
-            plus = turned[:, getattr(self, f"order_0_{m}")].flatten(1)
+            plus = turned[:, getattr(self, f"order_{m}")].flatten(1)
             if m == 0:
                 mixed = self._block(0, 0, [plus], scalars)[0].unflatten(1, (-1, self.out_channels))
                 rows.append(mixed if self.bias is None else mixed + self.bias)
                 continue
-            minus = turned[:, getattr(self, f"order_0_{-m}")].flatten(1)
-            a, b = (self._block(m, part, [plus, minus], scalars) for part in (0, 1))
-            rows += [one.unflatten(1, (-1, self.out_channels)) for one in (a[0] - b[1], b[0] + a[1])]
-        return nn.functional.pad(torch.cat(rows, 1), (0, 0, 0, 1))[:, self.back]
+            minus = turned[:, getattr(self, f"order_{-m}")].flatten(1)
+            up, down = self._block(m, 0, [plus, minus], scalars)
+            if not self.mirrors:
+                b = self._block(m, 1, [plus, minus], scalars)
+                up, down = up - b[1], down + b[0]
+            rows += [one.unflatten(1, (-1, self.out_channels)) for one in (up, down)]
+        return torch.cat(rows, 1)
 
     def _block(self, m: int, part: int, signs: list[Tensor], scalars: Tensor | None) -> list[Tensor]:
         """A_m x for part 0, B_m x for part 1, of the orders m and −m."""
@@ -158,8 +214,8 @@ class SO2Conv(Layer):
             return list(block(signs, part, scalars))
         return [torch.matmul(x, block[part].T) for x in signs]
 
-    def _checked(self, x: Tensor, scalars: Tensor | None) -> None:
-        self.expect(x, (self.l_in + 1) ** 2, 1)
+    def _checked(self, x: Tensor, scalars: Tensor | None, rows: int) -> None:
+        self.expect(x, rows, 1)
         if x.shape[2] != self.in_channels:
             raise ArgumentError.of("SO2Conv", f"{self.in_channels} channels", str(x.shape[2]), "match them")
         if self.edge_dim is None:
@@ -204,6 +260,7 @@ class SO2Conv(Layer):
                     mixing[:, up[0], :, down[0]] += parts[:, 0, i, :, j]
                     if m:
                         mixing[:, up[1], :, down[1]] += parts[:, 0, i, :, j]
+                    if m and not self.mirrors:
                         mixing[:, up[0], :, down[1]] -= parts[:, 1, i, :, j]
                         mixing[:, up[1], :, down[0]] += parts[:, 1, i, :, j]
         mixed = torch.einsum("ekold,eli,eid->eko", mixing, matrix[:, :n, :n], x)
@@ -220,7 +277,7 @@ class SO2Conv(Layer):
         for m in range(self.highest + 1):
             rows, columns = (self.l_out + 1 - m) * self.out_channels, (self.l_in + 1 - m) * self.in_channels
             one = rows * columns if self.edge_dim is None else self.hidden * (rows + columns + self.edge_dim + 1)
-            count += (1 if m == 0 else 2) * one
+            count += self._parts(m) * one
         return count + bias
 
     @classmethod
@@ -233,6 +290,10 @@ class SO2Conv(Layer):
         yield Example(
             {"in_channels": 2, "out_channels": 1, "l_in": 2, "l_out": 1, "bias": True, "edge_dim": 2, "hidden": 3},
             ((3, 9, 2), (3, 3), (3, 2)),
+        )
+        yield Example(
+            {"in_channels": 1, "out_channels": 2, "l_in": 3, "l_out": 2, "highest": 1, "mirrors": True},
+            ((2, 16, 1), (2, 3)),
         )
 
 

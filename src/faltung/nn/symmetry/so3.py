@@ -245,15 +245,16 @@ def align(vectors: Tensor) -> Tensor:
 def rotate(features: Tensor, matrices: list[Tensor], back: bool = False) -> Tensor:
     """Features (n, (l + 1)², channels), degree by degree times D_l, or its transpose.
 
+    Of each D_l some rows may be left out, whose results are not wanted: (2l' + 1, 2l + 1) with l' ≤ l gives as many numbers, and
+    takes as many on the way back.
+
     Raises:
         ArgumentError: other matrices than degrees.
     """
-    if features.shape[1] != len(matrices) ** 2:
+    sizes = [d.shape[-2 if back else -1] for d in matrices]
+    if features.shape[1] != sum(sizes):
         raise ArgumentError.of(
-            "rotate",
-            f"{len(matrices) ** 2} harmonics for {len(matrices)} matrices",
-            str(features.shape[1]),
-            "match them",
+            "rotate", f"{sum(sizes)} harmonics for {len(matrices)} matrices", str(features.shape[1]), "match them"
         )
-    pieces = [torch.matmul(d.mT if back else d, features[:, l * l : (l + 1) ** 2]) for l, d in enumerate(matrices)]
-    return torch.cat(pieces, 1)
+    pieces = zip(features.split(sizes, 1), matrices, strict=True)
+    return torch.cat([torch.matmul(d.mT if back else d, x) for x, d in pieces], 1)

@@ -14,11 +14,15 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
 from faltung.nn.symmetry.so3 import rotate, spherical_harmonics, wigner
+from faltung.nn.symmetry.sphere_grid import taken_apart
 
 ACTIVATIONS = {
     "silu": nn.functional.silu, "gelu": nn.functional.gelu, "softplus": nn.functional.softplus, "tanh": torch.tanh,
     "relu": torch.relu, "abs": torch.abs, "square": torch.square,
 }  # fmt: skip
+
+DENSE = 10
+"""The highest degree at which one matrix takes coefficients to all points; above it latitudes and longitudes go in turn."""
 
 
 @lru_cache(maxsize=64)
@@ -68,6 +72,7 @@ class SphereActivation(Layer):
         usual grid, 5e-6 with twice as many lines; "relu", for its kink, by 2e-2 and 4e-3. "square" is exact. With `highest` below l
         only turns about y are kept: the published 2·highest + 1 longitudes leave 0.3, the usual 3e-3 (l = 4, highest = 2, "silu").
     Cost: 2·(l + 1)²·latitudes·longitudes products for each channel, (l + 1)⁴·16 with the usual grid, and the mixing at each point.
+        Above l = 10 latitudes and longitudes are taken in turn, 2·latitudes·(2·highest + 1)·(l + 1 + longitudes), (l + 1)³·40.
     Source: Cohen et al., Spherical CNNs (2018), for the idea; Passaro and Zitnick, Reducing SO(3) convolutions to SO(2) for
         efficient equivariant GNNs (2023), whose grid is latitudes 2(l + 1) and longitudes 2·highest + 1.
 
@@ -80,11 +85,16 @@ class SphereActivation(Layer):
     name = "sphere-activation"
     summary = "an activation, and small layers, on values of spherical features at points of the sphere"
     source = "Passaro and Zitnick, Reducing SO(3) convolutions to SO(2) for efficient equivariant GNNs (2023)"
-    cost = "16 · (l + 1)² for each of (l + 1)² results"
+    cost = "16 · (l + 1)² for each of (l + 1)² results, 40 · (l + 1) above l = 10"
     dims = ()
 
     there: Tensor
     back: Tensor
+    index: Tensor
+    along: Tensor
+    waves: Tensor
+    home: Tensor
+    place: Tensor
 
     def __init__(
         self,
@@ -114,8 +124,15 @@ class SphereActivation(Layer):
                 str(self.grid), "take a finer grid",
             )  # fmt: skip
         factory = {"device": device, "dtype": dtype}
-        for name, table in zip(("there", "back"), sphere_maps(self.l, self.highest, *self.grid), strict=True):
-            made = torch.tensor(np.ascontiguousarray(table)).to(device=device, dtype=dtype or torch.get_default_dtype())
+        self.apart = self.l > DENSE
+        maps = sphere_maps(self.l, self.highest, *self.grid)
+        tables = dict(zip(("there", "back"), maps, strict=True))
+        if self.apart:
+            tables = self._in_turn(*maps)
+        for name, table in tables.items():
+            made = torch.tensor(np.ascontiguousarray(table)).to(device=device)
+            if made.is_floating_point():
+                made = made.to(dtype or torch.get_default_dtype())
             self.register_buffer(name, made, persistent=False)
         inner = tuple(functional.numbers("hidden", n, 1, 1)[0] for n in hidden)
         widths = (self.channels, *inner, self.channels) if inner else ()
@@ -128,10 +145,46 @@ class SphereActivation(Layer):
                 "SphereActivation", f"an input (n, harmonics, {self.channels})", f"{tuple(input.shape)}", "match the channels"
             )  # fmt: skip
         act = ACTIVATIONS[self.activation]
-        values = act(torch.matmul(self.there, input))
+        values = act(self._sampled(input))
         for n, mix in enumerate(self.mixing, 1):
             values = mix(values) if n == len(self.mixing) else act(mix(values))
-        return torch.matmul(self.back, values)
+        return self._analysed(values)
+
+    def _in_turn(self, there: np.ndarray, back: np.ndarray) -> dict[str, np.ndarray]:
+        """Both ways along latitudes and along longitudes, and where (m, l) stands among coefficients and among these rows."""
+        values = there.reshape(*self.grid, -1)
+        index, along, waves = taken_apart(values, self.l, self.highest)
+        _, home, _ = taken_apart(np.moveaxis(back, 0, -1).reshape(values.shape), self.l, self.highest)
+        beyond = index.size
+        place = [
+            (m + self.highest) * (self.l + 1) + k if abs(m) <= self.highest else beyond
+            for k in range(self.l + 1)
+            for m in range(-k, k + 1)
+        ]
+        return {
+            "index": index,
+            "along": along,
+            "waves": waves,
+            "home": home.transpose(0, 2, 1),
+            "place": np.array(place),
+        }
+
+    def _sampled(self, x: Tensor) -> Tensor:
+        """Values at the points, (n, points, channels)."""
+        if not self.apart:
+            return torch.matmul(self.there, x)
+        rows = nn.functional.pad(x, (0, 0, 0, 1))[:, self.index]  # (n, m, l, c), zeros where |m| > l
+        along = torch.matmul(self.along, rows).flatten(2)  # (n, m, latitudes·c)
+        around = torch.matmul(self.waves, along).unflatten(2, (self.grid[0], -1))
+        return around.transpose(1, 2).flatten(1, 2)
+
+    def _analysed(self, values: Tensor) -> Tensor:
+        """Coefficients of values at the points."""
+        if not self.apart:
+            return torch.matmul(self.back, values)
+        around = torch.matmul(self.waves.T, values.unflatten(1, self.grid).transpose(1, 2).flatten(2))
+        found = torch.matmul(self.home, around.unflatten(2, (self.grid[0], -1)))  # (n, m, l, c)
+        return nn.functional.pad(found.flatten(1, 2), (0, 0, 0, 1))[:, self.place]
 
     def definition(self, *inputs: Any) -> Tensor:
         """Point by point, by waves of each order and the integral as a sum over latitudes."""
@@ -178,3 +231,4 @@ class SphereActivation(Layer):
         yield Example({"channels": 2, "l": 2}, ((3, 9, 2),))
         yield Example({"channels": 2, "l": 1, "activation": "tanh", "hidden": (3, 2)}, ((2, 4, 2),))
         yield Example({"channels": 1, "l": 3, "activation": "gelu", "highest": 1, "grid": (8, 3)}, ((2, 16, 1),))
+        yield Example({"channels": 1, "l": 11, "highest": 3, "grid": (12, 8)}, ((2, 144, 1),), tiny=False)

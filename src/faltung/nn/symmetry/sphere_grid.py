@@ -92,19 +92,26 @@ def apart_maps(highest: int, degree: int, part: int) -> tuple[np.ndarray, np.nda
 
     Along a ring a harmonic is a wave, and its derivative the other wave of that frequency: there −m stands at m.
     """
-    latitudes, longitudes = degree // 2 + 1, degree + 1
-    values = values_on(highest, degree, part).reshape(latitudes, longitudes, -1)
+    values = values_on(highest, degree, part).reshape(degree // 2 + 1, degree + 1, -1)
+    return taken_apart(values, highest, highest, part)
+
+
+def taken_apart(
+    values: np.ndarray, highest: int, orders: int, part: int = PLAIN
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What `apart_maps` says, of values (latitudes, longitudes, harmonics) on any equal longitudes, for |m| up to `orders`."""
+    latitudes, longitudes = values.shape[:2]
     angle = 2 * np.pi * np.arange(longitudes) / longitudes
-    index = np.full((2 * highest + 1, highest + 1), (highest + 1) ** 2)
-    along = np.zeros((2 * highest + 1, latitudes, highest + 1))
-    waves = np.zeros((longitudes, 2 * highest + 1))
-    for m in range(-highest, highest + 1):
+    index = np.full((2 * orders + 1, highest + 1), (highest + 1) ** 2)
+    along = np.zeros((2 * orders + 1, latitudes, highest + 1))
+    waves = np.zeros((longitudes, 2 * orders + 1))
+    for m in range(-orders, orders + 1):
         wave = np.cos(m * angle) if m >= 0 else np.sin(-m * angle)
-        waves[:, m + highest], best = wave, int(np.argmax(np.abs(wave)))
+        waves[:, m + orders], best = wave, int(np.argmax(np.abs(wave)))
         for k in range(abs(m), highest + 1):
             place = k * k + k + (-m if part == AROUND else m)
-            index[m + highest, k] = place
-            along[m + highest, :, k] = values[:, best, place] / wave[best]
+            index[m + orders, k] = place
+            along[m + orders, :, k] = values[:, best, place] / wave[best]
     return index, along, waves
 
 
