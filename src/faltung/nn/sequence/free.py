@@ -134,7 +134,7 @@ class LongConv1d(SequenceConv):
 
     Args:
         channels, length, heads, squash, smooth, smooth_domain, dropout, init, device, dtype: see `FreeFilter`.
-        bidirectional: whether a second filter looks ahead. Default False.
+        direction: causal, anticausal or bidirectional (a second filter looks ahead). Default causal.
         skip: whether a learnt multiple of the input is added. Default True.
         policy: see `faltung.nn.SequenceConv`.
 
@@ -162,7 +162,7 @@ class LongConv1d(SequenceConv):
         channels: int,
         length: int,
         heads: int = 1,
-        bidirectional: bool = False,
+        direction: str = "causal",
         squash: float = 0.003,
         smooth: int | None = None,
         smooth_domain: str = "time",
@@ -174,7 +174,6 @@ class LongConv1d(SequenceConv):
         policy: Policy | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        direction = ("causal", "bidirectional")[bool(bidirectional)]
         made = FreeFilter(
             channels, length, heads_of(heads, direction), squash, smooth, smooth_domain, dropout, init, device, dtype
         )
@@ -184,7 +183,8 @@ class LongConv1d(SequenceConv):
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "length": 5, "dropout": 0.0}
         yield Example({**few, "heads": 2}, ((2, 2, 6),))
-        yield Example({**few, "bidirectional": True, "smooth": 3, "skip": False}, ((2, 2, 4),))
+        yield Example({**few, "direction": "bidirectional", "smooth": 3, "skip": False}, ((2, 2, 4),))
+        yield Example({**few, "direction": "anticausal"}, ((1, 2, 6),))
         rough = {**few, "squash": 0.0, "init": "random", "dropout": 0.3}
         yield Example({**rough, "smooth": 3, "smooth_domain": "frequency", "policy": LOCAL}, ((2, 2, 5),))
 
