@@ -82,7 +82,8 @@ def test_every_constructor_is_there():
 
 def check_steps(name, dtype, steps, allowed):
     """Both ways against each other, and in single precision also against the same numbers in double precision."""
-    layer = SequenceConv(made_by(name, 2, 1, steps, dtype)).eval()
+    # Filters that end forget all beyond their ends, so that no more taps than these could drift apart.
+    layer = SequenceConv(made_by(name, 2, 1, min(steps, 500), dtype)).eval()
     x = torch.randn(1, 2, steps, dtype=dtype)
     by_steps, whole = stepped(layer, x), layer(x)
     assert by_steps.dtype == whole.dtype == dtype

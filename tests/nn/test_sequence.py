@@ -12,6 +12,7 @@ from faltung.nn.sequence import (
     ImplicitConv1d,
     LongConv1d,
     MovingAverageConv1d,
+    SequenceBlock,
     SequenceConv,
     SGConv1d,
     StateSpaceConv1d,
@@ -120,3 +121,25 @@ def test_layers_look_where_they_are_told(make):
         make(direction="both")
     with pytest.raises(ArgumentError, match="causal"):
         ahead.initial_state(1)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_masked_samples_are_zeros_whatever_stands_there(direction):
+    """Signals of several lengths in one batch: each as if it were alone, followed by zeros; nothing flows back to the padding."""
+    torch.manual_seed(0)
+    made = SequenceConv(Taps(2, 2, 9), direction)
+    x, mask = torch.randn(3, 2, 20, dtype=F64), torch.arange(20) < torch.tensor([20, 13, 1])[:, None]
+    x[~mask[:, None].expand_as(x)] = float("nan")
+    x.requires_grad_()
+    y = made(x, mask=mask)
+    for row, length in zip(range(3), (20, 13, 1), strict=True):
+        alone = pad(x[row : row + 1, :, :length], (0, 20 - length))
+        assert torch.allclose(y[row], made(alone)[0], atol=1e-13)
+    (slope,) = torch.autograd.grad(y.sum(), x)
+    assert slope.isfinite().all()
+    assert not slope[~mask[:, None].expand_as(x)].any()
+    block = SequenceBlock(made)
+    assert torch.equal(block(x, 1.0, mask), block(x.nan_to_num(), mask=mask))
+    for wrong in (mask.double(), mask[:, 1:], True):
+        with pytest.raises(ArgumentError, match="mask"):
+            made(x, mask=wrong)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from faltung.kernels import gpu
 from faltung.kernels.long import layout
-from faltung.methods.long_on_gpu import LONG_HALF, LONGEST
+from faltung.methods.long_on_gpu import LONG, LONG_HALF, LONGEST
 from faltung.methods.method import ROUNDOFF
 from faltung.nn.functional.trilinear import KNOWN
 from faltung.planner import Policy
@@ -34,13 +34,15 @@ def fused(
     if gpu.refuses(str(x.device)) is not None or any(a.dtype not in KNOWN or a.dtype == torch.float64 for a in given):
         return None
     fits = x.ndim == 3 and x.numel() > 0 and n <= LONGEST and 1 <= k.shape[-1] <= n
-    if not fits or (circular and n != layout.length(n)) or policy.only is not None:
+    if not fits or (circular and n != layout.length(n)) or policy.only:
         return None
     half = x.dtype == k.dtype and x.dtype in (torch.float16, torch.bfloat16)
     if half:
         allowed = policy.tolerance or 4096 * ROUNDOFF["float32"]
         unit = 16 * ROUNDOFF[str(x.dtype).removeprefix("torch.")]
         half = unit <= allowed and LONG_HALF.name not in policy.without
+    if not half and LONG.name in policy.without:
+        return None
     return _gated(x, k, in_gate, out_gate, circular, half)
 
 

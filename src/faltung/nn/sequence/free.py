@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
 from faltung.nn.functional.shrink import checked_threshold, checked_window
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, checked_chance, heads_of
 from faltung.planner import Policy
 
 INITS = ("random", "double_exp")
@@ -68,11 +68,9 @@ class FreeFilter(FilterConstructor):
         self.squash = checked_threshold(squash)
         self.smooth = None if smooth is None else checked_window(smooth, smooth_domain)
         self.smooth_domain = smooth_domain
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise ArgumentError.of("dropout", "a number from 0 to below 1", repr(dropout), "0 drops nothing")
         if init not in INITS:
             raise ArgumentError.of("init", f"one of {', '.join(INITS)}", repr(init), "choose one of these")
-        self.dropout, self.init = float(dropout), init
+        self.dropout, self.init = checked_chance(dropout), init
         self.weight = nn.Parameter(torch.empty(self.channels, self.heads, self.longest, device=device, dtype=dtype))
         self.reset_parameters()
 

@@ -276,10 +276,16 @@ class SequenceConv(Layer):
         whole = made if low == high else nn.Sequential(nn.ConstantPad1d((low, high), 0.0), made)
         return whole.train(self.training)
 
-    def forward(self, input: Tensor, rate: float = 1.0) -> Tensor:
-        """The result for a whole signal; rate: see `FilterConstructor.filters`."""
+    def forward(self, input: Tensor, rate: float = 1.0, mask: Tensor | None = None) -> Tensor:
+        """The result for a whole signal.
+
+        Args:
+            rate: see `FilterConstructor.filters`.
+            mask: booleans (batch, T), True where there is a sample: all else counts as zero, whatever stands there, for signals of
+                several lengths in one batch. Results there are what the filters make of the samples. Default: all are.
+        """
         self.expect(input, self.channels, 1)
-        rate = checked_rate(rate)
+        input, rate = masked(input, mask), checked_rate(rate)
         weight, margins = self.weight(self.constructor.filters(self.taps(input.shape[-1], rate), rate))
         return functional.conv(input, weight, padding=(margins,), groups=self.channels, policy=self.policy)
 
@@ -342,6 +348,24 @@ def heads_of(heads: Any, direction: Any) -> int:
     """How many heads the constructor of a layer with that many has."""
     (heads,) = functional.numbers("heads", heads, 1, 1)
     return heads * (2 if direction == "bidirectional" else 1)
+
+
+def checked_chance(dropout: Any) -> float:
+    """The chance of a dropout, from 0 to below 1; ArgumentError otherwise."""
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ArgumentError.of("dropout", "a number from 0 to below 1", repr(dropout), "leave it out for none")
+    return float(dropout)
+
+
+def masked(input: Tensor, mask: Any) -> Tensor:
+    """The input (batch, channels, T) with zeros where a mask (batch, T) of booleans is False; None masks nothing."""
+    if mask is None:
+        return input
+    shape = (input.shape[0], input.shape[-1])
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or tuple(mask.shape) != shape:
+        came = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
+        raise ArgumentError.of("mask", f"booleans of shape {shape}", came, "say True where there is a sample")
+    return torch.where(mask[:, None], input, torch.zeros((), dtype=input.dtype, device=input.device))
 
 
 def checked_rate(rate: Any) -> float:
