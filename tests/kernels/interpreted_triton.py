@@ -195,7 +195,9 @@ def test_the_operators_keep_torchs_contract(both):
     a, b = (a, b) if both else (None, None)
     learn = [t if t is None else t.requires_grad_() for t in (x, k, a, b)]
     torch.library.opcheck(torch.ops.faltung.gated.default, (*learn, False, False))
-    torch.library.opcheck(torch.ops.faltung.gated_back.default, (torch.randn_like(x).requires_grad_(), *learn, False, False))
+    torch.library.opcheck(
+        torch.ops.faltung.gated_back.default, (torch.randn_like(x).requires_grad_(), *learn, False, False)
+    )
 
 
 @pytest.mark.parametrize("circular", [False, True])

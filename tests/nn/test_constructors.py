@@ -118,7 +118,9 @@ def test_steps_stay_with_the_convolution_for_16k_steps(name, dtype):
 @torch.no_grad()
 def test_frozen_it_is_a_plain_layer(name, direction, skip, rate):
     heads = 4 if direction == "bidirectional" else 2
-    layer = SequenceConv(made_by(name, 3, heads, 40), direction, skip)  # in training: taps that are dropped stay out of it
+    layer = SequenceConv(
+        made_by(name, 3, heads, 40), direction, skip
+    )  # in training: taps that are dropped stay out of it
     plain = layer.freeze(40, rate)
     convs = [part for part in plain.modules() if isinstance(part, nn.Conv1d)]
     assert len(convs) == 1

@@ -116,7 +116,9 @@ def test_it_looks_where_it_is_told():
     ahead.near.copy_(back.near.flip(-1))
     torch.testing.assert_close(ahead(x), back(x.flip(-1)).flip(-1), rtol=0, atol=1e-12)
     # With second filters of zeros and nothing but the middle tap of the short ones, looking both ways is looking back.
-    both = Hyena(3, 20, short=3, direction="bidirectional", constructor=lambda c, n: FreeFilter(c, n, 2, 0.0), dtype=F64).double()
+    both = Hyena(
+        3, 20, short=3, direction="bidirectional", constructor=lambda c, n: FreeFilter(c, n, 2, 0.0), dtype=F64
+    ).double()
     plain = Hyena(3, 20, short=1, constructor=lambda c, n: FreeFilter(c, n, 1, 0.0), dtype=F64).double()
     for own, other in zip(both.far, plain.far, strict=True):
         own.constructor.weight[:, 1:] = 0

@@ -29,7 +29,9 @@ ALONG = {
 }
 
 
-@pytest.mark.parametrize("words", [*itertools.product(DIRECTIONS, DIRECTIONS), ("causal", "bidirectional", "anticausal")])
+@pytest.mark.parametrize(
+    "words", [*itertools.product(DIRECTIONS, DIRECTIONS), ("causal", "bidirectional", "anticausal")]
+)
 @pytest.mark.parametrize("kind", ALONG)
 @torch.no_grad()
 def test_an_impulse_gives_the_outer_product_of_the_axes_filters(kind, words):
@@ -117,7 +119,9 @@ def test_kernels_by_the_distance(ndim):
     layer.constructor.weight.mul_(3)
     again = SGConv(ndim, 2, 8, "radius", piece=4, skip=False, dtype=F64)
     again.load_state_dict(layer.state_dict())
-    assert torch.allclose(again.kernel((30,) * ndim, (1.0,) * ndim)[0].flatten(1).norm(dim=1), torch.full((2,), 3.0, dtype=F64))
+    assert torch.allclose(
+        again.kernel((30,) * ndim, (1.0,) * ndim)[0].flatten(1).norm(dim=1), torch.full((2,), 3.0, dtype=F64)
+    )
 
 
 @pytest.mark.parametrize("words", [("causal", "bidirectional"), ("anticausal", "causal")])

@@ -119,7 +119,10 @@ class LongConv(SpatialLong):
         taps = nn.functional.dropout(functional.squash(taps, self.squash), self.dropout, self.training)
         for axis, (n, word, size, rate) in enumerate(zip(self.length, self.words, sizes, rates, strict=True), 1):
             line, count = taps.movedim(axis, -1), min(size, math.ceil(n / rate))
-            ahead, back = line[..., :n].flip(-1), line[..., -n:]  # from the present on; one of them where there is one side
+            ahead, back = (
+                line[..., :n].flip(-1),
+                line[..., -n:],
+            )  # from the present on; one of them where there is one side
             parts = [] if word == "anticausal" else [at_rate(back, count, rate).flip(-1)]
             if word != "causal":
                 parts.append(at_rate(ahead, count, rate)[..., len(parts) :])
@@ -171,5 +174,7 @@ class LongConv(SpatialLong):
         yield Example(few, ((2, 2, 4, 3),))
         words = ("causal", "anticausal")
         yield Example({**few, "direction": words, "smooth": 3, "squash": 0.0, "init": "random"}, ((1, 2, 2, 3),))
-        yield Example({**few, "separable": True, "skip": False, "direction": ("causal", "bidirectional")}, ((1, 2, 3, 4),))
+        yield Example(
+            {**few, "separable": True, "skip": False, "direction": ("causal", "bidirectional")}, ((1, 2, 3, 4),)
+        )
         yield Example({"ndim": 3, "channels": 1, "length": 2, "dropout": 0.3, "squash": 0.0}, ((1, 1, 2, 3, 2),))

@@ -109,7 +109,9 @@ class LowRankStateSpace(Matrices):
         rows = 2 * torch.cat([re.flatten(1, 2), (re * decay + im * turn).flatten(1, 2)], 1)  # of v and of v · conj Λ
         dt = self.log_dt.double().exp()[:, None] * rate
         angles = torch.arange(length // 2 + 1, dtype=torch.float64, device=dt.device) * (math.pi / length)
-        wide = max(half, 2 * rows.shape[1])  # numbers a frequency: the fractions, or the real and imaginary parts of their sums
+        wide = max(
+            half, 2 * rows.shape[1]
+        )  # numbers a frequency: the fractions, or the real and imaginary parts of their sums
         parts = angles.split(max(1, AT_ONCE // (channels * wide)))
         if len(parts) > 1 and torch.is_grad_enabled():
             spectra = [checkpoint(self._spectrum, a, rows, decay, turn, dt, use_reentrant=False) for a in parts]

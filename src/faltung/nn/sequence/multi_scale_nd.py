@@ -51,7 +51,9 @@ class SGConv(SpatialLong):
     """
 
     name = "sgconv-nd"
-    summary = "kernels as large as the image of O(log length) parameters: stretched pieces along the axes or by the distance"
+    summary = (
+        "kernels as large as the image of O(log length) parameters: stretched pieces along the axes or by the distance"
+    )
     source = SOURCE
     cost = "Σ log n, as convolutions of spectra"
     dims = (2, 3)
@@ -167,6 +169,14 @@ class SGConv(SpatialLong):
         yield Example(few, ((2, 2, 5, 4),))
         yield Example({**few, "along": "radius", "decay": (1.5, 2.0)}, ((2, 2, 5, 4),))
         words = ("causal", "bidirectional", "anticausal")
-        most = {"ndim": 3, "channels": 1, "max_length": 3, "piece": 2, "power": (0.2, 0.5), "direction": words, "skip": False}
+        most = {
+            "ndim": 3,
+            "channels": 1,
+            "max_length": 3,
+            "piece": 2,
+            "power": (0.2, 0.5),
+            "direction": words,
+            "skip": False,
+        }
         yield Example({**most, "along": "radius", "mode": "sum", "interpolation": "nearest"}, ((1, 1, 3, 4, 2),))
         yield Example({**most, "max_length": (3, 2, 4), "init": "cosine"}, ((1, 1, 3, 4, 2),))

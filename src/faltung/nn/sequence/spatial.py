@@ -46,7 +46,9 @@ class SpatialLong(Layer):
         if len(words) != self.ndim:
             raise ArgumentError.of("direction", f"one word or {self.ndim}", repr(direction), "give one for each axis")
         if not set(words) <= set(DIRECTIONS):
-            raise ArgumentError.of("direction", f"one of {', '.join(DIRECTIONS)}", repr(direction), "choose one of these")
+            raise ArgumentError.of(
+                "direction", f"one of {', '.join(DIRECTIONS)}", repr(direction), "choose one of these"
+            )
         if not isinstance(skip, bool):
             raise ArgumentError.of("skip", "True or False", repr(skip), "leave it out for True")
         self.words, self.policy, self.axes = words, policy, None
