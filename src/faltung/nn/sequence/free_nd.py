@@ -138,7 +138,7 @@ class LongConv(SpatialLong):
         for axis in range(1, self.ndim + 1):
             rows = weight.unbind(axis)
             near = [[rows[j + d] for d in range(-reach, reach + 1) if 0 <= j + d < len(rows)] for j in range(len(rows))]
-            weight = torch.stack([sum(row) / (2 * reach + 1) for row in near], axis)  # type: ignore[misc]
+            weight = torch.stack([sum(row) / (2 * reach + 1) for row in near], axis)
         weight = torch.where(weight.abs() > self.squash, weight.sign() * (weight.abs() - self.squash), 0 * weight)
         lines, margins = [], []
         for n, word, size, rate in zip(self.length, self.words, sizes, rates, strict=True):
