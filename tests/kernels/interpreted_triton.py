@@ -128,6 +128,7 @@ def test_the_gated_convolution_and_its_derivatives(dtype, n, t, circular, policy
     operands = gates(dtype, n, t)
     ours, theirs = ([a.detach().to(d, copy=True).requires_grad_() for a in operands] for d in (dtype, torch.float64))
     y = gated_conv(*ours, circular=circular, policy=policy)
+    assert "faltung_gated" in y.grad_fn.name()  # not by the planner's methods
     wanted = composed(*theirs, circular)
     cotangent = torch.randn(y.shape, generator=torch.Generator().manual_seed(0)).to(dtype)
     y.backward(cotangent)
@@ -135,6 +136,94 @@ def test_the_gated_convolution_and_its_derivatives(dtype, n, t, circular, policy
     for name, a, b in [("y", y, wanted), *((s, p.grad, q.grad) for s, p, q in zip("xkab", ours, theirs, strict=True))]:
         assert a.dtype == dtype
         assert float(((a - b).abs().max() / b.abs().max()).detach()) < near, name
+
+
+@pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True), (False, False)])
+@pytest.mark.parametrize("circular", [False, True])
+def test_derivatives_of_derivatives_of_the_gated_convolution(before, after, circular):
+    """A product of the first derivatives with given numbers, differentiated: by the kernels, and by the definition."""
+    operands = gates(torch.float32, 256, 256 if circular else 40)
+    there = [True, True, before, after]
+    draw = torch.Generator().manual_seed(1)
+    weights = [torch.randn(t.shape, generator=draw, dtype=torch.float64) for t in operands]
+    cotangent = torch.randn(operands[0].shape, generator=draw, dtype=torch.float64)
+
+    def slopes(call, dtype):
+        given = [t.detach().to(dtype).requires_grad_() if on else None for t, on in zip(operands, there, strict=True)]
+        known = [t for t in given if t is not None]
+        flow = cotangent.to(dtype).requires_grad_()
+        first = torch.autograd.grad(call(*given), known, flow, create_graph=True)
+        chosen = [w.to(dtype) for w, on in zip(weights, there, strict=True) if on]
+        total = sum((a * w).sum() for a, w in zip(first, chosen, strict=True))
+        return first + torch.autograd.grad(total, [flow, *known])
+
+    def definition(x, k, a, b):
+        one = torch.ones((), dtype=x.dtype)
+        return composed(x, k, one if a is None else a, one if b is None else b, circular)
+
+    def ours(x, k, a, b):
+        y = gated_conv(x, k, a, b, circular=circular)
+        assert "faltung_gated" in y.grad_fn.name()
+        return y
+
+    for n, (got, wanted) in enumerate(zip(slopes(ours, torch.float32), slopes(definition, torch.float64), strict=True)):
+        assert float(((got - wanted).abs().max() / wanted.abs().max()).detach()) < 1e-5, n
+
+
+@pytest.mark.slow
+def test_third_derivatives_are_there():
+    x, k, a, b = (t.requires_grad_() for t in gates(torch.float32, 12, 5))
+
+    def chain(call, given):
+        found = call(*given).sin().sum()
+        for _ in range(3):
+            (slope,) = torch.autograd.grad(found, given[1], create_graph=True)
+            found = (slope / 10).sin().sum()
+        return found
+
+    wide = [t.detach().double().requires_grad_() for t in (x, k, a, b)]
+    got, wanted = chain(gated_conv, (x, k, a, b)), chain(lambda *given: composed(*given, False), wide)
+    assert float((abs(got - wanted) / abs(wanted)).detach()) < 1e-3
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # torch on its own internals
+@pytest.mark.parametrize("both", [True, False])
+def test_the_operators_keep_torchs_contract(both):
+    """Schema, shapes of fake tensors, derivatives as they are registered, and traced graphs."""
+    x, k, a, b = gates(torch.float32, 20, 5)
+    a, b = (a, b) if both else (None, None)
+    learn = [t if t is None else t.requires_grad_() for t in (x, k, a, b)]
+    torch.library.opcheck(torch.ops.faltung.gated.default, (*learn, False, False))
+    torch.library.opcheck(
+        torch.ops.faltung.gated_back.default, (torch.randn_like(x).requires_grad_(), *learn, False, False)
+    )
+
+
+@pytest.mark.parametrize("circular", [False, True])
+def test_partial_filters_go_through_the_kernels_too(circular):
+    operands = gates(torch.float32, 256, 100)
+    x, k, a, b = (t.requires_grad_() for t in operands)
+    y = gated_conv(x, k, a, b, circular=circular, partial=30)
+    assert "faltung_gated" in y.grad_fn.name()
+    wide = [t.detach().double().requires_grad_() for t in operands]
+    wanted = composed(wide[0], wide[1][:, :30], *wide[2:], circular)
+    slopes = [torch.autograd.grad(out.sum(), known) for out, known in ((y, (x, k, a, b)), (wanted, wide))]
+    for got, true in zip((y, *slopes[0]), (wanted, *slopes[1]), strict=True):
+        assert float(((got - true).abs().max() / true.abs().max()).detach()) < 2e-6
+    assert not slopes[0][1][:, 30:].any()
+    for wrong in (0, 101):
+        with pytest.raises(FaltungError, match="partial from 1"):
+            gated_conv(x, k, partial=wrong)
+
+
+def test_policies_that_name_methods_are_the_planners():
+    x, k, *_ = gates(torch.float32, 64, 20)
+    x.requires_grad_()
+    for policy, ours in ((None, True), (Policy(without="fft"), True), (Policy(only="direct"), False),
+                         (Policy(without="triton-monarch"), False)):  # fmt: skip
+        y = gated_conv(x, k, policy=policy)
+        assert ("faltung_gated" in y.grad_fn.name()) == ours
 
 
 def test_results_cannot_see_the_future():

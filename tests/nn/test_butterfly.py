@@ -51,12 +51,33 @@ def test_the_convolution_is_causal_and_plain_at_first():
     torch.testing.assert_close(layer(x), wanted, rtol=0, atol=1e-12)
 
 
+def test_dropout_brings_numbers_back_to_the_fourier_matrix_while_training_only():
+    torch.manual_seed(0)
+    layer = LearnedButterfly(16, (16,), heads=40, noise=0.3, dropout=0.4, dtype=F64)
+    plain = torch.fft.fft(torch.eye(16, dtype=torch.complex128))
+    learnt = layer.eval().matrix(16).detach()
+    first, second = (torch.view_as_real(layer.train().matrix(16).detach() - plain) for _ in range(2))
+    assert not torch.equal(first, second)
+    kept = first.abs() > 1e-12
+    assert abs(kept.double().mean().item() - 0.6) < 0.02
+    torch.testing.assert_close(first[kept], (torch.view_as_real(learnt - plain) / 0.6)[kept])
+    assert torch.equal(layer.eval()(normal(1, 40, 16)), layer(normal(1, 40, 16)))
+    at_first = ButterflyConv1d(2, 8, dropout=0.4, dtype=F64)  # without noise there is nothing to drop
+    x = normal(1, 2, 8)
+    torch.testing.assert_close(at_first.train()(x), at_first.eval()(x), rtol=0, atol=1e-13)
+    with torch.no_grad():
+        for matrix in at_first.of_input.matrices:
+            matrix.add_(0.1)
+    assert (at_first.train()(x) - at_first.eval()(x)).abs().max() > 1e-4
+
+
 def test_refusals():
     for wrong in (
         {"factors": (16, 3)},
         {"factors": (4, 2)},
         {"activation": "selu"},
         {"noise": -1},
+        {"dropout": 1},
         {"n": 1},
         {"heads": 0},
     ):

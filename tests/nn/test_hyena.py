@@ -105,3 +105,33 @@ def test_gates_learn_a_product_that_no_filter_can():
         left[name] = loss.item() / target.square().mean().item()
     assert left["gated"] < 0.3
     assert left["linear"] > 0.8
+
+
+@torch.no_grad()
+def test_it_looks_where_it_is_told():
+    x = normal(2, 3, 20)
+    torch.manual_seed(0)
+    back, ahead = (Hyena(3, 20, short=3, direction=word, dtype=F64) for word in ("causal", "anticausal"))
+    ahead.load_state_dict(back.state_dict())
+    ahead.near.copy_(back.near.flip(-1))
+    torch.testing.assert_close(ahead(x), back(x.flip(-1)).flip(-1), rtol=0, atol=1e-12)
+    # With second filters of zeros and nothing but the middle tap of the short ones, looking both ways is looking back.
+    both = Hyena(
+        3, 20, short=3, direction="bidirectional", constructor=lambda c, n: FreeFilter(c, n, 2, 0.0), dtype=F64
+    ).double()
+    plain = Hyena(3, 20, short=1, constructor=lambda c, n: FreeFilter(c, n, 1, 0.0), dtype=F64).double()
+    for own, other in zip(both.far, plain.far, strict=True):
+        own.constructor.weight[:, 1:] = 0
+        other.constructor.weight.copy_(own.constructor.weight[:, :1])
+        other.skip.copy_(own.skip)
+    both.near[..., 0::2] = 0
+    plain.near.copy_(both.near[..., 1:2])
+    plain.inward.copy_(both.inward)
+    plain.outward.copy_(both.outward)
+    torch.testing.assert_close(both.eval()(x), plain.eval()(x), rtol=0, atol=1e-12)
+    with pytest.raises(ArgumentError, match="a causal layer"):
+        both.initial_state(1)
+    with pytest.raises(ArgumentError, match="direction"):
+        Hyena(3, 20, direction="both")
+    with pytest.raises(ArgumentError, match="even number of heads"):
+        Hyena(3, 20, direction="bidirectional", constructor=FreeFilter)

@@ -95,7 +95,7 @@ def test_without_regularisation_it_is_a_plain_convolution_with_the_flipped_kerne
 @settings(max_examples=30, deadline=None)
 def test_where_taps_of_both_directions_stand(length, place):
     place %= length
-    layer = LongConv1d(2, length, bidirectional=True, squash=0, skip=False, dtype=F64).eval()
+    layer = LongConv1d(2, length, direction="bidirectional", squash=0, skip=False, dtype=F64).eval()
     back, ahead = layer.constructor.weight.detach().split(1, 1)
     x = torch.zeros(1, 2, length, dtype=F64)
     x[..., place] = 1

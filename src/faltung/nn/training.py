@@ -8,6 +8,7 @@ from torch import nn
 from faltung.errors import ArgumentError
 from faltung.nn.positions import DCLSConv, Delay1d
 from faltung.nn.sequence.sequence import FilterConstructor
+from faltung.nn.sequence.spatial import SpatialLong
 
 
 class _Group(dict):
@@ -59,7 +60,7 @@ def param_groups(model: nn.Module, position_lr: float = 5.0, at_most: float | No
     for part in model.modules():
         if isinstance(part, (DCLSConv, Delay1d)):
             positions.add(id(part.positions))
-        elif isinstance(part, FilterConstructor):
+        elif isinstance(part, (FilterConstructor, SpatialLong)):
             own = dict(part.named_parameters(recurse=False))
             rates |= {id(own[name]): rate for name, rate in part.learning_rates.items() if name in own}
     weights, apart, slow = [], [], defaultdict(list)

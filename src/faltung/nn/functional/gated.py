@@ -33,8 +33,10 @@ def gated_conv(
         tensor([[[1., 0., 3.]]])
     """
     gates_fit = all(g is None or g.shape == x.shape for g in (in_gate, out_gate))
-    if causal and partial is None and gates_fit and k.ndim == 2 and x.ndim == 3 and k.shape[0] == x.shape[1]:
-        done = fused(x, k if circular else k[:, : x.shape[-1]], in_gate, out_gate, circular, policy)
+    shapes_fit = gates_fit and k.ndim == 2 and x.ndim == 3 and k.shape[0] == x.shape[1]
+    if causal and shapes_fit and (partial is None or 1 <= partial <= k.shape[1]):
+        taps = k[:, :partial]
+        done = fused(x, taps if circular else taps[:, : x.shape[-1]], in_gate, out_gate, circular, policy)
         if done is not None:
             return done
     size = x.shape[-1] if circular else None

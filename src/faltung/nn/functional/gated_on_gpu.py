@@ -7,7 +7,7 @@ from torch import Tensor
 
 from faltung.kernels import gpu
 from faltung.kernels.long import layout
-from faltung.methods.long_on_gpu import LONG_HALF, LONGEST
+from faltung.methods.long_on_gpu import LONG, LONG_HALF, LONGEST
 from faltung.methods.method import ROUNDOFF
 from faltung.nn.functional.trilinear import KNOWN
 from faltung.planner import Policy
@@ -20,7 +20,8 @@ def fused(
     """The gated convolution in one pass over memory; None where no GPU, or none of its kernels, can do that.
 
     Products are in half precision where signal and filter are of one half type and the policy's tolerance allows the error (0.0079
-    for float16, 0.063 for bfloat16), in single precision otherwise. Nothing is kept for the derivatives but the operands.
+    for float16, 0.063 for bfloat16), in single precision otherwise. Nothing is kept for the derivatives but the operands, and
+    there are derivatives of any order.
 
     Shapes: x and gates (batch, channels, n), k (channels, t), t of at most n.
     Error: as the methods `triton-monarch` and `triton-half`, relative to max|in_gate · x| · ‖k‖₁ · max|out_gate|.
@@ -33,13 +34,15 @@ def fused(
     if gpu.refuses(str(x.device)) is not None or any(a.dtype not in KNOWN or a.dtype == torch.float64 for a in given):
         return None
     fits = x.ndim == 3 and x.numel() > 0 and n <= LONGEST and 1 <= k.shape[-1] <= n
-    if not fits or (circular and n != layout.length(n)) or policy.only is not None:
+    if not fits or (circular and n != layout.length(n)) or policy.only:
         return None
     half = x.dtype == k.dtype and x.dtype in (torch.float16, torch.bfloat16)
     if half:
         allowed = policy.tolerance or 4096 * ROUNDOFF["float32"]
         unit = 16 * ROUNDOFF[str(x.dtype).removeprefix("torch.")]
         half = unit <= allowed and LONG_HALF.name not in policy.without
+    if not half and LONG.name in policy.without:
+        return None
     return _gated(x, k, in_gate, out_gate, circular, half)
 
 
@@ -112,6 +115,40 @@ def _backward(ctx: Any, y: Tensor) -> tuple:
 
 
 _gated.register_autograd(_backward, setup_context=_keep)
+
+
+def _keep_back(ctx: Any, inputs: tuple, output: tuple) -> None:
+    *operands, ctx.circular, ctx.half = inputs
+    ctx.save_for_backward(*operands)
+
+
+def _backward_twice(ctx: Any, hx: Tensor, hk: Tensor, hb: Tensor, ha: Tensor) -> tuple:
+    """The derivatives of `<hx, gx> + <hk, gk> + <hb, gb> + <ha, ga>`, of all that `_gated_back` gives.
+
+    With u = x · before, p = hx · before + hb · x, v = y · after and w = y · ha that sum is
+    `<p ∗ k, v> + <u ∗ hk, v> + <u ∗ k, w>`: convolutions and their transposes again, so that it goes on to any order.
+    """
+    y, x, k, before, after = ctx.saved_tensors
+    how = (None, None, ctx.circular, ctx.half)
+    p, u = (hx, x) if before is None else (hx * before + hb * x, x * before)
+    p, u, hk = p.to(x.dtype), u.to(x.dtype), hk.to(k.dtype)
+    v = y if after is None else y * after
+    of_p, gk, *_ = _gated_back(v, p, k, *how)
+    of_u, *_ = _gated_back(v, u, hk, *how)
+    of_v = _gated(p, k, *how) + _gated(u, hk, *how)
+    gy, ga = of_v, None
+    if after is not None:
+        w = y * ha
+        more_u, more_k, *_ = _gated_back(w, u, k, *how)
+        of_u, gk = of_u + more_u, gk + more_k
+        gy, ga = of_v * after + _gated(u, k, *how) * ha, (of_v * y).to(after.dtype)
+    gx, gb = of_u, None
+    if before is not None:
+        gx, gb = of_u * before + of_p * hb, (of_u * x + of_p * hx).to(before.dtype)
+    return gy.to(y.dtype), gx.to(x.dtype), gk, gb, ga, None, None
+
+
+_gated_back.register_autograd(_backward_twice, setup_context=_keep_back)
 
 
 def _turned(gate: Tensor | None) -> Tensor | None:

@@ -8,7 +8,7 @@ from torch.nn.functional import gelu, glu
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import uniform_bias
-from faltung.nn.sequence.sequence import SequenceConv, State
+from faltung.nn.sequence.sequence import SequenceConv, State, checked_chance
 
 
 class SequenceBlock(nn.Module):
@@ -40,10 +40,8 @@ class SequenceBlock(nn.Module):
             raise ArgumentError.of(
                 "SequenceBlock", "a SequenceConv", type(conv).__name__, "pass a layer of faltung.nn.sequence"
             )
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise ArgumentError.of("dropout", "a number from 0 to below 1", repr(dropout), "leave it out for none")
         (self.width,) = functional.numbers("width", conv.channels if width is None else width, 1, 1)
-        self.conv, self.dropout = conv, nn.Dropout1d(dropout)
+        self.conv, self.dropout = conv, nn.Dropout1d(checked_chance(dropout))
         one, inputs = next(conv.parameters()), conv.channels * conv.heads
         factory: dict[str, Any] = {"device": one.device, "dtype": one.dtype}
         self.weight = nn.Parameter(
@@ -51,9 +49,9 @@ class SequenceBlock(nn.Module):
         )
         self.bias = uniform_bias(2 * self.width, inputs, factory)
 
-    def forward(self, input: Tensor, rate: float = 1.0) -> Tensor:
-        """The result for a whole signal; rate: see `FilterConstructor.filters`."""
-        return self._mixed(self.conv(input, rate))
+    def forward(self, input: Tensor, rate: float = 1.0, mask: Tensor | None = None) -> Tensor:
+        """The result for a whole signal; rate and mask: see `SequenceConv.forward`."""
+        return self._mixed(self.conv(input, rate, mask))
 
     def initial_state(self, batch: int, rate: float = 1.0) -> State:
         """That of the convolution, see `SequenceConv.initial_state`."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Example, Layer, shown
+from faltung.nn.sequence.sequence import checked_chance
 
 SIZES = (16, 8, 4, 2)
 SOURCE = "Fu et al., Simple hardware-efficient long convolutions for sequence modeling (2023)"
@@ -33,6 +34,8 @@ class LearnedButterfly(Layer):
         heads: channels, each with matrices of its own. Default 1.
         noise: standard deviation of what is added to the Fourier matrices. Default 0.
         activation: relu, gelu, tanh or None. Default None.
+        dropout: while training, the chance of each number of a matrix to be the Fourier matrix's for this once; how far the others
+            are from it grows by 1/(1 − dropout), so that the mean stays. Drawn for each factor. Default 0.
         device, dtype: of the parameters, real.
 
     Raises:
@@ -60,6 +63,7 @@ class LearnedButterfly(Layer):
         heads: int = 1,
         noise: float = 0.0,
         activation: str | None = None,
+        dropout: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -80,7 +84,7 @@ class LearnedButterfly(Layer):
             )
         if not noise >= 0:
             raise ArgumentError.of("noise", "a number of at least 0", repr(noise), "leave it out for none")
-        self.activation, self.noise = activation, float(noise)
+        self.activation, self.noise, self.dropout = activation, float(noise), checked_chance(dropout)
         made = (torch.empty(self.heads, s, s, 2, device=device, dtype=dtype) for s in sorted(set(self.factors)))
         self.matrices = nn.ParameterList(made)
         self.reset_parameters()
@@ -89,15 +93,17 @@ class LearnedButterfly(Layer):
     def reset_parameters(self) -> None:
         """Fourier matrices, and noise."""
         for size, matrix in zip(sorted(set(self.factors)), self.matrices, strict=True):
-            line = torch.arange(size, dtype=torch.float64, device=matrix.device)
-            angle = (line[:, None] * line) * (-2 * math.pi / size)
-            matrix.copy_(torch.stack([angle.cos(), angle.sin()], -1))
+            matrix.copy_(fourier(size, matrix.device))
             if self.noise:
                 matrix.add_(torch.randn_like(matrix), alpha=self.noise)
 
     def matrix(self, size: int) -> Tensor:
         """M of that size for every head, complex."""
-        return torch.view_as_complex(functional.wide(self.matrices[sorted(set(self.factors)).index(size)]))
+        matrix = functional.wide(self.matrices[sorted(set(self.factors)).index(size)])
+        if self.training and self.dropout:
+            plain = fourier(size, matrix.device).to(matrix.dtype)
+            matrix = plain + nn.functional.dropout(matrix - plain, self.dropout)
+        return torch.view_as_complex(matrix)
 
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.heads, 1)
@@ -159,7 +165,7 @@ class LearnedButterfly(Layer):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"n": 8, "factors": (2, 4), "heads": 2, "noise": 0.1}, ((2, 2, 7),))
-        yield Example({"n": 16, "factors": (8, 2), "activation": "tanh"}, ((1, 1, 13),))
+        yield Example({"n": 16, "factors": (8, 2), "activation": "tanh", "dropout": 0.5}, ((1, 1, 13),))
 
 
 class ButterflyConv1d(Layer):
@@ -172,7 +178,7 @@ class ButterflyConv1d(Layer):
     Shapes: input (batch, channels, T) with T ≤ length, returns the same; weight (channels, length).
 
     Args:
-        channels, length: at least 1.   factors, noise, activation: see `LearnedButterfly`.
+        channels, length: at least 1.   factors, noise, activation, dropout: see `LearnedButterfly`.
         device, dtype: of the parameters.
 
     Raises:
@@ -200,13 +206,14 @@ class ButterflyConv1d(Layer):
         factors: Any = None,
         noise: float = 0.0,
         activation: str | None = None,
+        dropout: float = 0.0,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
         super().__init__()
         self.channels, self.length = functional.numbers("channels, length", (channels, length), 2, 1)
-        self.of_input = LearnedButterfly(2 * self.length, factors, channels, noise, activation, device, dtype)
-        self.of_filter = LearnedButterfly(2 * self.length, factors, channels, noise, activation, device, dtype)
+        settings = (factors, channels, noise, activation, dropout, device, dtype)
+        self.of_input, self.of_filter = (LearnedButterfly(2 * self.length, *settings) for _ in range(2))
         self.weight = nn.Parameter(torch.empty(self.channels, self.length, device=device, dtype=dtype))
         nn.init.normal_(self.weight, std=math.sqrt(1 / self.length))
 
@@ -245,6 +252,13 @@ class ButterflyConv1d(Layer):
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "length": 4, "factors": (4, 2), "noise": 0.1}, ((2, 2, 4),))
         yield Example({"channels": 1, "length": 7, "activation": "gelu"}, ((2, 1, 5),))
+
+
+def fourier(size: int, device: Any) -> Tensor:
+    """The Fourier matrix (size, size, 2) as real and imaginary parts, in double precision."""
+    line = torch.arange(size, dtype=torch.float64, device=device)
+    angle = (line[:, None] * line) * (-2 * math.pi / size)
+    return torch.stack([angle.cos(), angle.sin()], -1)
 
 
 def split(n: int) -> tuple[int, ...]:

@@ -13,7 +13,7 @@ from faltung.nn.sequence.discretisation import checked, discretise
 from faltung.nn.sequence.hippo import NAMES, matrices
 from faltung.nn.sequence.sequence import FilterConstructor
 
-METHODS = ("krylov", "dense")
+METHODS = ("dense", "krylov")
 
 
 class Matrices(FilterConstructor):
@@ -78,8 +78,8 @@ class DenseStateSpace(Matrices):
     Args:
         channels, heads: at least 1.   state: at least 1. Default 64.
         init: legs, legt, lmu, lagt or fourier, see `matrices`. Default legs.
-        method: krylov (B̄, ĀB̄, Ā²B̄, ... by doubling, as published) or dense (every power is a product of two from short lists, so
-            that no array (channels, state, length) is made). Default krylov. Both work in double precision.
+        method: dense (every power is a product of two from short lists, so that no array (channels, state, length) is made) or
+            krylov (B̄, ĀB̄, Ā²B̄, ... by doubling, as published, all kept). Default dense. Both work in double precision.
         disc: see `discretise`. Default bilinear.
         dt: the steps are drawn between these two, uniform in the logarithm. Default (0.001, 0.1).
         fixed_dynamics: whether dt, A and B stay as they are drawn. Default False.
@@ -88,13 +88,13 @@ class DenseStateSpace(Matrices):
     Raises:
         ArgumentError: settings that name no constructor.
 
-    Cost: for each channel O(state³ log length + state² · length) and memory state · length by krylov; O(state³ log length +
-    state² √length + state · length) by dense.
+    Cost: for each channel O(state³ log length + state² √length + state · length) and memory length + state · √length by dense;
+    O(state³ log length + state² · length) and memory state · length by krylov.
     Source: Gu, Johnson, Goel, Saab, Dao, Rudra and Ré, Combining recurrent, convolutional, and continuous-time models with linear
     state-space layers (2021).
 
     Example:
-        >>> DenseStateSpace(4, state=16, method="dense").filters(100).shape
+        >>> DenseStateSpace(4, state=16).filters(100).shape
         torch.Size([4, 1, 100])
     """
 
@@ -107,7 +107,7 @@ class DenseStateSpace(Matrices):
         state: int = 64,
         heads: int = 1,
         init: str = "legs",
-        method: str = "krylov",
+        method: str = "dense",
         disc: str | float = "bilinear",
         dt: tuple[float, float] = (0.001, 0.1),
         fixed_dynamics: bool = False,

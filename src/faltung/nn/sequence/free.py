@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
 from faltung.nn.functional.shrink import checked_threshold, checked_window
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, checked_chance, heads_of
 from faltung.planner import Policy
 
 INITS = ("random", "double_exp")
@@ -68,11 +68,9 @@ class FreeFilter(FilterConstructor):
         self.squash = checked_threshold(squash)
         self.smooth = None if smooth is None else checked_window(smooth, smooth_domain)
         self.smooth_domain = smooth_domain
-        if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
-            raise ArgumentError.of("dropout", "a number from 0 to below 1", repr(dropout), "0 drops nothing")
         if init not in INITS:
             raise ArgumentError.of("init", f"one of {', '.join(INITS)}", repr(init), "choose one of these")
-        self.dropout, self.init = float(dropout), init
+        self.dropout, self.init = checked_chance(dropout), init
         self.weight = nn.Parameter(torch.empty(self.channels, self.heads, self.longest, device=device, dtype=dtype))
         self.reset_parameters()
 
@@ -134,7 +132,7 @@ class LongConv1d(SequenceConv):
 
     Args:
         channels, length, heads, squash, smooth, smooth_domain, dropout, init, device, dtype: see `FreeFilter`.
-        bidirectional: whether a second filter looks ahead. Default False.
+        direction: causal, anticausal or bidirectional (a second filter looks ahead). Default causal.
         skip: whether a learnt multiple of the input is added. Default True.
         policy: see `faltung.nn.SequenceConv`.
 
@@ -162,7 +160,7 @@ class LongConv1d(SequenceConv):
         channels: int,
         length: int,
         heads: int = 1,
-        bidirectional: bool = False,
+        direction: str = "causal",
         squash: float = 0.003,
         smooth: int | None = None,
         smooth_domain: str = "time",
@@ -174,7 +172,6 @@ class LongConv1d(SequenceConv):
         policy: Policy | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        direction = ("causal", "bidirectional")[bool(bidirectional)]
         made = FreeFilter(
             channels, length, heads_of(heads, direction), squash, smooth, smooth_domain, dropout, init, device, dtype
         )
@@ -184,7 +181,8 @@ class LongConv1d(SequenceConv):
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "length": 5, "dropout": 0.0}
         yield Example({**few, "heads": 2}, ((2, 2, 6),))
-        yield Example({**few, "bidirectional": True, "smooth": 3, "skip": False}, ((2, 2, 4),))
+        yield Example({**few, "direction": "bidirectional", "smooth": 3, "skip": False}, ((2, 2, 4),))
+        yield Example({**few, "direction": "anticausal"}, ((1, 2, 6),))
         rough = {**few, "squash": 0.0, "init": "random", "dropout": 0.3}
         yield Example({**rough, "smooth": 3, "smooth_domain": "frequency", "policy": LOCAL}, ((2, 2, 5),))
 

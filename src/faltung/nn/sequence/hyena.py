@@ -12,7 +12,7 @@ from faltung.nn import functional
 from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.sequence.implicit import SOURCE, ImplicitFilter
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, State
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, State, heads_of
 from faltung.planner import Policy
 
 
@@ -26,9 +26,8 @@ class HyenaState(NamedTuple):
 class Hyena(Layer):
     """Long filters and gates in turn: what a sample does to the result depends on the signal, as in attention, in O(T log T).
 
-    Formula: `(v, x_1, .., x_order)` are projections of the input over its channels, each channel then filtered causally with
-    `short` taps; `z_0 = v`, `z_i = x_i ⊙ (h_i ∗ z_{i−1} + D_i z_{i−1})` with long causal filters h_i; `y` is a projection of
-    the last z.
+    Formula: `(v, x_1, .., x_order)` are projections of the input over its channels, each channel then filtered with `short`
+    taps; `z_0 = v`, `z_i = x_i ⊙ (h_i ∗ z_{i−1} + D_i z_{i−1})` with long filters h_i; `y` is a projection of the last z.
 
     Shapes: input (batch, channels, T), returns the same.
 
@@ -37,7 +36,9 @@ class Hyena(Layer):
         short: taps of the short filters, at least 1. Default 3.
         hidden, layers, bands, omega, reach, floor: of the filters, see `faltung.nn.ImplicitFilter`.
         constructor: what makes the long filters, from (channels, length): a class or function that gives a
-            `faltung.nn.FilterConstructor`. Default: `ImplicitFilter` with these settings.
+            `faltung.nn.FilterConstructor`, with two heads for bidirectional. Default: `ImplicitFilter` with these settings.
+        direction: causal; anticausal, where all filters look ahead; or bidirectional, where long ones look both ways and short ones
+            stand in the middle, farther back where `short` is even. Default causal.
         device, dtype: of the parameters.   policy: see `faltung.nn.SequenceConv`.
 
     Raises:
@@ -72,6 +73,7 @@ class Hyena(Layer):
         reach: tuple[float, float] = (0.3, 1.5),
         floor: float = 0.05,
         constructor: Any = None,
+        direction: str = "causal",
         device: Any = None,
         dtype: Any = None,
         policy: Policy | None = None,
@@ -89,15 +91,17 @@ class Hyena(Layer):
         for _ in range(self.order):
             if constructor is None:
                 made: FilterConstructor = ImplicitFilter(
-                    channels, length, 1, hidden, layers, bands, omega, reach, floor, device, dtype
+                    channels, length, heads_of(1, direction), hidden, layers, bands, omega, reach, floor, device, dtype
                 )
             else:
                 made = constructor(self.channels, self.longest)
-            self.far.append(SequenceConv(made, policy=policy))
+            self.far.append(SequenceConv(made, direction, policy=policy))
             if self.far[-1].heads != 1 or self.far[-1].channels != self.channels:
                 raise ArgumentError.of(
                     "Hyena", f"a constructor of {self.channels} filters", f"{made.channels} · {made.heads}", "give each channel one"
                 )  # fmt: skip
+        ahead = {"causal": 0, "anticausal": self.short - 1}.get(direction, (self.short - 1) // 2)
+        self.direction, self.margins = direction, ((self.short - 1 - ahead, ahead),)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -113,7 +117,7 @@ class Hyena(Layer):
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.channels, 1)
         seen = functional.conv(input, self.inward)
-        seen = functional.conv(seen, self.near, padding=((self.short - 1, 0),), groups=len(self.near))
+        seen = functional.conv(seen, self.near, padding=self.margins, groups=len(self.near))
         z, *gates = seen.split(self.channels, 1)
         for gate, far in zip(gates, self.far, strict=True):
             z = gate * far(z)
@@ -122,7 +126,7 @@ class Hyena(Layer):
     def definition(self, *inputs: Any) -> Tensor:
         """Sums over taps and channels; gates sample by sample."""
         seen = torch.einsum("oc,bct->bot", self.inward[..., 0], inputs[0])
-        seen = conv_by_taps(seen, self.near, None, (1,), ((self.short - 1, 0),), (1,), len(self.near))
+        seen = conv_by_taps(seen, self.near, None, (1,), self.margins, (1,), len(self.near))
         parts = seen.unflatten(1, (self.order + 1, self.channels)).unbind(1)
         z = parts[0]
         for gate, far in zip(parts[1:], self.far, strict=True):
@@ -130,7 +134,11 @@ class Hyena(Layer):
         return torch.einsum("oc,bct->bot", self.outward[..., 0], z)
 
     def initial_state(self, batch: int) -> HyenaState:
-        """The state of a stream before its first sample. Filters are made here, once."""
+        """The state of a stream before its first sample. Filters are made here, once.
+
+        Raises:
+            ArgumentError: the layer looks ahead.
+        """
         wide = len(self.near)
         near = self.near.new_zeros(batch, wide, self.short - 1)
         return HyenaState(near, tuple(far.initial_state(batch) for far in self.far))
@@ -159,3 +167,4 @@ class Hyena(Layer):
         few = {"channels": 2, "length": 6, "hidden": 3, "bands": 1, "omega": 2.0}
         yield Example({**few, "order": 2, "short": 1, "layers": 1}, ((1, 2, 7),))
         yield Example({**few, "order": 1, "policy": LOCAL}, ((2, 2, 6),))
+        yield Example({**few, "order": 1, "short": 4, "direction": "bidirectional"}, ((1, 2, 7),))

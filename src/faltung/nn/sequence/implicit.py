@@ -159,7 +159,7 @@ class ImplicitConv1d(SequenceConv):
 
     Args:
         channels, length, heads, hidden, layers, bands, omega, reach, floor, device, dtype: see `ImplicitFilter`.
-        bidirectional: whether a second filter looks ahead. Default False.
+        direction: causal, anticausal or bidirectional (a second filter looks ahead). Default causal.
         skip: whether a learnt multiple of the input is added. Default True.
         policy: see `faltung.nn.SequenceConv`.
 
@@ -192,14 +192,13 @@ class ImplicitConv1d(SequenceConv):
         omega: float = 10.0,
         reach: tuple[float, float] = (0.3, 1.5),
         floor: float = 0.05,
-        bidirectional: bool = False,
+        direction: str = "causal",
         skip: bool = True,
         device: Any = None,
         dtype: Any = None,
         policy: Policy | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        direction = ("causal", "bidirectional")[bool(bidirectional)]
         made = ImplicitFilter(
             channels, length, heads_of(heads, direction), hidden, layers, bands, omega, reach, floor, device, dtype
         )
@@ -208,9 +207,10 @@ class ImplicitConv1d(SequenceConv):
     @classmethod
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "length": 6, "hidden": 3, "omega": 2.0}
-        yield Example({**few, "heads": 2, "bands": 1, "bidirectional": True}, ((2, 2, 7),))
+        yield Example({**few, "heads": 2, "bands": 1, "direction": "bidirectional"}, ((2, 2, 7),))
         single = {"layers": 1, "bands": 0, "skip": False, "floor": 0.0}
         yield Example({**few, **single, "policy": LOCAL}, ((2, 2, 5),))
+        yield Example({**few, "bands": 1, "direction": "anticausal"}, ((1, 2, 7),))
 
 
 def _geometric(rate: Tensor, count: int) -> Tensor:

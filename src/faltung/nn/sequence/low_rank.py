@@ -15,7 +15,7 @@ from faltung.nn.sequence.hippo import correction, matrices, normal_pairs
 
 INITS = ("legs", "legt", "lagt", "fourier")
 LEAST_DECAY = 1e-4
-AT_ONCE = 1 << 22  # fractions that are held at a time
+AT_ONCE = 1 << 22  # fractions, or sums of them, that are held at a time
 
 
 class LowRankStateSpace(Matrices):
@@ -38,7 +38,8 @@ class LowRankStateSpace(Matrices):
     Raises:
         ArgumentError: settings that name no constructor.
 
-    Cost: for each channel O(state · length + state³ log length).
+    Cost: for each channel O(state · length + state³ log length); memory a few times the filters, fractions in blocks of a fixed
+    size.
     Source: Gu, Goel and Ré, Efficiently modeling long sequences with structured state spaces (2022).
 
     Example:
@@ -108,7 +109,10 @@ class LowRankStateSpace(Matrices):
         rows = 2 * torch.cat([re.flatten(1, 2), (re * decay + im * turn).flatten(1, 2)], 1)  # of v and of v · conj Λ
         dt = self.log_dt.double().exp()[:, None] * rate
         angles = torch.arange(length // 2 + 1, dtype=torch.float64, device=dt.device) * (math.pi / length)
-        parts = angles.split(max(1, AT_ONCE // (channels * half)))
+        wide = max(
+            half, 2 * rows.shape[1]
+        )  # numbers a frequency: the fractions, or the real and imaginary parts of their sums
+        parts = angles.split(max(1, AT_ONCE // (channels * wide)))
         if len(parts) > 1 and torch.is_grad_enabled():
             spectra = [checkpoint(self._spectrum, a, rows, decay, turn, dt, use_reentrant=False) for a in parts]
         else:

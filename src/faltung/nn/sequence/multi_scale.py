@@ -209,7 +209,7 @@ class SGConv1d(SequenceConv):
 
     Args:
         channels, max_length, piece, heads, mode, decay, interpolation, init, power, stretch, device, dtype: see `MultiScale`.
-        bidirectional: whether a second filter looks ahead. Default False.
+        direction: causal, anticausal or bidirectional (a second filter looks ahead). Default causal.
         skip: whether a learnt multiple of the input is added. Default True.
         policy: see `faltung.nn.SequenceConv`.
 
@@ -243,14 +243,13 @@ class SGConv1d(SequenceConv):
         init: str = "normal",
         power: tuple[float, float] | None = None,
         stretch: int = 0,
-        bidirectional: bool = False,
+        direction: str = "causal",
         skip: bool = True,
         device: Any = None,
         dtype: Any = None,
         policy: Policy | None = None,
     ) -> None:
         nn.Module.__init__(self)
-        direction = ("causal", "bidirectional")[bool(bidirectional)]
         made = MultiScale(
             channels, max_length, piece, heads_of(heads, direction), mode, decay, interpolation, init, power, stretch, device, dtype
         )  # fmt: skip
@@ -260,9 +259,10 @@ class SGConv1d(SequenceConv):
     def examples(cls) -> Iterable[Example]:
         few = {"channels": 2, "max_length": 8, "piece": 2}
         yield Example({**few, "heads": 2, "decay": (2.0, 4.0)}, ((2, 2, 9),))
-        both = {"bidirectional": True, "skip": False}
+        both = {"direction": "bidirectional", "skip": False}
         yield Example({**few, "mode": "sum", "interpolation": "nearest", **both}, ((2, 2, 5),))
         yield Example({**few, "init": "cosine", "power": (0.5, 1.0), "stretch": 1, "policy": LOCAL}, ((2, 2, 7),))
+        yield Example({**few, "direction": "anticausal"}, ((1, 2, 9),))
 
 
 def _pair(name: str, given: Any) -> tuple[float, float]:

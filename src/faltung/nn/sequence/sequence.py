@@ -11,6 +11,7 @@ with x zero beyond its ends, k the first half of the constructor's heads and k' 
 of channel c.
 """
 
+import copy
 import math
 from numbers import Real
 from typing import Any, ClassVar, NamedTuple
@@ -234,10 +235,57 @@ class SequenceConv(Layer):
             weight, margins = pad(back.flip(-1), (0, more)) + pad(ahead, (more, 0)), (more, more)
         return weight.flatten(0, 1)[:, None], margins
 
-    def forward(self, input: Tensor, rate: float = 1.0) -> Tensor:
-        """The result for a whole signal; rate: see `FilterConstructor.filters`."""
+    def effective_kernel(self, length: int, rate: float = 1.0) -> Tensor:
+        """The weight of the plain correlation that the layer is for signals of up to `length` samples, differentiable.
+
+        Shapes: returns (channels · heads, 1, taps) with taps at most `length`, or 2 · length − 1 for bidirectional; one group for
+        each channel. A causal layer's last tap meets the present, an anticausal one's first, a bidirectional one's middle tap.
+
+        Args:
+            length: samples, at least 1.   rate: see `FilterConstructor.filters`.
+        """
+        (length,), rate = functional.numbers("length", length, 1, 1), checked_rate(rate)
+        return self.weight(self.constructor.filters(self.taps(length, rate), rate))[0]
+
+    def freeze(self, length: int, rate: float = 1.0) -> nn.Module:
+        """The plain layer that this one is for signals of up to `length` samples, as it is in evaluation.
+
+        Returns:
+            torch's Conv1d with a group for each channel; behind a ConstantPad1d where one side has zeros only, for causal and
+            anticausal filters. Longer signals are filtered with as many taps.
+
+        Cost: taps products a sample of a result, where this layer multiplies spectra; no filters to make.
+
+        Example:
+            >>> from faltung.nn.sequence import MovingAverage
+            >>> SequenceConv(MovingAverage(2)).freeze(100)
+            Sequential(
+              (0): ConstantPad1d(padding=(99, 0), value=0.0)
+              (1): Conv1d(2, 2, kernel_size=(100,), stride=(1,), groups=2, bias=False)
+            )
+        """
+        (length,), rate = functional.numbers("length", length, 1, 1), checked_rate(rate)
+        resting = copy.deepcopy(self.constructor).eval()  # a drawn dropout is not what is to be kept
+        with torch.no_grad():
+            weight, (low, high) = self.weight(resting.filters(self.taps(length, rate), rate))
+        out, _, taps = weight.shape
+        made = nn.Conv1d(
+            self.channels, out, taps, padding=low if low == high else 0, groups=self.channels, bias=False, device="meta"
+        )
+        made.weight = nn.Parameter(weight.clone())
+        whole = made if low == high else nn.Sequential(nn.ConstantPad1d((low, high), 0.0), made)
+        return whole.train(self.training)
+
+    def forward(self, input: Tensor, rate: float = 1.0, mask: Tensor | None = None) -> Tensor:
+        """The result for a whole signal.
+
+        Args:
+            rate: see `FilterConstructor.filters`.
+            mask: booleans (batch, T), True where there is a sample: all else counts as zero, whatever stands there, for signals of
+                several lengths in one batch. Results there are what the filters make of the samples. Default: all are.
+        """
         self.expect(input, self.channels, 1)
-        rate = checked_rate(rate)
+        input, rate = masked(input, mask), checked_rate(rate)
         weight, margins = self.weight(self.constructor.filters(self.taps(input.shape[-1], rate), rate))
         return functional.conv(input, weight, padding=(margins,), groups=self.channels, policy=self.policy)
 
@@ -300,6 +348,24 @@ def heads_of(heads: Any, direction: Any) -> int:
     """How many heads the constructor of a layer with that many has."""
     (heads,) = functional.numbers("heads", heads, 1, 1)
     return heads * (2 if direction == "bidirectional" else 1)
+
+
+def checked_chance(dropout: Any) -> float:
+    """The chance of a dropout, from 0 to below 1; ArgumentError otherwise."""
+    if isinstance(dropout, bool) or not isinstance(dropout, (int, float)) or not 0 <= dropout < 1:
+        raise ArgumentError.of("dropout", "a number from 0 to below 1", repr(dropout), "leave it out for none")
+    return float(dropout)
+
+
+def masked(input: Tensor, mask: Any) -> Tensor:
+    """The input (batch, channels, T) with zeros where a mask (batch, T) of booleans is False; None masks nothing."""
+    if mask is None:
+        return input
+    shape = (input.shape[0], input.shape[-1])
+    if not isinstance(mask, Tensor) or mask.dtype != torch.bool or tuple(mask.shape) != shape:
+        came = f"{mask.dtype} {tuple(mask.shape)}" if isinstance(mask, Tensor) else repr(mask)
+        raise ArgumentError.of("mask", f"booleans of shape {shape}", came, "say True where there is a sample")
+    return torch.where(mask[:, None], input, torch.zeros((), dtype=input.dtype, device=input.device))
 
 
 def checked_rate(rate: Any) -> float:

@@ -119,3 +119,8 @@ class StateSpaceConv1d(SequenceConv):
         yield Example(
             {"channels": 2, "state": 4, "method": "dense", "init": "fourier", "fixed_dynamics": True}, ((2, 2, 9),)
         )
+        yield Example({"channels": 2, "state": 4, "method": "dplr", "init": "legt", "heads": 2}, ((1, 2, 11),))
+        yield Example({"channels": 2, "state": 3, "method": "krylov", "disc": "zoh"}, ((1, 2, 13),))
+        yield Example(
+            {"channels": 2, "state": 3, "method": "dense", "init": "legt", "direction": "bidirectional"}, ((1, 2, 10),)
+        )
