@@ -1,9 +1,9 @@
 """Residual blocks in one kernel, compiled: what lies between the first channels and the last exists for a band of rows only.
 
 A strip of columns is gone through from its first row to its last, a few rows of results (a band) at a time. In an inverted
-bottleneck the rows of the signal under a band are widened by blocks of products and kept in a ring of lines, so that the rows which
-the next band shares are not widened again; the depthwise filter reads the ring and writes a panel, channel under channel, whose sums
-over channels are the results. Where a grouped convolution comes first, its results are the panel that is widened.
+bottleneck the rows of the signal under a band are widened by blocks of products and kept in a ring of lines, so that the rows
+which the next band shares are not widened again; the depthwise filter reads the ring and writes a panel, channel under channel,
+whose sums over channels are the results. Where a grouped convolution comes first, its results are the panel that is widened.
 
 Every value is the same sum in the same order whatever the bands, so the bits do not depend on how a result is cut.
 """
