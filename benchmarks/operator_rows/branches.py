@@ -1,4 +1,4 @@
-"""Sums of parallel convolutions: Inception depthwise, dilated reparameterisation, kernels of several sizes."""
+"""Sums of parallel convolutions: Inception depthwise, dilated reparameterisation, kernels of several sizes; blocks in one pass."""
 
 import math
 from collections.abc import Iterator
@@ -6,10 +6,26 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from faltung.nn import DilatedReparam, InceptionDWConv, MultiKernelConv
+from faltung import fuse
+from faltung.nn import ConvFirstBlock, DilatedReparam, InceptionDWConv, MBConvBlock, MultiKernelConv
+from faltung.nn.branches.merging import fold_norm
 from operator_rows import Row
 
 TORCH = nn.functional.conv2d
+# Name, block, channels, arguments, height and width: inverted bottlenecks, grouped convolutions first, filters as in ConvNeXt-T.
+BLOCKS = (
+    ("MBConvBlock 3 × 3, silu", MBConvBlock, 32, {}, 112),
+    ("MBConvBlock 3 × 3, silu", MBConvBlock, 96, {}, 56),
+    ("MBConvBlock 5 × 5, silu", MBConvBlock, 24, {"kernel_size": 5, "expansion": 6}, 56),
+    ("MBConvBlock 3 × 3, relu6", MBConvBlock, 192, {"activation": "relu6"}, 28),
+    ("MBConvBlock 3 × 3, silu", MBConvBlock, 384, {}, 14),
+    ("ConvFirstBlock 3 × 3, groups of 8", ConvFirstBlock, 96, {}, 56),
+    ("ConvFirstBlock 3 × 3, groups of 8", ConvFirstBlock, 192, {}, 28),
+    ("ConvFirstBlock 7 × 7, depthwise", ConvFirstBlock, 96, {"kernel_size": 7, "group_width": 1}, 56),
+    ("ConvFirstBlock 7 × 7, depthwise", ConvFirstBlock, 192, {"kernel_size": 7, "group_width": 1}, 28),
+    ("ConvFirstBlock 7 × 7, depthwise", ConvFirstBlock, 384, {"kernel_size": 7, "group_width": 1}, 14),
+    ("ConvFirstBlock 7 × 7, depthwise", ConvFirstBlock, 768, {"kernel_size": 7, "group_width": 1}, 7),
+)
 
 
 def rows() -> Iterator[Row]:
@@ -19,6 +35,8 @@ def rows() -> Iterator[Row]:
         yield from inception(batch)
     yield from reparam()
     yield from several()
+    for row in BLOCKS:
+        yield blocks(*row)
 
 
 def inception(batch: int) -> Iterator[Row]:
@@ -111,3 +129,39 @@ def several() -> Iterator[Row]:
         "six convolutions": lambda: without(composed)}, {"six convolutions": 1.0}, warm)  # fmt: skip
     yield Row("MultiKernelConv 1 to 11, training", lambda: trained(layer), {
         "six convolutions": lambda: trained(composed)}, {"six convolutions": 1.0}, warm, 1e-3)  # fmt: skip
+
+
+def blocks(name: str, kind: type, channels: int, arguments: dict, side: int) -> Row:
+    """A block in one pass against itself unfused, and against torch's layers with norms folded, in either memory order."""
+    made = kind(2, channels, **arguments).eval()
+    for part in made.modules():
+        if isinstance(part, nn.modules.batchnorm._BatchNorm):
+            nn.init.uniform_(part.running_var, 0.5, 2.0)
+    fused, x = fuse.block(made), torch.randn(1, channels, side, side)
+    act = getattr(nn.functional, made.activation)
+    inverted = kind is MBConvBlock
+    with torch.no_grad():
+        pairs = made._parts if inverted else ((made.mix, made.norm), (made.widen, None), (made.narrow, None))
+        folded = [(conv.weight, conv.bias) if n is None else fold_norm(conv.weight, conv.bias, n) for conv, n in pairs]
+    folded = [(w.detach(), b.detach(), conv) for (w, b), (conv, _) in zip(folded, pairs, strict=True)]
+
+    def torchs(x: Tensor) -> Tensor:
+        y = x
+        for n, (w, b, conv) in enumerate(folded):
+            y = TORCH(y, w, b, padding=made.kernel_size[0] // 2 if conv is made.mix else 0, groups=conv.groups)
+            y = act(y) if n == 1 or (inverted and n == 0) else y
+        return x + y
+
+    def without(call: object, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            return call(x)
+
+    last, small = x.contiguous(memory_format=torch.channels_last), torch.zeros(1, channels, 8, side)
+    peers = {
+        "unfused": lambda: without(made, x), "torch, norms folded": lambda: without(torchs, x),
+        "torch, norms folded, channels last": lambda: without(torchs, last),
+    }  # fmt: skip
+    return Row(
+        f"{name}, {channels} × {side}², in one pass", lambda: without(fused, x), peers, {"unfused": 1.0},
+        lambda: [without(call, small) for call in (fused, made, torchs)],
+    )  # fmt: skip

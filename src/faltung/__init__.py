@@ -53,6 +53,7 @@ _ROOMS = (
     "engine",
     "errors",
     "filters",
+    "fuse",
     "gram",
     "init",
     "kernels",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import faltung
-from faltung import Policy, Problem
+from faltung import Policy, Problem, methods
 from faltung.errors import FaltungError
 from faltung.kernels.bands import on_triton as bands
 from faltung.kernels.gather import on_triton as gather
@@ -21,6 +21,7 @@ from faltung.testing.conformance import check
 
 pytestmark = [pytest.mark.filterwarnings("ignore::RuntimeWarning:triton.runtime.interpreter")]
 DEPTHWISE, DENSE = '"b c *s, c *s -> b c *s"', '"b c *s, o c *s -> b o *s"'
+PER_SAMPLE = '"b c *s, b c *s -> b c *s"'
 
 
 def line(verb, pattern, x, k, dtype, rest):
@@ -32,7 +33,11 @@ QUICK = [
     ("triton-monarch", line("correlate", DEPTHWISE, "2x2x256", "2x7", "float32", "pad=2:4 boundary=wrap unknown=k")),
     ("triton-half", line("correlate", DEPTHWISE, "2x2x30", "2x7", "float16", "pad=-2:9 unknown=x")),
     ("triton-bands", line("correlate", DEPTHWISE, "2x1x6x9", "1x3x5", "float16", "pad=1:1,2:2 unknown=k")),
-    ("triton-bands", line("convolve", '"b c *s, b c *s -> b c *s"', "2x2x40", "2x2x7", "float32", "pad=3:3")),
+    *(
+        (method, line("convolve", PER_SAMPLE, "2x2x40", f"2x2x{taps}", "float32", f"pad={pads} unknown={unknown}"))
+        for method, taps, pads in (("triton-bands", 7, "3:3"), ("triton-monarch", 40, "39:0"))
+        for unknown in ("out", "x", "k")
+    ),
     ("triton-windows", line("convolve", DENSE, "1x2x5x6", "2x2x2x2", "float32", "pad=1:1,0:1 algebra=max-plus unknown=x")),
     ("triton-windows", line("convolve", DENSE, "1x2x9", "2x2x3", "float32", "pad=1:1 algebra=log unknown=k")),
 ]  # fmt: skip
@@ -65,6 +70,7 @@ THOROUGH = [
         ("bands", bands, ("float16",), 9),
         pytest.param("windows", windows, ("float32",), 27, marks=pytest.mark.slow),
         ("rows-by-number", gather, ("float64",), 19),
+        ("rows-by-number", gather, ("float32",), 19),
     ],
 )
 def test_kernels_equal_their_contracts(name, tool, dtypes, least):
@@ -96,6 +102,14 @@ def test_a_tool_that_is_wrong_is_caught():
 @pytest.mark.parametrize(("method", "text"), QUICK)
 def test_methods_equal_the_definition(method, text):
     assert check(Problem.parse(text), method, Policy(tolerance=0.5)) == "right"
+
+
+@pytest.mark.parametrize("rest", ["pad=3:3 stride=2", "pad=3:3 dilation=2"])
+@pytest.mark.parametrize("method", ["triton-bands", "triton-monarch", "triton-half"])
+def test_stride_and_dilation_are_refused_with_a_reason(method, rest):
+    problem = Problem.parse(line("correlate", DEPTHWISE, "2x2x40", "2x7", "float16", rest))
+    said = methods.named(method).refuses(problem)
+    assert rest.split()[1].split("=")[0] in (said or "")
 
 
 @pytest.mark.slow
@@ -294,4 +308,3 @@ def test_the_benchmark_checks_before_it_times():
     spec.loader.exec_module(benchmark)
     assert benchmark.check("cpu") == []
     assert "allowed" in benchmark.compare(torch.tensor([1.1]), torch.tensor([1.0]), 1e-3, "a wrong value")[0]
-    assert set(benchmark.PUBLISHED) == set(benchmark.LADDER)

@@ -8,6 +8,8 @@ import torch
 from torch import nn
 
 from faltung import look
+from faltung.look.counts import passes
+from faltung.readers import read
 
 sys.path.insert(0, str(Path(__file__).parent))
 from architectures import Basic, Bottleneck, ResNet, vgg16_features
@@ -111,3 +113,35 @@ def test_bytes_are_those_of_the_type(dtype):
     layer = nn.Conv1d(2, 2, 3, dtype=dtype)
     row = look.counts(layer, torch.zeros(1, 2, 8, dtype=dtype)).rows[1]
     assert row.bytes == dtype.itemsize * (16 + 12 + 14)
+
+
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("bias", [True, False])
+def test_passes_by_hand(groups, bias):
+    """Forward, and the gradients of signal and filter, of a grouped convolution: counted by the loops that compute them."""
+    N, C, O, side, t, step, pad = 3, 4, 8, 9, 3, 2, 1
+    layer, x = nn.Conv2d(C, O, t, step, pad, groups=groups, bias=bias), torch.zeros(N, C, side, side)
+    (node,) = read(layer, x).convolutions
+    forward, signal, filter_ = passes(node)
+    m = (side + 2 * pad - t) // step + 1
+    products = sum(
+        1 for _ in range(N) for _ in range(O) for _ in range(m * m) for _ in range(C // groups) for _ in range(t * t)
+    )
+    assert [p.name for p in (forward, signal, filter_)] == ["forward", "signal", "filter"]
+    assert forward.macs == signal.macs == filter_.macs == products == look.counts(layer, x).macs
+    sizes = x.numel() + N * O * m * m + O * (C // groups) * t * t
+    assert forward.bytes == filter_.bytes == 4 * (sizes + (O if bias else 0))
+    assert signal.bytes == 4 * sizes
+    assert (forward.depth, signal.depth, filter_.depth) == (C // groups * t * t, O // groups * t * t, N * m * m)
+    assert (forward.bias, signal.bias, filter_.bias) == ((N * O * m * m, 0, N * O * m * m) if bias else (0, 0, 0))
+    assert forward.intensity == 2 * products / forward.bytes
+
+
+def test_passes_of_a_transposed_convolution_are_those_of_its_transpose():
+    down, up = nn.Conv2d(6, 4, 3, 2, 1, groups=2, bias=False), nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2, bias=False)
+    (one,), (two,) = (read(m, torch.zeros(2, c, n, n)).convolutions for m, c, n in ((down, 6, 9), (up, 4, 5)))
+    (a, b, c), (d, e, f) = passes(one), passes(two)
+    assert (a.macs, a.bytes, a.depth) == (e.macs, e.bytes, e.depth)
+    assert (b.macs, b.bytes, b.depth) == (d.macs, d.bytes, d.depth)
+    assert (c.macs, c.bytes, c.depth) == (f.macs, f.bytes, f.depth)
+    assert passes(read(nn.Linear(3, 3), torch.zeros(1, 3)).nodes[1]) == ()

@@ -1,9 +1,12 @@
 """Work under the roof: exact counts, bounds that follow from them, the planner's choice, and chains that could be one pass."""
 
 import math
+from unittest.mock import patch
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 import faltung.nn
@@ -53,6 +56,76 @@ def test_chains_that_could_be_one_pass():
     assert chain.saved == 10 * inside  # five results between the first input and the last result, written and read
     branched = look.efficiency(Both(), torch.zeros(1, 4, 8, 8), roof=ROOF)
     assert branched.chains == ()
+
+
+@st.composite
+def chains(draw):
+    """Convolutions one after the other along one axis, some transposed, with functions and margins between them."""
+    whole = lambda low, high: draw(st.integers(low, high))  # noqa: E731 - a word for each draw
+    layers, size = [], whole(8, 40)
+    for n in range(whole(2, 4)):
+        taps, step, rate, up = whole(1, 5), whole(1, 3), whole(1, 2), draw(st.booleans())
+        pad = whole(0, (taps - 1) * rate)
+        if up:
+            made = nn.ConvTranspose1d(2, 2, taps, step, pad, dilation=rate)
+        else:
+            made = nn.Conv1d(2, 2, taps, step, pad, dilation=rate, groups=whole(1, 2))
+        longer = (
+            (size - 1) * step - 2 * pad + rate * (taps - 1) + 1
+            if up
+            else (size + 2 * pad - rate * (taps - 1) - 1) // step + 1
+        )
+        if longer < 1 or longer > 200:
+            made, longer = nn.Conv1d(2, 2, 1), size
+        size = longer
+        layers += [made, *([nn.ReLU()] if draw(st.booleans()) else [])]
+        if draw(st.booleans()) and n < 1:
+            layers.append(nn.ConstantPad1d((1, 2), 0.0))
+            size += 3
+    for layer in layers:
+        for value in layer.parameters():
+            nn.init.ones_(value)  # nothing cancels: a derivative is zero only where nothing depends
+    return nn.Sequential(*layers), whole(1, 12)
+
+
+@settings(max_examples=40, deadline=None, derandomize=True, database=None)
+@given(chains(), st.integers(8, 40))
+def test_bytes_that_tiles_read_again(made, n):
+    net, tile = made
+    x = torch.ones(1, 2, n, requires_grad=True)
+    try:
+        y = net(x)
+    except RuntimeError:  # nothing is left of a short signal
+        return
+    with patch("faltung.look.efficiency.layer_plan", return_value=None):  # plans take time and no part in this
+        (chain,) = look.efficiency(net, x.detach(), roof=ROOF, tile=tile).chains
+    boxes = 0
+    for start in range(0, y.shape[-1], tile):
+        (slope,) = torch.autograd.grad(y[..., start : start + tile].sum(), x, retain_graph=True)
+        places = slope[0, 0].nonzero()
+        boxes += int(places.max() - places.min()) + 1 if len(places) else 0
+    read, convs = 4 * 2 * n, [m for m in net if isinstance(m, nn.modules.conv._ConvNd)]
+    exact = all(m.dilation == (1,) and m.stride[0] <= m.kernel_size[0] for m in convs)
+    if exact:  # else a box's edge may lie on a place that no tap reads
+        assert chain.reread == max(0, 8 * boxes - read)
+    assert chain.reread >= 8 * boxes - read
+    assert chain.reread == 0 or tile < y.shape[-1]
+    last = len(net) - 1 - next(i for i, m in enumerate(reversed(net)) if m in convs)
+    weights = sum(p.numel() for p in net.parameters())
+    assert chain.fused == read + chain.reread + 4 * (net[: last + 1](x).numel() + weights)
+    if chain.reread == 0:
+        assert chain.pays
+    assert chain.pays == (chain.saved > 0)
+
+
+def test_small_tiles_of_wide_kernels_do_not_pay_and_the_table_says_so():
+    net, x = nn.Sequential(nn.Conv2d(1, 1, 31, padding=15), nn.Conv2d(1, 1, 31, padding=15)), torch.zeros(1, 1, 64, 64)
+    small, large = (look.efficiency(net, x, roof=ROOF, tile=tile) for tile in (4, 64))
+    assert not small.chains[0].pays
+    assert "B more" in small.table()
+    assert large.chains[0].pays
+    assert large.chains[0].reread == 0
+    assert "B less" in large.table()
 
 
 class Both(nn.Module):

@@ -66,6 +66,20 @@ ALL: tuple[Kernel, ...] = (
         "separable",
     ),
     Kernel(
+        "inverted-block",
+        "numba",
+        "an inverted bottleneck beside its shortcut, wide channels for a band of rows only",
+        "Sandler et al. (2018); Lavin (2024) for the one pass",
+        "block",
+    ),
+    Kernel(
+        "first-block",
+        "numba",
+        "a grouped convolution and a pointwise network beside their shortcut, wide channels for a band of rows only",
+        "Lavin (2024)",
+        "block",
+    ),
+    Kernel(
         "mix",
         "numba",
         "sums over a few named channels at every position",

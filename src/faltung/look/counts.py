@@ -52,6 +52,29 @@ class Count:
 
 
 @dataclass(frozen=True)
+class Pass:
+    """One of the three passes of a convolution in training.
+
+    Fields:
+        name: "forward", "signal" (the gradient of the input) or "filter" (the gradient of the weights).
+        macs: multiplications with an addition, biases apart: the same for all three, for each is the sum of the same products
+            by another index.   bias: additions of a bias, or of the cotangents that are its gradient.
+        bytes: what is read and what is written, each once.   depth: products in one sum, at most.
+    """
+
+    name: str
+    macs: int
+    bias: int
+    bytes: int
+    depth: int
+
+    @property
+    def intensity(self) -> float:
+        """Operations for each byte, a multiplication with its addition as two."""
+        return 2 * self.macs / self.bytes
+
+
+@dataclass(frozen=True)
 class Counts:
     """The costs of a network, a row an operation.
 
@@ -108,6 +131,37 @@ def counts(source: Any, example: Any = None) -> Counts:
     rows = tuple(_row(node, network) for node in network.nodes)
     unknown = tuple(row.name for row in rows if row.macs is None)
     return Counts(rows, network.parameter_count, unknown)
+
+
+def passes(node: Node) -> tuple[Pass, ...]:
+    """What the forward pass and both gradients of a convolution cost; () for other nodes and where sizes are not known.
+
+    Formula: each `∏ result · in / groups · ∏ k` products (transposed `∏ input · out / groups · ∏ k`). Bytes: forward and signal
+    read one of input and result and write the other, and read the weights; the filter's pass reads both and writes the weights.
+    Depth: `in / groups · ∏ k`, `out / groups · ∏ k`, and samples times places of the result (transposed: of the input).
+
+    Source: the definition; Lavin, On the efficiency of convolutional neural networks (2024), for what is counted.
+
+    Example:
+        >>> import torch
+        >>> network = read(torch.nn.Conv1d(4, 8, 3, groups=2, bias=False), torch.zeros(5, 4, 10))
+        >>> [(p.name, p.macs, p.bytes, p.depth) for p in passes(network.convolutions[0])]
+        [('forward', 1920, 2272, 6), ('signal', 1920, 2272, 12), ('filter', 1920, 2272, 40)]
+    """
+    products, width = macs(node), _BYTES.get(node.dtype)
+    made, given = _size(node.shape), _size(node.in_shapes[0]) if node.in_shapes else None
+    if node.op != "conv" or products is None or width is None or made is None or given is None:
+        return ()
+    bias = _bias(node) or 0
+    offsets = 0 if node.bias is None else node.bias.size
+    moved = width * (given + made + prod(node.kernel_shape))
+    taps = prod(node.taps)
+    seen = given // node.in_channels if node.transposed else made // node.out_channels
+    return (
+        Pass("forward", products, bias, moved + width * offsets, node.in_channels // node.groups * taps),
+        Pass("signal", products, 0, moved, node.out_channels // node.groups * taps),
+        Pass("filter", products, bias, moved + width * offsets, seen),
+    )
 
 
 def _row(node: Node, network: Network) -> Count:

@@ -99,20 +99,28 @@ class Chain:
 
     Fields:
         names: the layers, convolutions and what is between them.   apart, fused: bytes, one by one and in one pass.
-        halo: how many times the results of earlier layers are computed for tiles of `tile` results along each axis, because
-            neighbouring tiles overlap; 1 where no kernel has more than one tap.
+        reread: bytes of the first input that more than one tile reads, for tiles of `tile` results along each axis; part of
+            `fused`. Weights are counted once: they stay in a cache.
+        halo: how many times the results of earlier layers are computed for these tiles, because neighbouring tiles overlap; 1
+            where no kernel has more than one tap.
     """
 
     names: tuple[str, ...]
     apart: int
     fused: int
+    reread: int
     halo: float
     tile: int
 
     @property
     def saved(self) -> int:
-        """Bytes that need not move; more than nothing always, at the price of `halo`."""
+        """Bytes that need not move; below nothing where small tiles of wide kernels read more again than that."""
         return self.apart - self.fused
+
+    @property
+    def pays(self) -> bool:
+        """Whether one pass moves fewer bytes; more than nothing always where `reread` is nothing."""
+        return self.saved > 0
 
 
 @dataclass(frozen=True)
@@ -162,7 +170,9 @@ class Efficiency:
         roof = f"roof {amount(self.roof.peak)} ops/s, {amount(self.roof.bandwidth)} B/s, water at {self.roof.balance:.3g} ops/byte"
         end = [f"{roof} ({self.roof.origin}); attainable for all {self.attainable:.3f}"]
         end += [
-            f"in one pass: {' + '.join(c.names)}, {amount(c.saved)} B less, halo × {c.halo:.2f}" for c in self.chains
+            f"in one pass: {' + '.join(c.names)}, {amount(abs(c.saved))} B {'less' if c.pays else 'more'}, "
+            f"{amount(c.reread)} B read again, halo × {c.halo:.2f}"
+            for c in self.chains
         ]
         return "\n".join([table(header, rows), *end, *(f"not known: {name}" for name in self.unknown)])
 
@@ -312,7 +322,9 @@ def _runs(network: Network, by_name: dict[str, Count]) -> list[list[str]]:
 def _chain(network: Network, names: list[str], by_name: dict[str, Count], tile: int) -> Chain:
     rows = [by_name[name] for name in names]
     apart = sum(row.bytes or 0 for row in rows)
-    fused = (rows[0].read or 0) + (rows[-1].written or 0) + sum(row.weights for row in rows)
+    read = rows[0].read or 0
+    again = _reread([network[name] for name in names], read, tile)
+    fused = read + again + (rows[-1].written or 0) + sum(row.weights for row in rows)
     nodes = [network[name] for name in names if network[name].op == "conv"]
     side: list[float] = [float(tile)] * nodes[0].ndim
     most = 1.0
@@ -324,4 +336,49 @@ def _chain(network: Network, names: list[str], by_name: dict[str, Count], tile: 
             exact[axis] *= step
             side[axis] = side[axis] * step + ((k - 1) * d / s if node.transposed else (k - 1) * d + 1 - s)
         most = max(most, prod(max(a / b, 1.0) for a, b in zip(side, exact, strict=True)))
-    return Chain(tuple(names), apart, fused, most, tile)
+    return Chain(tuple(names), apart, fused, again, most, tile)
+
+
+def _reread(nodes: list[Node], read: int, tile: int) -> int:
+    """Bytes of the first input that tiles read beyond reading it once: along each axis the sum of what each tile needs.
+
+    A tile's box of places is followed from the last result to the first input, cut to the signal at every layer. Boxes are
+    products of intervals, and so is the sum over the tiles of a grid.
+    """
+    ndim = nodes[0].ndim
+    needed = 1
+    for axis in range(-ndim, 0):
+        size, total = _extent(nodes[-1].shape, axis), 0
+        for start in range(0, size, tile):
+            first, last = start, min(start + tile, size) - 1
+            for node in reversed(nodes):
+                first, last = _before(node, axis, first, last)
+            total += max(last - first + 1, 0)
+        needed *= total
+    whole = prod(_extent(nodes[0].in_shapes[0], axis) for axis in range(-ndim, 0))
+    return max(0, read // whole * needed - read) if whole else 0
+
+
+def _extent(shape: tuple[int | None, ...] | None, axis: int) -> int:
+    return (shape[axis] or 0) if shape is not None else 0
+
+
+def _before(node: Node, axis: int, first: int, last: int) -> tuple[int, int]:
+    """The places of a node's input, from the first to the last, on which these places of its result depend."""
+    end = _extent(node.in_shapes[0], axis) - 1
+    if first > last:
+        return first, last
+    if node.op == "conv":
+        (low, _), step, reach = node.padding[axis], node.stride[axis], (node.taps[axis] - 1) * node.dilation[axis]
+        if node.transposed:
+            first, last = -((reach - first - low) // step), (last + low) // step
+        else:
+            first, last = first * step - low, last * step - low + reach
+    elif node.op == "pad":
+        low = node.padding[axis][0] if len(node.padding) >= -axis else 0
+        first, last = first - low, last - low
+    else:
+        return first, last
+    if node.boundary == "wrap" and (first < 0 or last > end):  # from both ends
+        return 0, min(last - first, end)
+    return max(first, 0), min(last, end)

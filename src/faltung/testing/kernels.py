@@ -25,6 +25,7 @@ from faltung.kernels.passes.layout import Passes
 from faltung.kernels.scan import contract as scan_contract
 from faltung.methods.method import ROUNDOFF
 from faltung.testing.automaton_kernels import check_found, check_scanned, check_weighed
+from faltung.testing.block_kernels import check_first, check_inverted
 from faltung.testing.cayley_kernels import check_ranks, check_states
 from faltung.testing.channel_kernels import (
     check_indirect,
@@ -355,6 +356,8 @@ CHECKS: dict[str, Callable[..., int]] = {
     "planes": check_planes,
     "mix": check_mix,
     "separable": check_separable,
+    "inverted-block": check_inverted,
+    "first-block": check_first,
     "turned": check_turned,
     "hadamard": check_hadamard,
     "zeta": check_zeta,

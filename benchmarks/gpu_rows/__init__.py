@@ -1,0 +1,1 @@
+"""Tables of `benchmarks/gpu.py`: `page` keeps and measures rows, the other modules say what is compared."""
