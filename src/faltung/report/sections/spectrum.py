@@ -11,13 +11,15 @@ from faltung.look.singular import singular_values
 from faltung.look.spectrum import symbol_of
 from faltung.readers import Node
 from faltung.report import charts
+from faltung.report.margin import growth
 from faltung.report.section import Column, Rule, Section, Subject, Values
 from faltung.report.sections.identity import rows
 
 COLUMNS = (
-    Column("sigma_upper", "σ max ≤", "bound of the factor by which any signal grows", "look.gains"),
-    Column("sigma_lower", "σ max ≥", "a factor that some signal attains", "look.gains"),
-    Column("gap", "gap", "between the two bounds, as a share", "certify.spectral_norm"),
+    Column("sigma_upper", "σ max ≤", "bound of the factor by which any signal grows, its margin included", "look.gains"),
+    Column("sigma_lower", "σ max ≥", "a factor that some signal attains, if it is large enough", "look.gains"),
+    Column("gap", "gap", "between the bounds without a margin, as a share", "certify.spectral_norm"),
+    Column("margin_gain", "margin adds", "factor in the upper bound for samples that the margin repeats", "certify.operator.copies"),
     Column("sigma_min", "σ min", "smallest singular value on a grid of frequencies", "look.gains"),
     Column("condition", "condition", "largest over smallest singular value on that grid", "look.gains"),
     Column("stable_rank", "stable rank", "sum of σ² over the largest σ², mean of the grid", "look.gains"),
@@ -40,7 +42,7 @@ def fill(subject: Subject) -> Values:
         if node.op == "linear":
             found[node.name] = matrix(np.asarray(node.kernel, np.float64))
         elif node.op == "conv":
-            found[node.name] = spectrum(node, subject.level != "fast")
+            found[node.name] = spectrum(node, growth(subject.network, node), subject.level != "fast")
     drawn = [(n, v["sigma_min"], v["sigma_upper"]) for n, v in found.items() if v["sigma_min"] and v["sigma_upper"]]
     if len(drawn) > 1:
         words = "Smallest singular value and bound of the largest, layer by layer, in order."
@@ -59,8 +61,11 @@ def matrix(weight: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def spectrum(node: Node, exact: bool) -> dict[str, Any]:
-    """The gains on a grid; with `exact` also a certified norm, as tight as some seconds allow."""
+def spectrum(node: Node, margin: float | None, exact: bool) -> dict[str, Any]:
+    """The gains on a grid; with `exact` also a certified norm, as tight as some seconds allow.
+
+    Args: margin: what the layer's margin can add, None where that is not known: then nothing bounds the layer from above.
+    """
     import torch
 
     symbol = symbol_of(node)
@@ -76,15 +81,15 @@ def spectrum(node: Node, exact: bool) -> dict[str, Any]:
     if exact:
         products = out * into * min(out, into)
         rtol = next((allowed for most, allowed in TOLERANCES if products <= most), None)
-        margin = _margin(node)
-        if rtol is not None and margin is not None:
+        if rtol is not None:
             bound = spectral_norm(
                 torch.tensor(np.asarray(node.kernel)), stride=node.stride, dilation=node.dilation, groups=node.groups,
-                transposed=node.transposed, rtol=rtol, **margin,
+                transposed=node.transposed, rtol=rtol,
             )  # fmt: skip
             upper, lower = float(bound), bound.lower
     return {
-        "sigma_upper": upper, "sigma_lower": lower, "gap": (upper - lower) / upper if upper and exact else None,
+        "sigma_upper": None if margin is None else upper * margin * (1 + 1e-12), "sigma_lower": lower,
+        "gap": (upper - lower) / upper if upper and exact else None, "margin_gain": margin,
         "sigma_min": None if np.isnan(row.smallest) else row.smallest, "condition": row.condition, "stable_rank": row.rank,
         "dc": row.dc, "nyquist": row.nyquist, "at": " × ".join(f"{abs(w) / math.pi:.2g}" for w in row.at) or None,
         "l_orth": orthogonality(node) if exact else None,
@@ -99,14 +104,6 @@ def orthogonality(node: Node) -> float | None:
     if node.transposed or work > WORK:
         return None
     return float(l_orth(np.asarray(node.kernel, np.float64), node.stride, node.dilation, node.groups))
-
-
-def _margin(node: Node) -> dict[str, Any] | None:
-    """The margin in torch's words; None where it has none for it."""
-    modes = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-    if node.boundary not in modes or any(a != b for a, b in node.padding):
-        return None
-    return {"padding": tuple(a for a, _ in node.padding) or 0, "padding_mode": modes[node.boundary]}
 
 
 SECTION = Section(
