@@ -11,6 +11,8 @@ import numpy as np
 from faltung.errors import ArgumentError, MissingExtraError
 from faltung.readers import Network, read, replay, undisturbed, unwrapped
 from faltung.report.given import example_for, gathered
+from faltung.report.rewritings import KEEPING, REWRITINGS
+from faltung.report.fixes import checked
 from faltung.report.report import Report, found_by
 from faltung.report.section import LEVELS, WHOLE, Subject
 from faltung.report.sections import ALL
@@ -86,19 +88,19 @@ def inspect(
             values = section.fill(subject)
         for name, row in values.items():
             layers.setdefault(name, {}).update({key: value for key, value in row.items() if value is not None})
-    tell("done", 1.0)
-    facts = {
-        "layers": len(layers.keys() - {WHOLE}),
-        **subject.facts,
-        "level": level,
-        "took": f"{time.perf_counter() - start:.1f} s",
-    }
+    facts = {"layers": len(layers.keys() - {WHOLE}), **subject.facts, "level": level}
     file = isinstance(source, (str, Path))
     title = type(model).__name__ if model is not None else Path(source).name if file else "network"
-    return Report(
+    report = Report(
         f"{title}, read from {network.source}", level, layers, facts, found_by(used, layers, rules), tuple(subject.notes),
         tuple(used), tuple(subject.pictures), model, subject.example,
     )  # fmt: skip
+    if model is not None and level != "fast":
+        with undisturbed(model):
+            checked(report, KEEPING if level == "standard" else tuple(REWRITINGS))
+    tell("done", 1.0)
+    facts["took"] = f"{time.perf_counter() - start:.1f} s"
+    return report
 
 
 def prepare(subject: Subject, source: Any, data: Any) -> None:

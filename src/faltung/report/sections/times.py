@@ -66,6 +66,6 @@ SECTION = Section(
              "to fill the machine.", "merge small layers, use larger batches, or choose channels in multiples of 16", "info"),
         Rule("E2", "A faster method gives the same result", "speedup", lambda v: v > FASTER, f"at most {FASTER:g}",
              "Measured in turns, the planned method is faster than torch's for these shapes.",
-             "use the layer of faltung.nn: faltung.swap(model)", "info"),
+             "use the layer of faltung.nn: faltung.swap(model)", "info", "E2"),
     ),
 )  # fmt: skip
