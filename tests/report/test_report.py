@@ -44,6 +44,10 @@ PLANTED = {
     "N3": lambda m: m[0].weight[1, 1, 2, 2].fill_(math.nan),
     "P1": lambda m: setattr(m[3], "padding", (2, 2)),
     "A3": lambda m: setattr(m[0], "stride", (7, 7)),
+    "P2": lambda m: m.__setitem__(2, nn.Sequential(m[2], nn.ReplicationPad2d((0, 3, 0, 0)))),
+    "F2": lambda m: m[3].weight.copy_(torch.einsum("oir,rhw->oihw", torch.randn(16, 8, 2), torch.randn(2, 3, 3))),
+    "F3": lambda m: m[3].reset_parameters(),
+    "S2": lambda m: m[3].weight[:, 6].copy_(m[3].weight[:, 1]),
 }
 LAYER = {"N1": "0", "N2": "0", "N3": "0", "A3": "0"}
 
@@ -61,8 +65,10 @@ def test_a_planted_fault_is_caught_by_name(rule):
     model = sound()
     with torch.no_grad():
         PLANTED[rule](model)
-    found = rules(inspect(model, EXAMPLE), ("bad", "warn", "info"))
-    assert LAYER.get(rule, "3") in found.get(rule, []), found
+    layer, grades = LAYER.get(rule, "3"), ("bad", "warn", "info")
+    assert layer not in rules(inspect(sound(), EXAMPLE), grades).get(rule, [])
+    found = rules(inspect(model, EXAMPLE), grades)
+    assert layer in found.get(rule, []), found
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from faltung.report.fixes import checked
 from faltung.report.report import Report, found_by
 from faltung.report.section import LEVELS, WHOLE, Subject
 from faltung.report.sections import ALL
-from faltung.report.sections.identity import rows
+from faltung.report.sections.identity import plain
 
 
 def inspect(
@@ -77,7 +77,7 @@ def inspect(
     subject.notes += [f"{name} has weights that are no numbers: only counted" for name in broken.counts]
     if level != "fast":
         prepare(subject, source, data)
-    layers: dict[str, dict[str, Any]] = {node.name: {} for node in rows(network)}
+    layers: dict[str, dict[str, Any]] = {n.name: {} for n in network.nodes if n.op in ("conv", "linear", "weights")}
     used = [section for section in ALL if LEVELS.index(section.level) <= LEVELS.index(level)]
     for n, section in enumerate(used):
         tell(section.name, (n + 1) / (len(used) + 1))
@@ -88,7 +88,7 @@ def inspect(
             values = section.fill(subject)
         for name, row in values.items():
             layers.setdefault(name, {}).update({key: value for key, value in row.items() if value is not None})
-    facts = {"layers": len(layers.keys() - {WHOLE}), **subject.facts, "level": level}
+    facts = {"layers": len({plain(name) for name in layers} - {WHOLE}), **subject.facts, "level": level}
     file = isinstance(source, (str, Path))
     title = type(model).__name__ if model is not None else Path(source).name if file else "network"
     report = Report(

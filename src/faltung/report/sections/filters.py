@@ -25,6 +25,7 @@ COLUMNS = (
         "variance entropy over random filters': near 1 random, near 0 copies",
         "look.variance_entropy",
     ),
+    Column("clean_ratio", "of live ones", "the same without the dead filters", "look.look_at_filters"),
     Column(
         "orthogonality", "orthogonality", "1: all outputs at right angles; 0: all alike", "look.filter_orthogonality"
     ),
@@ -38,6 +39,7 @@ COLUMNS = (
         "look.kernel_atlas",
     ),
     Column("shape", "mostly", "the shape of most of these", "look.kernel_atlas"),
+    Column("shapes", "shapes", "share of each known shape", "look.kernel_atlas"),
     Column("duplicates", "copies", "pairs of outputs with a cosine above 0.99", "look.duplicate_filters"),
 )
 LEAST = 5  # taps below which chance names a tenth of all filters
@@ -56,6 +58,7 @@ def fill(subject: Subject) -> Values:
             "dead_outputs": row.dead_outputs,
             "dead_share": row.dead_outputs / row.shape[0],
             "ratio": row.ratio if many else None,
+            "clean_ratio": row.clean_ratio if many and row.clean_ratio == row.clean_ratio else None,
             "orthogonality": row.orthogonality,
             "separable": row.separable if row.taps > 1 else None,
             "duplicates": row.duplicates,
@@ -66,6 +69,7 @@ def fill(subject: Subject) -> Values:
             found[layer.name] |= {
                 "named": layer.coverage,
                 "shape": max(shares, key=lambda kind: shares[kind], default=None),
+                "shapes": ", ".join(f"{k} {shares[k]:.0%}" for k in sorted(shares, key=lambda k: -shares[k])) or None,
             }
     _draw(subject)
     return found

@@ -19,6 +19,7 @@ COLUMNS = (
     ),
     Column("deviation", "answers move", "deviation of the results over shifts, relative", "look.shift_consistency"),
     Column("shift_error", "shift error", "relative change of the result when the input moves", "certify.equivariance"),
+    Column("subpixel", "sub-pixel error", "the same for moves by fractions of a place", "certify.equivariance"),
     Column(
         "border", "margin felt", "largest |border − middle| / |middle| for a constant input", "look.border_influence"
     ),
@@ -42,19 +43,25 @@ def fill(subject: Subject) -> Values:
             right = subject.call(subject.batch).argmax(1).cpu() == subject.labels.cpu()
         subject.facts["accuracy"] = f"{right.double().mean().item():.1%}"
     known = {node.name for node in rows(subject.network)}
-    if subject.model is not None:
+    for kind, key in (("shift", "shift_error"), ("fractional shift", "subpixel")) if subject.model is not None else ():
         try:
-            report = equivariance(subject.model, "shift", x[:8], count=4)
-            for step in report.rows:
-                if step.name in known and step.error is not None:
-                    found.setdefault(step.name, {}).setdefault("shift_error", step.error)
+            report = equivariance(subject.model, kind, x[:8], count=4)
         except FaltungError as error:
-            subject.notes.append(f"where shifts are lost is not known: {error}")
+            subject.notes.append(f"where moves of kind {kind!r} are lost is not known: {error}")
+            continue
+        for step in report.rows:
+            if step.name in known and step.error is not None:
+                found.setdefault(step.name, {}).setdefault(key, step.error)
+        found.setdefault(WHOLE, {})[key] = report.mean
     if subject.replay is not None:
         try:
-            for name, influence, _ in border_influence(subject.replay, subject.example).layers:
+            borders = border_influence(subject.replay, subject.example)
+            for name, influence, _ in borders.layers:
                 if name in known:
                     found.setdefault(name, {})["border"] = influence
+            subject.facts["margins reach the centre"] = (
+                "nowhere" if borders.depth == len(borders.layers) else f"at {borders.layers[borders.depth][0]}"
+            )
         except FaltungError as error:
             subject.notes.append(f"how far margins are felt is not known: {error}")
     return found

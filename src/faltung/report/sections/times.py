@@ -9,6 +9,7 @@ from faltung.report.section import Column, Rule, Section, Subject, Values
 COLUMNS = (
     Column("method", "plan", "the method that the planner picks for these shapes", "look.layer_plan"),
     Column("predicted_ms", "predicted ms", "milliseconds that it expects", "look.layer_plan"),
+    Column("next", "next best", "the method that the planner would take else, and the milliseconds that it expects", "look.efficiency"),
     Column("torch_ms", "torch ms", "milliseconds of torch's convolution, median", "look.efficiency"),
     Column("faltung_ms", "faltung ms", "milliseconds of that plan, median, in turns with torch's", "look.efficiency"),
     Column("speedup", "times as fast", "torch's time over that of the plan", "look.efficiency"),
@@ -31,6 +32,7 @@ def fill(subject: Subject) -> Values:
         best = min((t for t in (row.torch, row.faltung) if t is not None), default=None)
         found[row.name] = {
             "method": row.method, "predicted_ms": _ms(row.predicted), "torch_ms": _ms(row.torch),
+            "next": None if row.next is None else f"{row.next[0]}, {row.next[1] * 1e3:.3g} ms",
             "faltung_ms": _ms(row.faltung), "speedup": row.speedup, "roof_ms": _ms(row.ideal),
             "over_roof": None if best is None else best / row.ideal,
         }  # fmt: skip
