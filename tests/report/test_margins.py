@@ -66,7 +66,8 @@ def test_no_signal_grows_beyond_the_bound(mode, ours, settings):
 
 @settings(max_examples=25, deadline=None)
 @given(
-    st.sampled_from((*MODES, "symmetric")), st.integers(3, 7), st.integers(1, 4), st.integers(0, 2), st.integers(1, 3), st.randoms(),
+    st.sampled_from((*MODES, "symmetric")),
+    st.integers(3, 7), st.integers(1, 4), st.integers(0, 2), st.integers(1, 3), st.randoms(),
 )  # fmt: skip
 def test_small_signals_of_any_size(mode, n, taps, pad, stride, random):
     if n + 2 * pad < taps or (mode in ("reflect", "circular") and pad >= n):

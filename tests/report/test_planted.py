@@ -11,7 +11,25 @@ from faltung.report.section import Subject
 from faltung.report.sections import ALL
 
 BOUND_ELSEWHERE = {  # where each rule's planted fault stands, if not here
-    "test_report": ("P1", "P2", "F1", "F2", "F3", "F4", "F5", "S1", "S2", "A1", "A3", "A4", "E3", "E4", "N1", "N2", "N3"),
+    "test_report": (
+        "P1",
+        "P2",
+        "F1",
+        "F2",
+        "F3",
+        "F4",
+        "F5",
+        "S1",
+        "S2",
+        "A1",
+        "A3",
+        "A4",
+        "E3",
+        "E4",
+        "N1",
+        "N2",
+        "N3",
+    ),
     "test_levels": ("A2", "R2", "E5", "E6", "N4", "N5", "G1"),
 }
 

@@ -141,7 +141,9 @@ FACTORS = {
 def test_copies_are_merged_where_a_factor_passes(between, norm):
     torch.manual_seed(0)
     layers, factor, shift, goes = FACTORS[between]
-    model = trained(nn.Sequential(nn.Conv2d(3, 6, 3), *([nn.BatchNorm2d(6)] if norm else []), *layers, nn.Conv2d(6, 4, 3)))
+    model = trained(
+        nn.Sequential(nn.Conv2d(3, 6, 3), *([nn.BatchNorm2d(6)] if norm else []), *layers, nn.Conv2d(6, 4, 3))
+    )
     with torch.no_grad():
         first, kept = model[0], model[1] if norm else None
         first.weight[4] = 2 * factor * first.weight[1]
@@ -186,7 +188,9 @@ PAIRS = {
 def test_pairs_are_multiplied(name):
     torch.manual_seed(0)
     make, taps, stride = PAIRS[name]
-    model = nn.Sequential(*([nn.Flatten(1, 2), nn.Unflatten(1, (16, 3)), nn.Flatten(2)] if name == "lines" else []), *make())
+    model = nn.Sequential(
+        *([nn.Flatten(1, 2), nn.Unflatten(1, (16, 3)), nn.Flatten(2)] if name == "lines" else []), *make()
+    )
     x = X
     report = inspect(model.eval(), x)
     better, proof = fixed(model, "E4", report)

@@ -32,7 +32,8 @@ class Check:
         if self.difference is None:
             return f"{self.rule}: {self.done}"
         most = "results are meant to change" if self.within is None else f"{self.within:.0e} is let pass"
-        return f"{self.rule}: {self.done}; results of the example and of noise differ by {self.difference:.1e} of the largest, {most}"
+        far = f"results of the example and of noise differ by {self.difference:.1e} of the largest"
+        return f"{self.rule}: {self.done}; {far}, {most}"
 
 
 def fix(report: "Report", rules: Sequence[str]) -> tuple[Any, list[str]]:
@@ -58,7 +59,10 @@ def fix(report: "Report", rules: Sequence[str]) -> tuple[Any, list[str]]:
         model = copy.deepcopy(report.model).eval()
     except (RuntimeError, TypeError) as error:  # tensors that are results, locks, open files
         raise ArgumentError.of(
-            "Report.fix", "a model that can be copied", f"{type(error).__name__}: {error}", "make copy.deepcopy(model) work"
+            "Report.fix",
+            "a model that can be copied",
+            f"{type(error).__name__}: {error}",
+            "make copy.deepcopy(model) work",
         ) from error
     proofs = []
     with torch.no_grad():
@@ -81,7 +85,12 @@ def _ran(model: Any, given: Sequence[Any], name: str) -> Any:
     """The results of a rewritten model."""
     try:
         return model(*copy.deepcopy(given))
-    except (RuntimeError, ValueError, TypeError, AttributeError) as error:  # whatever the model's own code does with sizes
+    except (
+        RuntimeError,
+        ValueError,
+        TypeError,
+        AttributeError,
+    ) as error:  # whatever the model's own code does with sizes
         raise VerificationError.of(
             "Report.fix", f"a model that still runs after {name}", f"{type(error).__name__}: {error}",
             "keep the model as it is: it counts on the sizes that it has",

@@ -10,10 +10,10 @@ import numpy as np
 
 from faltung.errors import ArgumentError, MissingExtraError
 from faltung.readers import Network, read, replay, undisturbed, unwrapped
-from faltung.report.given import example_for, gathered
-from faltung.report.rewritings import KEEPING, REWRITINGS
 from faltung.report.fixes import checked
+from faltung.report.given import example_for, gathered
 from faltung.report.report import Report, found_by
+from faltung.report.rewritings import KEEPING, REWRITINGS
 from faltung.report.section import LEVELS, WHOLE, Subject
 from faltung.report.sections import ALL
 from faltung.report.sections.identity import plain

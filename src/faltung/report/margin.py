@@ -25,7 +25,7 @@ class Margin:
 
 
 def margins(network: Network, node: Node) -> tuple[Margin, ...]:
-    """The margins of a convolution from the outside in: of a pad right before it, which is how torch pads but by zeros, and its own.
+    """The margins of a convolution from the outside in: of a pad right before it, which is how torch pads, and its own.
 
     One that is empty is left out. Of a transposed convolution it is what the adjoint convolution pads: its result.
     """

@@ -1,4 +1,4 @@
-"""How a finding is put right: one rewriting a file. Each takes a copy of the model and the report, and says in words what it did."""
+"""How findings are put right: one rewriting a file. Each takes a copy of the model and the report, and says what it did."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

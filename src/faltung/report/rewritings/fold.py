@@ -25,11 +25,11 @@ def fold(model: Any, report: "Report") -> tuple[Any, str]:
     network = read(model, report.example)
     modules = dict(model.named_modules(remove_duplicate=False))
     for name in names:
-        node = network[name] if name in network else None
-        norm, layer = None if node is None else norm_behind(network, node), modules.get(name)
-        if node is None or layer is None or norm is None or norm.name not in modules or not plain(layer, node.kernel_shape):
+        layer, norm = modules.get(name), norm_behind(network, network[name]) if name in network else None
+        if layer is None or norm is None or norm.name not in modules or not plain(layer, network[name].kernel_shape):
             left[name] = "no plain layer"
             continue
+        node = network[name]
         values = {key: torch.tensor(value, dtype=torch.float64) for key, value in norm.values.items()}
         scale = values.get("gamma", torch.ones_like(values["var"])) / (values["var"] + norm.settings["eps"]).sqrt()
         made = copy.deepcopy(layer)

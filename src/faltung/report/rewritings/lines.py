@@ -27,7 +27,7 @@ def in_lines(model: Any, report: "Report") -> tuple[Any, str]:
     layers = free(model, read(model, report.example))
     for name in names:
         layer = layers.get(name)
-        if type(layer) is not nn.Conv2d or isinstance(layer.padding, str):
+        if layer is None or type(layer) is not nn.Conv2d or isinstance(layer.padding, str):
             left[name] = "no plain layer of two axes"
             continue
         ways = [parts for parts in (through_ranks(layer), through_pairs(layer)) if parts is not None]

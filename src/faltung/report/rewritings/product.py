@@ -20,7 +20,6 @@ def multiplied(model: Any, report: "Report") -> tuple[Any, str]:
 
     Cost: products of channels for each pair of taps.
     """
-    import torch
     from torch import nn
 
     from faltung.readers import read

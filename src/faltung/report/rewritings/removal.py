@@ -68,11 +68,11 @@ def _cut(
     read = [way.last.inputs[0] for way in ways.values() if way is not None]
     values = found.values(noise_like(given), read)
     for name in names:
-        way, node = ways.get(name), network[name] if name in network else None
-        known = way is not None and way.last.name in layers and _once(network, modules, way.norm)
-        if way is None or node is None or not known:
+        way = ways.get(name)
+        if way is None or way.last.name not in layers or not _once(network, modules, way.norm):
             left[name] = "read by several, in groups, or through what mixes channels"
             continue
+        node = network[name]
         said = look(layers[name], way, node, values[way.last.inputs[0]])
         outputs = node.out_channels
         said = said[: outputs - 1]  # a layer keeps one
@@ -80,7 +80,10 @@ def _cut(
             left[name] = "outputs that are not just constants or copies"
             continue
         keep = np.setdiff1d(np.arange(outputs), [s.output for s in said])
-        first, last = narrowed(layers[name], keep, 1 if node.transposed else 0), absorbed(layers[way.last.name], way, said, keep)
+        first, last = (
+            narrowed(layers[name], keep, 1 if node.transposed else 0),
+            absorbed(layers[way.last.name], way, said, keep),
+        )
         for place, layer in ((name, first), (way.last.name, last)):
             put(model, place, layer)
             layers[place] = layer

@@ -85,7 +85,8 @@ SECTION = Section(
              "A frozen batch norm is a factor and a shift for each channel: it can go into the convolution before it, at no error "
              "but rounding.", "fold it: one pass over the signal less", "info", "E3"),
         Rule("E4", "Convolutions one after the other", "linear_chain", lambda v: v > 0, "something between that is not linear",
-             "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products", "info", "E4"),
+             "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products",
+             "info", "E4"),
         Rule("E6", "Outputs that do not fill vectors", "lanes_left", lambda v: v > 0, f"outputs a multiple of {LANES}",
              "The last vector of outputs is partly empty, and costs as much as a full one.",
              f"choose channels as a multiple of {LANES}", "info"),

@@ -14,7 +14,12 @@ COLUMNS = (
     Column("stride", "stride", "positions from one result to the next", "faltung.readers.read"),
     Column("dilation", "dilation", "positions from one tap to the next", "faltung.readers.read"),
     Column("groups", "groups", "parts that channels are split into", "faltung.readers.read"),
-    Column("padding", "padding", "margin before and after, by axis, that of a pad right before included", "faltung.readers.read"),
+    Column(
+        "padding",
+        "padding",
+        "margin before and after, by axis, that of a pad right before included",
+        "faltung.readers.read",
+    ),
     Column("padding_mode", "margin of", "what the margin holds, in torch's word", "faltung.readers.read"),
     Column("input", "input", "shape of what it reads", "faltung.readers.read"),
     Column("result", "result", "shape of the result", "faltung.readers.read"),
@@ -50,7 +55,9 @@ def fill(subject: Subject) -> Values:
         }
         if node.op in ("conv", "weights"):
             around = margins(network, node)
-            pads = tuple(tuple(map(sum, zip(*axis, strict=True))) for axis in zip(*(m.pads for m in around), strict=True))
+            pads = tuple(
+                tuple(map(sum, zip(*axis, strict=True))) for axis in zip(*(m.pads for m in around), strict=True)
+            )
             pads = pads or node.padding
             found[node.name] |= {
                 "kernel": shown(node.kernel_shape),

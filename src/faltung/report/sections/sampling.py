@@ -17,7 +17,12 @@ COLUMNS = (
     Column(
         "alias_signal", "alias (signal)", "the same of the example's signal at this layer", "look.signal_alias_fraction"
     ),
-    Column("low_pass", "low-pass before", "whether a low-pass stands right before the stride, or is the layer itself", "faltung.readers.read"),
+    Column(
+        "low_pass",
+        "low-pass before",
+        "whether a low-pass stands right before the stride, or is the layer itself",
+        "faltung.readers.read",
+    ),
     Column("skipped", "skips inputs", "whether the stride leaves samples that no tap reads", "look.aliasing"),
     Column("checkerboard", "checkerboard", "whether results get unequally many taps", "look.aliasing"),
 )
@@ -70,7 +75,10 @@ def is_low_pass(node: Node) -> bool:
     places = tuple(range(1, taps.ndim))
     constant = np.abs(taps.sum(places))
     signs = [(-1.0) ** np.arange(k) for k in node.taps]
-    turned = [np.abs((taps * s.reshape([-1 if a == axis else 1 for a in places])).sum(places)) for axis, s in zip(places, signs, strict=True)]
+    turned = [
+        np.abs((taps * s.reshape([-1 if a == axis else 1 for a in places])).sum(places))
+        for axis, s in zip(places, signs, strict=True)
+    ]
     return bool((constant > 0).all() and (np.max(turned, 0) <= 0.01 * constant).all())
 
 

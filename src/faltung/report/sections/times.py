@@ -9,7 +9,12 @@ from faltung.report.section import Column, Rule, Section, Subject, Values
 COLUMNS = (
     Column("method", "plan", "the method that the planner picks for these shapes", "look.layer_plan"),
     Column("predicted_ms", "predicted ms", "milliseconds that it expects", "look.layer_plan"),
-    Column("next", "next best", "the method that the planner would take else, and the milliseconds that it expects", "look.efficiency"),
+    Column(
+        "next",
+        "next best",
+        "the method that the planner would take else, and the milliseconds that it expects",
+        "look.efficiency",
+    ),
     Column("torch_ms", "torch ms", "milliseconds of torch's convolution, median", "look.efficiency"),
     Column("faltung_ms", "faltung ms", "milliseconds of that plan, median, in turns with torch's", "look.efficiency"),
     Column("speedup", "times as fast", "torch's time over that of the plan", "look.efficiency"),
