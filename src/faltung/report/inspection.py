@@ -38,8 +38,8 @@ def inspect(
             Files that say all sizes get noise for the levels that run.
         data: for level "full": a batch, a pair of batch and labels, or batches or pairs in turn, such as a loader; up to 512
             samples are looked at. Default: noise like the example.
-        level: "fast": weights and graph, nothing runs; "standard": also what one input shows; "full": also what many show, and
-            measured times.
+        level: "fast": weights and graph, nothing runs; "standard": also what one input shows, and fixes are tried on copies of
+            the model; "full": also what many show, and measured times.
         rules: ids of the rules to check. Default all.
         object_size: places that the objects to be seen take along an axis, for rule R2. Default: not said.
         progress: called with the name of each part and the share that is done.
