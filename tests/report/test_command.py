@@ -1,13 +1,17 @@
 """`faltung report` and `faltung compare` from the command line, on files of every kind and on broken ones."""
 
 import json
+import sys
+import types
 
 import numpy
 import pytest
+import rich.progress
 import torch
 from torch import nn
 
 from faltung.cli import main
+from faltung.report import inspect
 
 
 def network():
@@ -78,6 +82,78 @@ def test_a_function_that_makes_the_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["report", "some_net:make", "--input", "1x3x9x9"]) == 0
     assert "A3" in capsys.readouterr().out
+
+
+class Trained(nn.Sequential):
+    """A layer that jumps over samples, in training mode as packages may leave it."""
+
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 4, 2, stride=3), nn.Dropout())
+
+
+@pytest.mark.parametrize(
+    ("home", "module", "function", "asked"),
+    [
+        ("timm", "timm", "create_model", {"pretrained": True}),
+        ("torchvision", "torchvision.models", "get_model", {"weights": "DEFAULT"}),
+    ],
+)
+def test_trained_networks_of_packages(home, module, function, asked, monkeypatch, capsys):
+    calls = []
+
+    def make(name, **settings):
+        if name != "small":
+            raise RuntimeError(f"Unknown model ({name})")
+        calls.append((settings, Trained()))
+        return calls[-1][1]
+
+    fake = types.ModuleType(module)
+    setattr(fake, function, make)
+    monkeypatch.setitem(sys.modules, home, types.ModuleType(home))
+    monkeypatch.setitem(sys.modules, module, fake)
+    assert main(["report", f"{home}:small", "--input", "1x3x9x9"]) == 0
+    assert "A3" in capsys.readouterr().out
+    ((settings, model),) = calls
+    assert settings == asked
+    assert not model.training
+    assert main(["report", f"{home}:smal"]) == 2
+    said = capsys.readouterr().err
+    assert "Unknown model (smal)" in " ".join(said.split())
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("home", ["timm", "torchvision"])
+def test_packages_that_are_not_there_get_one_sentence(home, monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, home, None)
+    monkeypatch.setitem(sys.modules, f"{home}.models", None)
+    assert main(["report", f"{home}:resnet50"]) == 2
+    said = " ".join(capsys.readouterr().err.split())
+    assert f"pip install {home}" in said
+    assert "Traceback" not in said
+
+
+def test_progress_is_told_part_by_part():
+    told = []
+    report = inspect(network(), torch.zeros(1, 3, 16, 16), progress=lambda part, share: told.append((part, share)))
+    parts, shares = zip(*told, strict=True)
+    assert parts == ("reading", *(section.name for section in report.sections), "done")
+    assert list(shares) == sorted(set(shares))
+    assert (shares[0], shares[-1]) == (0, 1)
+
+
+def test_the_bar_moves(files, monkeypatch, capsys):
+    moved = []
+    update = rich.progress.Progress.update
+
+    def watched(self, task, **what):
+        update(self, task, **what)
+        moved.append((what["description"], self.tasks[task].completed))
+
+    monkeypatch.setattr(rich.progress.Progress, "update", watched)
+    assert main(["report", str(files / "program.pt2")]) == 0
+    assert moved[0] == ("reading", 0)
+    assert moved[-1] == ("done", 1)
+    assert len({share for _, share in moved}) == len(moved) > 5
 
 
 @pytest.mark.parametrize(

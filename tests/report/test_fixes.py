@@ -8,7 +8,7 @@ from torch import nn
 
 import faltung.nn
 from faltung.errors import ArgumentError, VerificationError
-from faltung.report import fixes, inspect
+from faltung.report import fixes, inspect, rewritings
 from faltung.report.sections import ALL
 
 X = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
@@ -176,7 +176,7 @@ def test_every_rewriting_that_a_rule_names_exists_and_the_other_way_round():
 @pytest.mark.parametrize("example", [X, torch.zeros_like(X)], ids=["noise", "zeros"])
 def test_a_fix_that_changes_the_results_is_refused(monkeypatch, example):
     def wrong(model, report):
-        model, done = fixes.fold(model, report)
+        model, done = rewritings.fold(model, report)
         with torch.no_grad():
             model[0].weight[0, 0, 0, 0] += 0.1  # which an example of zeros alone would not show
         return model, done

@@ -1,6 +1,7 @@
 """What the levels add that run the network, for modules and for files; and every rule breaks beyond its bound and not before."""
 
 import math
+import re
 import sys
 import warnings
 
@@ -77,7 +78,15 @@ def test_numbers_of_the_full_level_are_those_of_the_public_functions(full):
     right = (model(DATA).argmax(1) == 0).double().mean().item()
     assert full.facts["accuracy"] == f"{right:.1%}"
     assert full.facts["label sharpness"] == 0  # one label
-    assert any("Waterline, measured" in words for _, words in full.pictures)
+    captions = [words for _, words in full.pictures]
+    starts = (
+        "The filters of 0", "Principal components", "Smallest singular value", "σ max over the frequency", "Answers kept by 8",
+        "Receptive field", "Effective field of 5", "Waterline: ", "Waterline, measured: ",
+    )  # fmt: skip
+    for start in starts:
+        assert sum(words.startswith(start) for words in captions) == 1, start
+    assert len(captions) == 9
+    assert all(re.search(r'(alt|aria-label)="[^"]{10,}"', body) for body, _ in full.pictures)
 
 
 def test_steady_networks_keep_their_answers():

@@ -11,8 +11,11 @@ from torch import nn
 from faltung import certify, look
 from faltung.errors import ArgumentError, FileError
 from faltung.filters import Symbol
+from faltung.look.spectrum import symbol_of
+from faltung.readers import read
 from faltung.report import compare, inspect
 from faltung.report.sections import ALL
+from faltung.report.sections.spectrum import one_tap
 from faltung.report.words import shown
 
 EXAMPLE = torch.zeros(1, 3, 32, 32)
@@ -44,6 +47,10 @@ PLANTED = {
     "N3": lambda m: m[0].weight[1, 1, 2, 2].fill_(math.nan),
     "P1": lambda m: setattr(m[3], "padding", (2, 2)),
     "A3": lambda m: setattr(m[0], "stride", (7, 7)),
+    "P2": lambda m: m.__setitem__(2, nn.Sequential(m[2], nn.ReplicationPad2d((0, 3, 0, 0)))),
+    "F2": lambda m: m[3].weight.copy_(torch.einsum("oir,rhw->oihw", torch.randn(16, 8, 2), torch.randn(2, 3, 3))),
+    "F3": lambda m: m[3].reset_parameters(),
+    "S2": lambda m: m[3].weight[:, 6].copy_(m[3].weight[:, 1]),
 }
 LAYER = {"N1": "0", "N2": "0", "N3": "0", "A3": "0"}
 
@@ -61,8 +68,10 @@ def test_a_planted_fault_is_caught_by_name(rule):
     model = sound()
     with torch.no_grad():
         PLANTED[rule](model)
-    found = rules(inspect(model, EXAMPLE), ("bad", "warn", "info"))
-    assert LAYER.get(rule, "3") in found.get(rule, []), found
+    layer, grades = LAYER.get(rule, "3"), ("bad", "warn", "info")
+    assert layer not in rules(inspect(sound(), EXAMPLE), grades).get(rule, [])
+    found = rules(inspect(model, EXAMPLE), grades)
+    assert layer in found.get(rule, []), found
 
 
 @pytest.mark.parametrize(
@@ -103,6 +112,31 @@ def test_numbers_are_those_of_the_public_functions():
     assert row["sigma_lower"] <= float(bound)
     assert row["macs"] == 16 * 16 * 16 * 8 * 9
     assert report.facts["parameters"] == sum(p.numel() for p in model.parameters())
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("transposed", [False, True])
+@pytest.mark.parametrize(("into", "out"), [(4, 12), (12, 4), (4, 40), (6, 6)])
+def test_strides_behind_one_tap_have_the_gains_of_the_public_function(into, out, transposed, groups):
+    torch.manual_seed(0)
+    kind = nn.ConvTranspose2d if transposed else nn.Conv2d
+    (node,) = read(kind(into, out, 1, 2, groups=groups), torch.zeros(1, into, 8, 8)).convolutions
+    found, wanted = one_tap(node), look.gains(symbol_of(node), 1)
+    for key in ("largest", "smallest", "upper", "rank", "dc", "nyquist"):
+        assert getattr(found, key) == pytest.approx(getattr(wanted, key), rel=1e-9, abs=1e-12), key
+    assert found.condition == pytest.approx(wanted.condition) or min(found.condition, wanted.condition) > 1e12
+    assert found.at == wanted.at
+
+
+def test_principal_components_of_many_filters_are_those_of_some(monkeypatch):
+    from faltung.report.sections import filters
+
+    model, x = nn.Sequential(nn.Conv2d(8, 16, 3)), torch.zeros(1, 8, 9, 9)
+    words = [w for _, w in inspect(model, x).pictures]
+    assert any("of all 3 × 3 filters" in w for w in words)
+    monkeypatch.setattr(filters, "MANY", 50)
+    words = [w for _, w in inspect(model, x).pictures]
+    assert any("of one in 3 of 128 3 × 3 filters" in w for w in words)
 
 
 def test_the_model_stays_as_it_was():

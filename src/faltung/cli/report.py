@@ -9,12 +9,15 @@ from typing import Annotated, Any
 import typer
 
 from faltung.cli.words import shape_of
-from faltung.errors import ArgumentError, FileError
+from faltung.errors import ArgumentError, FileError, MissingExtraError
 
 
 def report(
     model: Annotated[
-        str, typer.Argument(help="A file (ONNX, .pt2, TorchScript, checkpoint, safetensors) or module:function.")
+        str,
+        typer.Argument(
+            help="A file (ONNX, .pt2, TorchScript, checkpoint, safetensors), timm:NAME, torchvision:NAME or module:function."
+        ),
     ],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Page to write: .html, .json or .txt.")] = None,
     input: Annotated[str | None, typer.Option("--input", help="Shape of one input, such as 1x3x224x224.")] = None,
@@ -28,7 +31,8 @@ def report(
 ) -> int:
     """Look at a trained network and write what was found: filters, spectra, aliasing, receptive fields, cost, faults.
 
-    No code that comes with a file is run. `module:function` imports that module and calls the function without arguments.
+    No code that comes with a file is run. `timm:NAME` and `torchvision:NAME` are trained networks of these packages, which fetch
+    the weights. `module:function` imports that module and calls the function without arguments.
     """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn
@@ -87,8 +91,10 @@ def samples(path: Path) -> Any:
 
 
 def made(words: str) -> Any:
-    """What a function of an importable module returns."""
+    """What a package of trained networks has under a name, or what a function of an importable module returns."""
     home, _, name = words.partition(":")
+    if home in TRAINED:
+        return trained(home, name)
     sys.path.insert(0, os.getcwd())
     try:
         function = getattr(import_module(home), name, None)
@@ -101,3 +107,28 @@ def made(words: str) -> Any:
     if not callable(function):
         raise ArgumentError.of("faltung report", f"a function of {home}", repr(name), "say module:function")
     return function()
+
+
+# Packages of trained networks: the module that makes them, its function, and the arguments for trained weights.
+TRAINED: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "timm": ("timm", "create_model", {"pretrained": True}),
+    "torchvision": ("torchvision.models", "get_model", {"weights": "DEFAULT"}),
+}
+
+
+def trained(home: str, name: str) -> Any:
+    """A trained network by its name in timm or torchvision, in evaluation mode."""
+    module, function, settings = TRAINED[home]
+    try:
+        make = getattr(import_module(module), function)
+    except ImportError as error:
+        raise MissingExtraError.of(
+            "faltung report", f"the package {home} for {home}:{name}", str(error), f"run: pip install {home}"
+        ) from None
+    try:
+        return make(name, **settings).eval()
+    except Exception as error:  # a name it does not know, weights it cannot fetch: each package has its own
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise ArgumentError.of(
+            "faltung report", f"a trained network of {home}", f"{name!r}: {said}", "check the name, and the connection"
+        ) from None

@@ -60,6 +60,47 @@ def ranges(
     return _svg(body, label)
 
 
+def lines(
+    series: Sequence[tuple[str, Sequence[float]]], label: str, ends: tuple[str, str], mark: float | None = None
+) -> str:
+    """A line for each name through its values, side by side from left to right, by logarithm; a line across at `mark`.
+
+    Args: series: (name, values > 0) each, of one length from 2 on; lines differ by their strokes.   ends: what stands at both ends.
+    """
+    low, high = _range([v for _, values in series for v in values] + ([mark] if mark else []), True)
+    body = [_axis(low, high, True)]
+    for n, (name, values) in enumerate(series):
+        step = (WIDTH - LEFT - RIGHT) / (len(values) - 1)
+        points = " ".join(f"{LEFT + step * k:.1f},{_place(v, low, high, True):.1f}" for k, v in enumerate(values))
+        dashes = ("", "6 3", "2 2", "8 3 2 3")[n % 4]
+        body.append(
+            f'<polyline points="{points}" fill="none" stroke="var({"--mark" if n < 4 else "--soft"})" stroke-width="1.5" '
+            f'stroke-dasharray="{dashes}"><title>{escape(name)}: {min(values):.3g} to {max(values):.3g}</title></polyline>'
+        )
+    if mark is not None:
+        body.append(_line(_place(mark, low, high, True), f"{mark:g}"))
+    for x, anchor, words in ((LEFT, "start", ends[0]), (WIDTH - RIGHT, "end", ends[1])):
+        body.append(f'<text x="{x}" y="{HEIGHT - BOTTOM + 16}" text-anchor="{anchor}">{escape(words)}</text>')
+    return _svg(body, label)
+
+
+def cells(values: Sequence[Sequence[float]], names: Sequence[Sequence[str]], label: str, marked: str = "") -> str:
+    """A map of shares, 0 to 1: a square for each, the fuller the larger its share; the one of the name `marked` is outlined.
+
+    Args: values, names: rows of equal length.
+    """
+    side = min((WIDTH - 4) / max(len(row) for row in values), (HEIGHT - 4) / len(values))
+    body = []
+    for n, (row, words) in enumerate(zip(values, names, strict=True)):
+        for m, (value, name) in enumerate(zip(row, words, strict=True)):
+            edge = 'stroke="var(--bad)" stroke-width="3"' if name == marked else 'stroke="var(--line)"'
+            body.append(
+                f'<rect x="{2 + side * m:.1f}" y="{2 + side * n:.1f}" width="{side - 2:.1f}" height="{side - 2:.1f}" '
+                f'fill="var(--mark)" fill-opacity="{value:.3f}" {edge}><title>{escape(name)}: {value:.1%}</title></rect>'
+            )
+    return _svg(body, label)
+
+
 def _range(values: Sequence[float], log: bool) -> tuple[float, float]:
     """Ends of the axis: whole decades, or zero and a little more than the largest."""
     good = [v for v in values if math.isfinite(v) and (v > 0 or not log)]

@@ -10,11 +10,13 @@ import numpy as np
 
 from faltung.errors import ArgumentError, MissingExtraError
 from faltung.readers import Network, read, replay, undisturbed, unwrapped
+from faltung.report.fixes import checked
 from faltung.report.given import example_for, gathered
 from faltung.report.report import Report, found_by
+from faltung.report.rewritings import KEEPING, REWRITINGS
 from faltung.report.section import LEVELS, WHOLE, Subject
 from faltung.report.sections import ALL
-from faltung.report.sections.identity import rows
+from faltung.report.sections.identity import plain
 
 
 def inspect(
@@ -36,8 +38,8 @@ def inspect(
             Files that say all sizes get noise for the levels that run.
         data: for level "full": a batch, a pair of batch and labels, or batches or pairs in turn, such as a loader; up to 512
             samples are looked at. Default: noise like the example.
-        level: "fast": weights and graph, nothing runs; "standard": also what one input shows; "full": also what many show, and
-            measured times.
+        level: "fast": weights and graph, nothing runs; "standard": also what one input shows, and fixes are tried on copies of
+            the model; "full": also what many show, and measured times.
         rules: ids of the rules to check. Default all.
         object_size: places that the objects to be seen take along an axis, for rule R2. Default: not said.
         progress: called with the name of each part and the share that is done.
@@ -75,7 +77,7 @@ def inspect(
     subject.notes += [f"{name} has weights that are no numbers: only counted" for name in broken.counts]
     if level != "fast":
         prepare(subject, source, data)
-    layers: dict[str, dict[str, Any]] = {node.name: {} for node in rows(network)}
+    layers: dict[str, dict[str, Any]] = {n.name: {} for n in network.nodes if n.op in ("conv", "linear", "weights")}
     used = [section for section in ALL if LEVELS.index(section.level) <= LEVELS.index(level)]
     for n, section in enumerate(used):
         tell(section.name, (n + 1) / (len(used) + 1))
@@ -86,19 +88,19 @@ def inspect(
             values = section.fill(subject)
         for name, row in values.items():
             layers.setdefault(name, {}).update({key: value for key, value in row.items() if value is not None})
-    tell("done", 1.0)
-    facts = {
-        "layers": len(layers.keys() - {WHOLE}),
-        **subject.facts,
-        "level": level,
-        "took": f"{time.perf_counter() - start:.1f} s",
-    }
+    facts = {"layers": len({plain(name) for name in layers} - {WHOLE}), **subject.facts, "level": level}
     file = isinstance(source, (str, Path))
     title = type(model).__name__ if model is not None else Path(source).name if file else "network"
-    return Report(
+    report = Report(
         f"{title}, read from {network.source}", level, layers, facts, found_by(used, layers, rules), tuple(subject.notes),
         tuple(used), tuple(subject.pictures), model, subject.example,
     )  # fmt: skip
+    if model is not None and level != "fast":
+        with undisturbed(model):
+            checked(report, KEEPING if level == "standard" else tuple(REWRITINGS))
+    tell("done", 1.0)
+    facts["took"] = f"{time.perf_counter() - start:.1f} s"
+    return report
 
 
 def prepare(subject: Subject, source: Any, data: Any) -> None:

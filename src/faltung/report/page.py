@@ -42,6 +42,7 @@ def page(report: "Report") -> str:
         {
             "rule": f.rule, "title": f.title, "grade": f.grade, "meaning": f.meaning, "expected": f.expected, "fix": f.fix,
             "code": f'better, proof = report.fix("{f.rule}")' if f.rewrite and report.model is not None else "",
+            "proof": str(report.checks[f.rewrite]) if f.rewrite in report.checks else "",
             "where": [{"layer": layer, "value": shown(value)} for layer, value in f.where[:LISTED]],
             "more": max(0, len(f.where) - LISTED),
         }

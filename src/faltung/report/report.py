@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from faltung.errors import ArgumentError
+from faltung.report.fixes import Check, checked, fix
 from faltung.report.section import Section
 from faltung.report.words import shown
 from faltung.version import __version__
@@ -42,6 +43,7 @@ class Report:
         source: what was read, and how.   level: "fast", "standard" or "full".   layers: by name, values by column.
         facts: numbers of the whole network.   findings: the worst first.   notes: what could not be found out.
         sections: the columns' meanings.   pictures: (body, words) each.   model, example: what was given, for `fix`.
+        checks: by rule, what came of the fixes that were tried: by `fix`, and from level "standard" on by `inspect`.
     """
 
     source: str
@@ -54,6 +56,7 @@ class Report:
     pictures: tuple[tuple[str, str], ...] = ()
     model: Any = field(default=None, repr=False)
     example: Any = field(default=None, repr=False)
+    checks: dict[str, Check] = field(default_factory=dict)
 
     @property
     def worst(self) -> str:
@@ -67,6 +70,7 @@ class Report:
             places = ", ".join(f"{layer} ({shown(value)})" for layer, value in f.where[:4])
             more = f" and {len(f.where) - 4} more" if len(f.where) > 4 else ""
             lines += [f"[{f.grade}] {f.rule} {f.title}: {places}{more}; expected {f.expected}", f"       {f.fix}"]
+            lines += [f"       checked: {self.checks[f.rewrite]}"] if f.rewrite in self.checks else []
         lines += [] if self.findings else ["no rule is broken"]
         return "\n".join([*lines, "", *(f"note: {note}" for note in self.notes)]).rstrip()
 
@@ -91,6 +95,7 @@ class Report:
                 }
                 for f in self.findings
             ],
+            "checks": {rule: vars(check) for rule, check in self.checks.items()},
             "notes": list(self.notes),
         }
 
@@ -119,17 +124,27 @@ class Report:
         path.write_text(writers[path.suffix.lower()](), encoding="utf-8")
 
     def fix(self, *rules: str) -> tuple[Any, list[str]]:
-        """A rewritten copy of the model and what the rewriting changed, measured on the example.
+        """A rewritten copy of the model and what the rewriting changed, measured on the example and on noise.
 
         Args:
             rules: ids of findings that have a rewriting, such as "E3". Default: all that keep the results.
 
         Raises:
             ArgumentError: without a module and an example, or for a rule without a rewriting.
+            VerificationError: a rewritten model that does not run, or whose results are another's.
         """
-        from faltung.report.fixes import fix
-
         return fix(self, rules)
+
+    def check(self, *rules: str) -> Mapping[str, Check]:
+        """Try fixes, each alone, and keep what came of them, for the page too; one that fails says so and raises nothing.
+
+        Args:
+            rules: ids of findings that have a rewriting. Default: all.
+
+        Cost: that of each rewriting, one copy of the model and four calls of it.
+        """
+        checked(self, rules or tuple(f.rewrite for f in self.findings if f.rewrite))
+        return self.checks
 
 
 def found_by(

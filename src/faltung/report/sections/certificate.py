@@ -4,9 +4,9 @@ import math
 from contextlib import suppress
 from typing import Any
 
-from faltung.certify import lipschitz, radius
+from faltung.certify import Lipschitz, lipschitz, local_lipschitz, radius
 from faltung.errors import FaltungError
-from faltung.report.section import Column, Rule, Section, Subject, Values
+from faltung.report.section import WHOLE, Column, Rule, Section, Subject, Values
 from faltung.report.sections.identity import plain
 
 COLUMNS = (
@@ -18,6 +18,7 @@ COLUMNS = (
     ),
     Column("running", "up to here", "certified factor from the input to this step", "certify.lipschitz"),
 )
+NEAR = 0.01  # of the example's spread: the box of the local bound
 
 
 def fill(subject: Subject) -> Values:
@@ -33,14 +34,47 @@ def fill(subject: Subject) -> Values:
     subject.facts["Lipschitz ≤"] = float(bound)
     with suppress(FaltungError):  # results that are no classes have no radius
         subject.facts["certified radius"] = float(radius(subject.model, example[:1], rtol=0.1)[0])
+    if subject.level == "full":
+        local(subject, example[:1])
     subject.notes += [f"no bound is known for {name}: the network's is infinite" for name in bound.unknown]
+    return by_layer(bound, subject)
+
+
+def local(subject: Subject, x: Any) -> None:
+    """The bound of how much the strongest result can move near the example, place by place: a fact of the network."""
+    assert subject.model is not None
+    eps = NEAR * (float(x.double().std(correction=0)) or 1.0)
+    try:
+        scores = subject.call(x)
+        (bound,) = local_lipschitz(subject.model, x, eps, outputs=[int(scores[0].argmax())])
+    except FaltungError as error:
+        subject.notes.append(f"a local bound is not known: {error}")
+        return
+    subject.facts["local l∞ bound"] = bound.upper
+    subject.notes.append(
+        f"the local l∞ bound is of the largest result, for inputs within {eps:.2g} of the example, place by place"
+    )
+
+
+def by_layer(bound: Lipschitz, subject: Subject) -> Values:
+    """The rows of a bound under the names of the network's layers: of a module its kernel's step, which counts the pad before it.
+
+    A step without a bound stands under its own name, whatever else its module does.
+    """
+    known = {node.name: node.op for node in subject.network.nodes}
     found: dict[str, dict[str, Any]] = {}
     for row in bound.rows:
-        name = plain(row.module)
-        if name:
+        module, word = plain(row.module), row.op.rpartition(".")[2].rstrip("_")
+        own = f"{module}.{word}" if module else word
+        if math.isinf(row.factor):
+            name = next((n for n in (own, module) if n in known), WHOLE)
             found[name] = {"factor": row.factor, "running": row.bound}
-    known = {node.name for node in subject.network.nodes}
-    return {name: values for name, values in found.items() if name in known}
+        elif known.get(module) in ("conv", "linear"):
+            if any(part in word for part in ("conv", "linear", "mm")):
+                found.setdefault(module, {"factor": row.factor, "running": row.bound})
+        elif module in known:
+            found[module] = {"factor": row.factor, "running": row.bound}
+    return found
 
 
 SECTION = Section(

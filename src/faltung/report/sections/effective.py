@@ -6,6 +6,7 @@ from typing import Any
 from faltung.errors import FaltungError
 from faltung.look import effective_receptive_field, receptive_field
 from faltung.readers import Traced
+from faltung.report import pictures
 from faltung.report.section import Column, Section, Subject, Values
 
 COLUMNS = (
@@ -27,6 +28,10 @@ def fill(subject: Subject) -> Values:
             field = effective_receptive_field(subject.replay, _samples(subject), layer=name)
             found[name] = {"effective": field.sides[0.5], "effective_99": field.sides[0.99]}
             found[name]["used"] = field.places(0.99) / whole
+            last = name, field.field
+        if found and last[1].ndim == 2:
+            words = f"Effective field of {last[0]}: how much its middle result moves with each place of the input, by logarithm."
+            subject.pictures.append((pictures.heat(last[1], words), words))
     except FaltungError as error:
         subject.notes.append(f"effective fields are not known: {error}")
     return found

@@ -6,12 +6,12 @@ from faltung.look import counts
 from faltung.readers import Network, Node
 from faltung.report import charts
 from faltung.report.section import Column, Rule, Section, Subject, Values
-from faltung.report.sections.identity import calls
+from faltung.report.sections.identity import calls, rows
 
 COLUMNS = (
     Column("macs", "MACs", "multiplications with an addition for one input", "look.counts"),
     Column("share", "of all", "share of the network's multiplications", "look.counts"),
-    Column("parameters", "parameters", "learnt numbers", "look.counts"),
+    Column("parameters", "parameters", "learnt numbers, at the first call", "look.counts"),
     Column("bytes", "bytes", "moved if nothing stays in a cache", "look.counts"),
     Column("intensity", "ops/byte", "operations for each byte: low ones wait for memory", "look.counts"),
     Column("foldable", "norm to fold", "a frozen batch norm stands right behind", "faltung.readers.read"),
@@ -32,10 +32,11 @@ def fill(subject: Subject) -> Values:
     table = counts(network)
     whole = table.at_least or 1
     found: dict[str, dict[str, Any]] = {}
+    first = {node.name for node in rows(network)}
     for row in table.rows:
         node = network[row.name]
         if node.op in ("weights", "conv", "linear"):
-            found[row.name] = {"parameters": row.parameters}
+            found[row.name] = {"parameters": row.parameters if row.name in first else None}
         if node.op not in ("conv", "linear"):
             continue
         found[row.name] |= {"macs": row.macs, "bytes": row.bytes, "intensity": row.intensity}
@@ -84,7 +85,8 @@ SECTION = Section(
              "A frozen batch norm is a factor and a shift for each channel: it can go into the convolution before it, at no error "
              "but rounding.", "fold it: one pass over the signal less", "info", "E3"),
         Rule("E4", "Convolutions one after the other", "linear_chain", lambda v: v > 0, "something between that is not linear",
-             "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products", "info"),
+             "Two convolutions with nothing between are one convolution.", "multiply them, if one has fewer products",
+             "info", "E4"),
         Rule("E6", "Outputs that do not fill vectors", "lanes_left", lambda v: v > 0, f"outputs a multiple of {LANES}",
              "The last vector of outputs is partly empty, and costs as much as a full one.",
              f"choose channels as a multiple of {LANES}", "info"),

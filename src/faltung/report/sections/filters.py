@@ -1,10 +1,12 @@
 """Whether the filters learnt something: dead, copied, random or separable ones, from the weights alone."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from faltung.look import FilterBasis, filters, kernel_atlas, kernels_of
+from faltung.look import AtlasLayer, FilterBasis, filters, kernel_atlas, kernels_of
+from faltung.look.atlas import CLASSES
 from faltung.report import pictures
 from faltung.report.section import Column, Rule, Section, Subject, Values
 
@@ -25,6 +27,7 @@ COLUMNS = (
         "variance entropy over random filters': near 1 random, near 0 copies",
         "look.variance_entropy",
     ),
+    Column("clean_ratio", "of live ones", "the same without the dead filters", "look.look_at_filters"),
     Column(
         "orthogonality", "orthogonality", "1: all outputs at right angles; 0: all alike", "look.filter_orthogonality"
     ),
@@ -38,9 +41,11 @@ COLUMNS = (
         "look.kernel_atlas",
     ),
     Column("shape", "mostly", "the shape of most of these", "look.kernel_atlas"),
+    Column("shapes", "shapes", "share of each known shape", "look.kernel_atlas"),
     Column("duplicates", "copies", "pairs of outputs with a cosine above 0.99", "look.duplicate_filters"),
 )
 LEAST = 5  # taps below which chance names a tenth of all filters
+MANY = 1 << 17  # filters whose principal components are drawn
 SMALL = 16  # filters below which entropy says nothing
 
 
@@ -56,19 +61,43 @@ def fill(subject: Subject) -> Values:
             "dead_outputs": row.dead_outputs,
             "dead_share": row.dead_outputs / row.shape[0],
             "ratio": row.ratio if many else None,
+            "clean_ratio": row.clean_ratio if many and row.clean_ratio == row.clean_ratio else None,
             "orthogonality": row.orthogonality,
             "separable": row.separable if row.taps > 1 else None,
             "duplicates": row.duplicates,
         }
-    for layer in kernel_atlas(subject.network).layers:
+    atlas = kernel_atlas(subject.network)
+    for layer in atlas.layers:
         if min(layer.size) >= LEAST and layer.name in found:
             shares = {kind: share for kind, share in layer.shares.items() if kind != "other" and share}
             found[layer.name] |= {
                 "named": layer.coverage,
                 "shape": max(shares, key=lambda kind: shares[kind], default=None),
+                "shapes": ", ".join(f"{k} {shares[k]:.0%}" for k in sorted(shares, key=lambda k: -shares[k])) or None,
             }
     _draw(subject)
+    _mosaic(subject, [layer for layer in atlas.layers if min(layer.size) >= LEAST])
     return found
+
+
+def _mosaic(subject: Subject, layers: Sequence[AtlasLayer]) -> None:
+    """The named depthwise kernels of the commonest size, shape by shape, those nearest to their shape first."""
+    sizes = [layer.size for layer in layers]
+    named = []
+    for layer in layers:
+        if layer.size == max(set(sizes), key=lambda size: (sizes.count(size), size)):
+            kernels = subject.network[layer.name].filters
+            assert kernels is not None
+            tiles = np.asarray(kernels, np.float64).reshape(-1, 1, *layer.size)
+            named += [(place, tile) for place, tile in zip(layer.places, tiles, strict=True) if place.kind != "other"]
+    if not named:
+        return
+    named.sort(key=lambda one: (CLASSES.index(one[0].kind), -one[0].score))
+    counts = [(kind, sum(place.kind == kind for place, _ in named)) for kind in CLASSES]
+    told = ", ".join(f"{count} {kind}" for kind, count in counts if count)
+    words = f"Atlas of depthwise kernels that have the shape of a known filter, in this order: {told}."
+    words += f" The first {pictures.LARGEST} are shown." if len(named) > pictures.LARGEST else ""
+    subject.pictures.append((pictures.filters(np.stack([tile for _, tile in named]), words), words))
 
 
 def _draw(subject: Subject) -> None:
@@ -86,10 +115,15 @@ def _draw(subject: Subject) -> None:
     sizes = [n.taps for n in known]
     taps = max(set(sizes), key=lambda size: (sizes.count(size), size))
     kernels = [np.asarray(k) for k in kernels_of(subject.network, taps)]
-    if sum(k.shape[0] * k.shape[1] for k in kernels) > 2 * taps[0] * taps[1]:
-        basis = FilterBasis.fit(kernels)
+    count = sum(k.shape[0] * k.shape[1] for k in kernels)
+    if count > 2 * taps[0] * taps[1]:
+        every = -(-count // MANY)  # of a million filters some tell what all do
+        basis = FilterBasis.fit([k.reshape(-1, 1, *taps)[::every] for k in kernels])
         shares = ", ".join(f"{share:.0%}" for share in basis.ratios[:9])
-        words = f"Principal components of all {taps[0]} × {taps[1]} filters, by their share of the variance: {shares}."
+        some = "all" if every == 1 else f"one in {every} of {count:,}"
+        words = (
+            f"Principal components of {some} {taps[0]} × {taps[1]} filters, by their share of the variance: {shares}."
+        )
         subject.pictures.append((pictures.filters(basis.vectors.reshape(-1, 1, *taps)[:16], words), words))
 
 
@@ -109,12 +143,12 @@ SECTION = Section(
              "The filters cannot be told from random ones: the layer was not trained, or not needed.",
              "look whether gradients reach the layer", "info"),
         Rule("F4", "Copied outputs", "duplicates", lambda v: v > 0, "none",
-             "Pairs of outputs compute the same but for a factor.", "keep one of each pair and sum what reads them"),
+             "Pairs of outputs compute the same but for a factor.", "keep one of each pair and sum what reads them", rewrite="F4"),
         Rule("F5", "Dead outputs", "dead_share", lambda v: v > 0.05, "at most 5 %",
              "Outputs are zero for every input: they cost time and memory and say nothing.",
-             "remove the channels, and what reads them", "bad"),
+             "remove the channels, and what reads them", "bad", "F5"),
         Rule("E5", "Filters are products of lines", "separable", lambda v: v > 0.9, "at most 90 % of the filters",
              "Nearly all filters have rank one: two passes of one axis each would do the same at fewer products.",
-             "use one-dimensional layers in turn", "info"),
+             "use one-dimensional layers in turn", "info", "E5"),
     ),
 )  # fmt: skip

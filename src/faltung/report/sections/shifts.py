@@ -1,5 +1,7 @@
 """Whether answers stay the same when the input moves, at which layer that is lost, and how far margins are felt."""
 
+import itertools
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -7,6 +9,8 @@ import torch
 from faltung.certify import equivariance
 from faltung.errors import FaltungError
 from faltung.look import border_influence, shift_consistency
+from faltung.readers import undisturbed
+from faltung.report import charts
 from faltung.report.section import WHOLE, Column, Rule, Section, Subject, Values
 from faltung.report.sections.identity import rows
 
@@ -17,13 +21,20 @@ COLUMNS = (
         "share of pairs of shifted samples with the same answer",
         "look.shift_consistency",
     ),
+    Column(
+        "fooled",
+        "shifts that fool",
+        "share of samples whose answer some shift of a few places changes",
+        "look.shift_adversary",
+    ),
     Column("deviation", "answers move", "deviation of the results over shifts, relative", "look.shift_consistency"),
     Column("shift_error", "shift error", "relative change of the result when the input moves", "certify.equivariance"),
+    Column("subpixel", "sub-pixel error", "the same for moves by fractions of a place", "certify.equivariance"),
     Column(
         "border", "margin felt", "largest |border − middle| / |middle| for a constant input", "look.border_influence"
     ),
 )
-SAMPLES = 64
+SAMPLES, FEW, REACH = 64, 8, 3
 LEAST = 0.9
 
 
@@ -42,19 +53,25 @@ def fill(subject: Subject) -> Values:
             right = subject.call(subject.batch).argmax(1).cpu() == subject.labels.cpu()
         subject.facts["accuracy"] = f"{right.double().mean().item():.1%}"
     known = {node.name for node in rows(subject.network)}
-    if subject.model is not None:
+    for kind, key in (("shift", "shift_error"), ("fractional shift", "subpixel")) if subject.model is not None else ():
         try:
-            report = equivariance(subject.model, "shift", x[:8], count=4)
-            for step in report.rows:
-                if step.name in known and step.error is not None:
-                    found.setdefault(step.name, {}).setdefault("shift_error", step.error)
+            report = equivariance(subject.model, kind, x[:8], count=4)
         except FaltungError as error:
-            subject.notes.append(f"where shifts are lost is not known: {error}")
+            subject.notes.append(f"where moves of kind {kind!r} are lost is not known: {error}")
+            continue
+        for step in report.rows:
+            if step.name in known and step.error is not None:
+                found.setdefault(step.name, {}).setdefault(key, step.error)
+        found.setdefault(WHOLE, {})[key] = report.mean
     if subject.replay is not None:
         try:
-            for name, influence, _ in border_influence(subject.replay, subject.example).layers:
+            borders = border_influence(subject.replay, subject.example)
+            for name, influence, _ in borders.layers:
                 if name in known:
                     found.setdefault(name, {})["border"] = influence
+            subject.facts["margins reach the centre"] = (
+                "nowhere" if borders.depth == len(borders.layers) else f"at {borders.layers[borders.depth][0]}"
+            )
         except FaltungError as error:
             subject.notes.append(f"how far margins are felt is not known: {error}")
     return found
@@ -65,7 +82,39 @@ def steadiness(subject: Subject, x: Any) -> dict[str, Any]:
     most = max(2, min(32, min(x.shape[2:], default=1) // 4 + 1))
     consistency = shift_consistency(subject.call if subject.model is None else subject.model, x, most=most)
     subject.facts["answers kept under shifts"] = f"{consistency.agree:.1%}"
-    return {"consistency": consistency.agree, "deviation": consistency.deviation}
+    return {"consistency": consistency.agree, "deviation": consistency.deviation, **mapped(subject, x[:FEW])}
+
+
+def mapped(subject: Subject, x: Any) -> dict[str, Any]:
+    """The share of samples that some shift by up to `REACH` places fools; for two axes also a picture, shift by shift.
+
+    Cost: (2 · REACH + 1)^axes calls of the network for a few samples, of one axis or two.
+    """
+    ndim = x.ndim - 2
+    if ndim not in (1, 2) or min(x.shape[2:]) <= 2 * REACH:
+        return {}
+    alone = undisturbed(subject.model) if subject.model is not None else nullcontext()
+    line = range(-REACH, REACH + 1)
+    with alone, torch.no_grad():
+        before = subject.call(x.clone()).argmax(1)
+        kept = {
+            shift: subject.call(torch.roll(x, shift, tuple(range(2, x.ndim)))).argmax(1) == before
+            for shift in itertools.product(line, repeat=ndim)
+        }
+    shares = {shift: float(same.double().mean()) for shift, same in kept.items()}
+    worst = min(shares, key=lambda shift: (shares[shift], sum(map(abs, shift))))
+    if ndim == 2:
+        names = [[f"{(down, across)}" for across in line] for down in line]
+        words = (
+            f"Answers kept by {len(x)} samples that are moved by up to {REACH} places down and across, 0 in the middle"
+        )
+        if shares[worst] < 1:
+            words += f"; fewest, {shares[worst]:.0%}, when moved by {worst}"
+        chart = charts.cells(
+            [[shares[d, a] for a in line] for d in line], names, words + ".", f"{worst}" if shares[worst] < 1 else ""
+        )
+        subject.pictures.append((chart, words + ". The fuller a square, the more."))
+    return {"fooled": 1 - float(torch.stack([*kept.values()]).all(0).double().mean())}
 
 
 SECTION = Section(

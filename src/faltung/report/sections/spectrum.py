@@ -1,23 +1,33 @@
 """How much each layer can amplify, at which frequency, and how close it is to losing what it reads."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from faltung.certify import l_orth, spectral_norm
-from faltung.look import gains
+from faltung.look import Gains, gains
 from faltung.look.singular import singular_values
 from faltung.look.spectrum import symbol_of
 from faltung.readers import Node
 from faltung.report import charts
+from faltung.report.margin import growth
 from faltung.report.section import Column, Rule, Section, Subject, Values
 from faltung.report.sections.identity import rows
 
 COLUMNS = (
-    Column("sigma_upper", "σ max ≤", "bound of the factor by which any signal grows", "look.gains"),
-    Column("sigma_lower", "σ max ≥", "a factor that some signal attains", "look.gains"),
-    Column("gap", "gap", "between the two bounds, as a share", "certify.spectral_norm"),
+    Column(
+        "sigma_upper", "σ max ≤", "bound of the factor by which any signal grows, its margin included", "look.gains"
+    ),
+    Column("sigma_lower", "σ max ≥", "a factor that some signal attains, if it is large enough", "look.gains"),
+    Column("gap", "gap", "between the bounds without a margin, as a share", "certify.spectral_norm"),
+    Column(
+        "margin_gain",
+        "margin adds",
+        "factor in the upper bound for samples that the margin repeats",
+        "certify.operator.copies",
+    ),
     Column("sigma_min", "σ min", "smallest singular value on a grid of frequencies", "look.gains"),
     Column("condition", "condition", "largest over smallest singular value on that grid", "look.gains"),
     Column("stable_rank", "stable rank", "sum of σ² over the largest σ², mean of the grid", "look.gains"),
@@ -27,6 +37,7 @@ COLUMNS = (
     Column("nyquist", "gain at π", "largest singular value for signals that alternate", "look.gains"),
 )
 # How far apart certified bounds may lie, by the products of one Gram step: wide layers take minutes for one percent.
+POINTS, DRAWN, DRAWN_WORK = 33, 6, 64**3  # of the picture: frequencies, layers, their channels' product
 WORK = 2e8  # out · in · min(out, in) · frequencies beyond which the grid is coarse
 TOLERANCES = ((32**3, 0.02), (64**3, 0.1), (128**3, 0.3))
 
@@ -40,13 +51,44 @@ def fill(subject: Subject) -> Values:
         if node.op == "linear":
             found[node.name] = matrix(np.asarray(node.kernel, np.float64))
         elif node.op == "conv":
-            found[node.name] = spectrum(node, subject.level != "fast")
+            found[node.name] = spectrum(node, growth(subject.network, node), subject.level != "fast")
     drawn = [(n, v["sigma_min"], v["sigma_upper"]) for n, v in found.items() if v["sigma_min"] and v["sigma_upper"]]
     if len(drawn) > 1:
         words = "Smallest singular value and bound of the largest, layer by layer, in order."
         chart = charts.ranges(drawn, words, 1.0, "1")
         subject.pictures.append((chart, words + " Above the line signals may grow, below it fade."))
+    _draw(subject)
     return found
+
+
+def _draw(subject: Subject) -> None:
+    """The largest singular value over frequency, of a few layers from the first to the last that are not too wide."""
+    fit = [
+        node for node in rows(subject.network)
+        if node.op == "conv" and node.kernel is not None and max(node.taps, default=1) > 1
+        and math.prod(node.kernel_shape[:2]) * min(node.kernel_shape[:2]) <= DRAWN_WORK and np.any(node.kernel)
+    ]  # fmt: skip
+    chosen = [fit[n * (len(fit) - 1) // max(1, min(len(fit), DRAWN) - 1)] for n in range(min(len(fit), DRAWN))]
+    series = [(node.name, along(node)) for node in chosen]
+    series = [
+        (name, [max(v, 1e-4 * max(values)) for v in values]) for name, values in series
+    ]  # zeros have no logarithm
+    if series:
+        words = "σ max over the frequency of the input, from constants to what alternates along all axes: "
+        words += ", ".join(f"{name} (largest at {_peak(values)} π)" for name, values in series) + "."
+        subject.pictures.append((charts.lines(series, words, ("0", "π"), 1.0), words))
+
+
+def along(node: Node) -> list[float]:
+    """The largest singular value of a layer without its stride at the same frequency along all axes, 0 to π."""
+    symbol = symbol_of(node)
+    omega = np.linspace(0, math.pi, POINTS)[:, None].repeat(symbol.ndim, 1)
+    values: list[float] = singular_values(np.asarray(symbol.at(omega)))[..., 0].max(0).tolist()
+    return values
+
+
+def _peak(values: list[float]) -> str:
+    return f"{int(np.argmax(values)) / (len(values) - 1):.2g}"
 
 
 def matrix(weight: np.ndarray) -> dict[str, Any]:
@@ -59,8 +101,11 @@ def matrix(weight: np.ndarray) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def spectrum(node: Node, exact: bool) -> dict[str, Any]:
-    """The gains on a grid; with `exact` also a certified norm, as tight as some seconds allow."""
+def spectrum(node: Node, margin: float | None, exact: bool) -> dict[str, Any]:
+    """The gains on a grid; with `exact` also a certified norm, as tight as some seconds allow.
+
+    Args: margin: what the layer's margin can add, None where that is not known: then nothing bounds the layer from above.
+    """
     import torch
 
     symbol = symbol_of(node)
@@ -71,24 +116,36 @@ def spectrum(node: Node, exact: bool) -> dict[str, Any]:
         grid = 1
     elif symbol.groups * out * into * min(out, into) * math.prod(4 * k for k in phases.size) > WORK:
         grid = tuple(2 * (k // 2) + 2 for k in phases.size)  # the coarsest that bounds anything
-    row = gains(symbol, grid)
+    row = one_tap(node) if grid == 1 and max(node.stride) > 1 else gains(symbol, grid)
     upper, lower = row.upper * (1 + 1e-9), row.largest * (1 - 1e-9)
     if exact:
         products = out * into * min(out, into)
         rtol = next((allowed for most, allowed in TOLERANCES if products <= most), None)
-        margin = _margin(node)
-        if rtol is not None and margin is not None:
+        if rtol is not None:
             bound = spectral_norm(
                 torch.tensor(np.asarray(node.kernel)), stride=node.stride, dilation=node.dilation, groups=node.groups,
-                transposed=node.transposed, rtol=rtol, **margin,
+                transposed=node.transposed, rtol=rtol,
             )  # fmt: skip
             upper, lower = float(bound), bound.lower
     return {
-        "sigma_upper": upper, "sigma_lower": lower, "gap": (upper - lower) / upper if upper and exact else None,
+        "sigma_upper": None if margin is None else upper * margin * (1 + 1e-12), "sigma_lower": lower,
+        "gap": (upper - lower) / upper if upper and exact else None, "margin_gain": margin,
         "sigma_min": None if np.isnan(row.smallest) else row.smallest, "condition": row.condition, "stable_rank": row.rank,
         "dc": row.dc, "nyquist": row.nyquist, "at": " × ".join(f"{abs(w) / math.pi:.2g}" for w in row.at) or None,
         "l_orth": orthogonality(node) if exact else None,
     }  # fmt: skip
+
+
+def one_tap(node: Node) -> Gains:
+    """`gains` of a layer of one tap with a stride: those without it, since the stride only leaves inputs out.
+
+    What it leaves out are directions that are lost, where there are results enough to hold them: their gain is 0.
+    """
+    symbol = symbol_of(replace(node, stride=(1,) * node.ndim))
+    out, into = symbol.channels
+    row = gains(symbol, 1)
+    loses = min(out, into * math.prod(node.stride)) > min(out, into)
+    return replace(row, smallest=0.0, condition=math.inf) if loses else row
 
 
 def orthogonality(node: Node) -> float | None:
@@ -99,14 +156,6 @@ def orthogonality(node: Node) -> float | None:
     if node.transposed or work > WORK:
         return None
     return float(l_orth(np.asarray(node.kernel, np.float64), node.stride, node.dilation, node.groups))
-
-
-def _margin(node: Node) -> dict[str, Any] | None:
-    """The margin in torch's words; None where it has none for it."""
-    modes = {"constant": "zeros", "reflect": "reflect", "edge": "replicate", "wrap": "circular"}
-    if node.boundary not in modes or any(a != b for a, b in node.padding):
-        return None
-    return {"padding": tuple(a for a, _ in node.padding) or 0, "padding_mode": modes[node.boundary]}
 
 
 SECTION = Section(

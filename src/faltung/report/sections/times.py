@@ -9,6 +9,12 @@ from faltung.report.section import Column, Rule, Section, Subject, Values
 COLUMNS = (
     Column("method", "plan", "the method that the planner picks for these shapes", "look.layer_plan"),
     Column("predicted_ms", "predicted ms", "milliseconds that it expects", "look.layer_plan"),
+    Column(
+        "next",
+        "next best",
+        "the method that the planner would take else, and the milliseconds that it expects",
+        "look.efficiency",
+    ),
     Column("torch_ms", "torch ms", "milliseconds of torch's convolution, median", "look.efficiency"),
     Column("faltung_ms", "faltung ms", "milliseconds of that plan, median, in turns with torch's", "look.efficiency"),
     Column("speedup", "times as fast", "torch's time over that of the plan", "look.efficiency"),
@@ -31,6 +37,7 @@ def fill(subject: Subject) -> Values:
         best = min((t for t in (row.torch, row.faltung) if t is not None), default=None)
         found[row.name] = {
             "method": row.method, "predicted_ms": _ms(row.predicted), "torch_ms": _ms(row.torch),
+            "next": None if row.next is None else f"{row.next[0]}, {row.next[1] * 1e3:.3g} ms",
             "faltung_ms": _ms(row.faltung), "speedup": row.speedup, "roof_ms": _ms(row.ideal),
             "over_roof": None if best is None else best / row.ideal,
         }  # fmt: skip
@@ -66,6 +73,6 @@ SECTION = Section(
              "to fill the machine.", "merge small layers, use larger batches, or choose channels in multiples of 16", "info"),
         Rule("E2", "A faster method gives the same result", "speedup", lambda v: v > FASTER, f"at most {FASTER:g}",
              "Measured in turns, the planned method is faster than torch's for these shapes.",
-             "use the layer of faltung.nn: faltung.swap(model)", "info"),
+             "use the layer of faltung.nn: faltung.swap(model)", "info", "E2"),
     ),
 )  # fmt: skip
