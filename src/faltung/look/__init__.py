@@ -32,6 +32,12 @@ from faltung.look.filters import (  # noqa: E402
     separable_share,
     variance_entropy,
 )
+from faltung.look.flow import (  # noqa: E402
+    Flow,
+    discovery_order,
+    learning_curve,
+    linear_cnn_flow,
+)
 from faltung.look.frechet import FrechetAccumulator, frechet, frechet_of_moments, kernel_distance  # noqa: E402
 from faltung.look.generating import (  # noqa: E402
     Upsampling,
@@ -72,16 +78,7 @@ from faltung.look.shifting import (  # noqa: E402
 )
 from faltung.look.shortcuts import Shortcut, shortcut_test  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
-from faltung.look.theory import (  # noqa: E402
-    Flow,
-    HessianRank,
-    discovery_order,
-    hessian_rank,
-    hessian_rank_bound,
-    hessian_values,
-    learning_curve,
-    linear_cnn_flow,
-)
+from faltung.look.theory import HessianRank, hessian_rank, hessian_rank_bound, hessian_values  # noqa: E402
 from faltung.look.worst_shifts import (  # noqa: E402
     EmbeddingShifts,
     ShiftAdversary,
