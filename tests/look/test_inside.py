@@ -112,9 +112,9 @@ def test_a_secant_holds_the_mean_and_variance_of_its_input(kind, inplace):
     if kind == "batch":
         mean, spread = z.mean((0, 2), keepdim=True), z.var((0, 2), correction=0, keepdim=True)
     elif kind == "group":
-        mean, spread = (
-            f.repeat_interleave(2, 1) for f in (z.reshape(2, 2, -1).mean(2, True), z.reshape(2, 2, -1).var(2, correction=0, keepdim=True))
-        )  # fmt: skip
+        own = z.reshape(2, 2, -1)
+        pair = own.mean(2, True), own.var(2, correction=0, keepdim=True)
+        mean, spread = (part.repeat_interleave(2, 1) for part in pair)
     elif kind == "rms":
         mean, spread = 0.0, z.square().mean(-1, keepdim=True)
     elif kind == "stored":

@@ -20,8 +20,8 @@ class Flow:
     """How a linear convolutional network learns.
 
     Fields:
-        times: (t).   gains: (t, *n) size of the end-to-end map at each frequency.   targets: (*n) where it ends: s / λ by the closed
-            form, else that of least squares.
+        times: (t).   gains: (t, *n) size of the end-to-end map at each frequency.
+        targets: (*n) where it ends: s / λ by the closed form, else that of least squares.
         correlation, power: (*n) s = ‖Σ_yx‖ and λ of the inputs.   stationary: how much of Σ_xx lies off its diagonal of
             frequencies, 0 where the closed form is exact.
         maps: (t, outputs, *n) the end-to-end map itself, what each result multiplies each place of the input by.
@@ -65,12 +65,13 @@ def linear_cnn_flow(
 ) -> Flow:
     """Gradient flow of a linear network of one circular convolution with full-size filters and a dense readout.
 
-    Formula: `ŷ = Σ_c V_c (w_c ⊛ x)`, with `(w ⊛ x)(i) = N^(−1/2) Σ_j w(i − j) x(j)` on N places, whose unitary transform is the product
-    of the transforms; loss ½ mean ‖y − ŷ‖². In frequencies `B̂ = Σ_c V̂_c · conj ŵ_c` is the end-to-end map, `E = Σ_yx − B Σ_xx`, and
-    `V̂_c' = Ê ŵ_c`, `ŵ_c' = Σ_k conj(Ê_k) V̂_ck`. Where Σ_xx is diagonal in frequencies and the start is balanced and points along
-    Σ_yx, each frequency learns alone, whatever the number of channels:
+    Formula: `ŷ = Σ_c V_c (w_c ⊛ x)`, with `(w ⊛ x)(i) = N^(−1/2) Σ_j w(i − j) x(j)` on N places, whose unitary transform is the
+    product of the transforms; loss ½ mean ‖y − ŷ‖². In frequencies the end-to-end map is `B̂ = Σ_c V̂_c · conj ŵ_c`, and with
+    `E = Σ_yx − B Σ_xx` filters and readouts change by `ŵ_c' = Σ_k conj(Ê_k) V̂_ck` and `V̂_c' = Ê ŵ_c`. Where Σ_xx is diagonal in
+    frequencies and the start is balanced and points along Σ_yx, each frequency learns alone, whatever the number of channels:
     `a(t) = (s / λ) / (1 + (s / (λ a₀) − 1) e^(−2 s t))` with s = ‖Σ_yx‖ and λ the power of the inputs at the frequency.
-    A convolution without the factor N^(−1/2) runs through the same maps √N times as fast, from filters and readouts N^(−1/4) as large.
+    A convolution without the factor N^(−1/2) runs through the same maps √N times as fast, from filters and readouts N^(−1/4) times
+    as large.
 
     Shapes: x (samples, *n), y (samples, outputs), times (t).
 
@@ -80,15 +81,17 @@ def linear_cnn_flow(
         channels: C. Default: as the start given has, else 1.
         method: `closed`, the closed form (for a start a₀); `ode`, the flow itself, integrated; `auto`, the closed form where it is
             exact: at most 1e-9 of the squares of Σ_xx are off its diagonal, and the start is balanced along Σ_yx. Default auto.
-        seed: draws filters and readouts at random, normal, so that a₀ is the root mean square of the map's sizes. Default: balanced.
+        seed: draws filters and readouts at random, normal, so that a₀ is the root mean square of the map's sizes. Default: none,
+            balanced.
         rtol: of the integration.
 
     Raises:
         ArgumentError: shapes that do not fit, a start of 0, negative times for `ode`, `closed` from a start that it does not know.
 
-    Error: closed: that of the arithmetic, where it is exact; `stationary` of the result says how far from that. ode: about 100 rtol.
-    Cost: samples · N² for the covariance; ode: some steps for each unit of time over the fastest frequency's, of C · outputs · N log N
-        + outputs · N² each.
+    Error: closed: that of the arithmetic, where it is exact; `stationary` of the result says how far from that. ode: about 100
+        rtol.
+    Cost: samples · N² for the covariance; ode: some steps for each of the fastest frequency's times, of C · outputs · N log N +
+        outputs · N² each.
     Source: Pinson, Lenaerts and Ginis, Linear CNNs discover the statistical structure of the dataset using only the most
         dominant frequencies (2023); Saxe, McClelland and Ganguli (2014) for the curve.
 
