@@ -16,6 +16,14 @@ from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E40
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
 from faltung.look.cues import Cues, channel_diversity, cue_bias  # noqa: E402
+from faltung.look.decoders import (  # noqa: E402
+    DecoderSpectrum,
+    LayerGain,
+    Transfer,
+    decoder_spectrum,
+    expected_gain,
+    transfer,
+)
 from faltung.look.denoising import Modes, denoiser_modes, footprint, tweedie_gap, wiener_kernel  # noqa: E402
 from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
@@ -42,12 +50,10 @@ from faltung.look.frechet import FrechetAccumulator, frechet, frechet_of_moments
 from faltung.look.generating import (  # noqa: E402
     Upsampling,
     UpsamplingTable,
-    expected_gain,
     neighbor_residual,
     power_law_tail,
     radial_profile,
     replica_peak,
-    transfer,
     upsampling_artifacts,
 )
 from faltung.look.geometry import (  # noqa: E402
@@ -95,6 +101,7 @@ __all__ = [
     "Count",
     "Counts",
     "Cues",
+    "DecoderSpectrum",
     "EffectiveField",
     "Efficiency",
     "EmbeddingShifts",
@@ -108,6 +115,7 @@ __all__ = [
     "GainTable",
     "Gains",
     "HessianRank",
+    "LayerGain",
     "Learnt",
     "LinearMap",
     "Modes",
@@ -121,6 +129,7 @@ __all__ = [
     "ShiftAdversary",
     "Shortcut",
     "Template",
+    "Transfer",
     "Upsampling",
     "UpsamplingTable",
     "Work",
@@ -134,6 +143,7 @@ __all__ = [
     "cue_bias",
     "curvature",
     "dead_filters",
+    "decoder_spectrum",
     "denoiser_modes",
     "discovery_order",
     "duplicate_filters",
