@@ -50,7 +50,6 @@ from faltung.look.frechet import FrechetAccumulator, frechet, frechet_of_moments
 from faltung.look.generating import (  # noqa: E402
     Upsampling,
     UpsamplingTable,
-    neighbor_residual,
     power_law_tail,
     radial_profile,
     replica_peak,
@@ -91,6 +90,7 @@ from faltung.look.worst_shifts import (  # noqa: E402
     embedding_shift_rate,
     shift_adversary,
 )
+from faltung.nn.functional.neighbor import neighbor_residual  # noqa: E402
 
 __all__ = [
     "Atlas",

@@ -5,8 +5,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from faltung.errors import ArgumentError
 from faltung.look.tables import table
@@ -154,34 +153,6 @@ def upsampling_artifacts(generator: nn.Module, z: Any) -> UpsamplingTable:
     end = values[network.outputs[0]]
     last = tuple(max(round(f), 1) for f in rows[-1].factor) if rows else (1,) * (end.ndim - 2)
     return UpsamplingTable(tuple(rows), replica_peak(end, last) if end.ndim == len(last) + 2 else 0.0)
-
-
-def neighbor_residual(x: Tensor, cell: int = 2, reference: str = "topleft") -> Tensor:
-    """A signal less one value of each cell: what upsampling by repetition leaves nothing of.
-
-    Formula: x(p) − x(cell · ⌊p / cell⌋), or less the cell's mean. Sizes that cells do not divide keep cut cells at the end.
-
-    Shapes: x (batch, channels, *n); returns the same.   Moves with shifts by whole cells, not by less.
-    Source: Tan et al., Rethinking the up-sampling operations in CNN-based generative network (NPR, 2024).
-
-    Example:
-        >>> neighbor_residual(torch.tensor([[[1.0, 3.0, 5.0, 4.0]]]))
-        tensor([[[ 0.,  2.,  0., -1.]]])
-    """
-    if cell < 1 or reference not in ("topleft", "mean"):
-        raise ArgumentError.of(
-            "neighbor_residual", "a cell of at least 1; topleft or mean", f"{cell}, {reference!r}", "choose these"
-        )
-    if reference == "mean":
-        ndim = x.ndim - 2
-        base = torch.nn.functional
-        pool = (base.avg_pool1d, base.avg_pool2d, base.avg_pool3d)[ndim - 1]
-        small = pool(x, cell, ceil_mode=True)
-    else:
-        small = x[(slice(None), slice(None), *(slice(None, None, cell),) * (x.ndim - 2))]
-    for axis in range(2, x.ndim):
-        small = small.repeat_interleave(cell, axis).narrow(axis, 0, x.shape[axis])
-    return x - small
 
 
 def bins_of(shape: tuple[int, int]) -> np.ndarray:
