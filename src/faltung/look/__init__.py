@@ -67,6 +67,7 @@ from faltung.look.geometry import (  # noqa: E402
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
 from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
+from faltung.look.pointing import box_iou, pointing_game  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
     Field,
@@ -135,6 +136,7 @@ __all__ = [
     "Work",
     "aliasing",
     "border_influence",
+    "box_iou",
     "cam",
     "cam_weights",
     "channel_diversity",
@@ -179,6 +181,7 @@ __all__ = [
     "neighbor_residual",
     "null_rate",
     "place_kernels",
+    "pointing_game",
     "population_drift",
     "power_law_tail",
     "probed_field",
