@@ -98,7 +98,7 @@ def _missed(chain: list[Node], gains: np.ndarray, sizes: tuple[int, ...]) -> flo
         return float("nan")
     axes = tuple(range(1, y.ndim))
     wanted = np.einsum("...oi,i...->o...", gains, np.fft.fftn(x, axes=axes))
-    return float(np.linalg.norm(np.fft.fftn(y, axes=axes) - wanted) / max(np.linalg.norm(wanted), 1e-300))
+    return float(np.linalg.norm(np.fft.fftn(y, axes=axes) - wanted)) / max(float(np.linalg.norm(wanted)), 1e-300)
 
 
 def _layer_gain(symbol: Symbol, sizes: tuple[int, ...], node: Any) -> np.ndarray:
