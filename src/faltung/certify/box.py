@@ -16,12 +16,13 @@ from faltung.errors import ArgumentError
 
 ROUNDING = 1e-13
 _KEEP = frozenset(
-    "view reshape flatten unflatten permute transpose t squeeze unsqueeze contiguous clone alias detach mean sum pixel_shuffle "
+    "view reshape flatten unflatten permute transpose t squeeze unsqueeze contiguous clone alias mean sum pixel_shuffle "
     "pixel_unshuffle channel_shuffle roll flip avg_pool1d avg_pool2d avg_pool3d adaptive_avg_pool1d adaptive_avg_pool2d expand "
     "adaptive_avg_pool3d select slice upsample_nearest1d upsample_nearest2d upsample_nearest3d repeat movedim getitem".split()
 )
 """Linear with weights that are not negative, and without a constant: what they do to values they do to radii."""
 POOLS = frozenset({"max_pool1d", "max_pool2d", "max_pool3d"})
+_SUMS = frozenset({"add", "sub", "rsub"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,19 @@ class Box:
         """From its two ends, rounded outward."""
         centre, radius = (low + high) / 2, (high - low) / 2
         return cls(centre, radius + ROUNDING * (radius + centre.abs()))
+
+
+@dataclass(frozen=True)
+class Ball(Box):
+    """What of a box lies within `reach` of `middle` in the l2 norm too."""
+
+    middle: Tensor
+    reach: float
+
+    @classmethod
+    def around(cls, middle: Tensor, reach: float) -> "Ball":
+        """All within that distance, in the box that just holds them."""
+        return cls(middle, torch.full_like(middle, reach), middle, reach)
 
 
 @dataclass(frozen=True)
@@ -82,12 +96,13 @@ def linear_maps(step: Step) -> list[tuple[Step, Callable[[Tensor], Tensor], Call
         )]  # fmt: skip
     if name in ("cat", "stack"):
         return [(s, *_twice(partial(_joined, step, i))) for i, s in enumerate(sources)]
-    if name in ("add", "sub") and step.inputs:
-        scale = float(step.get("alpha", 1)) * (-1 if name == "sub" else 1)
-        pairs = [(part, 1.0 if i == 0 else scale) for i, part in enumerate(step.args[:2]) if isinstance(part, Step)]
+    if name in _SUMS and step.inputs:
+        pairs = [(part, c) for part, c in _summands(step) if isinstance(part, Step)]
         return [(s, *_scaled(step, torch.tensor(c, dtype=torch.float64))) for s, c in pairs]
     if len(sources) != 1:
         return None
+    if name == "detach":  # the value depends on the input as before; only autograd is told otherwise
+        return [(sources[0], *_twice(lambda v: v))]
     if name in _KEEP or (name == "dropout" and not step.get("train")) or _zero_padding(step):
         return [(sources[0], *_twice(lambda v: _called(step, v)))]
     if name == "linear":
@@ -113,14 +128,9 @@ def constant(step: Step) -> Tensor | float:
         return step.get("bias").double()
     if name == "batch_norm":
         return normalisation(step)[1].reshape(1, -1, *[1] * (step.value.ndim - 2))
-    if name in ("add", "sub"):
-        scale = float(step.get("alpha", 1)) * (-1 if name == "sub" else 1)
-        others = [
-            (torch.as_tensor(p, dtype=torch.float64), 1.0 if i == 0 else scale)
-            for i, p in enumerate(step.args[:2])
-            if not isinstance(p, Step)
-        ]
-        return sum((o * c for o, c in others), torch.zeros((), dtype=torch.float64))
+    if name in _SUMS:
+        others = [torch.as_tensor(p, dtype=torch.float64) * c for p, c in _summands(step) if not isinstance(p, Step)]
+        return sum(others, torch.zeros((), dtype=torch.float64))
     if name in ("cat", "stack"):
         parts = [
             torch.zeros_like(p.value, dtype=torch.float64) if isinstance(p, Step) else p.double() for p in step.args[0]
@@ -194,6 +204,13 @@ def boxes(
         if narrow is not None:
             found[step] = narrow(step, found)
     return found
+
+
+def _summands(step: Step) -> list[tuple[Any, float]]:
+    """The two parts of a sum, each with its factor."""
+    name, scale = name_of(step), float(step.get("alpha", 1))
+    factors = {"add": (1.0, scale), "sub": (1.0, -scale), "rsub": (-scale, 1.0)}[name]
+    return list(zip(step.args[:2], factors, strict=True))
 
 
 def _kinked(value: Callable[[Tensor], Tensor], slope: float) -> Activation:

@@ -9,7 +9,18 @@ arithmetic can have lost is at most a share of the sizes of its values, which th
 import torch
 from torch import Tensor
 
-from faltung.certify.box import POOLS, ROUNDING, Activation, Box, activation, boxes, constant, linear_maps, name_of
+from faltung.certify.box import (
+    POOLS,
+    ROUNDING,
+    Activation,
+    Ball,
+    Box,
+    activation,
+    boxes,
+    constant,
+    linear_maps,
+    name_of,
+)
 from faltung.certify.capture import Graph, Step
 from faltung.certify.jacobians import pulled, windows_of
 
@@ -17,9 +28,13 @@ HELD = 2**22
 """Numbers in the coefficients of one step that are held at a time: 32 MiB."""
 
 
-def crown_boxes(graph: Graph, box: Box, who: str, *, result: bool = False, held: int = HELD) -> dict[Step, Box]:
+def crown_boxes(
+    graph: Graph, box: Box, who: str, *, result: bool = False, held: int = HELD, straight: bool = False
+) -> dict[Step, Box]:
     """The box of every step while the input is in one, those before activations and max pooling (and the result's, if asked
     for) cut down to what backward linear relaxation says; nowhere wider than intervals.
+
+    Args: straight: only for values that are linear in the input, for which it is exact: what intervals miss of a ball.
 
     Cost: for each value whose gate is open two rows, carried back through all steps before it; linear steps by their adjoint (of
     a convolution the transposed one, no matrix is made), as many rows at a time as `held` numbers allow.
@@ -36,9 +51,15 @@ def crown_boxes(graph: Graph, box: Box, who: str, *, result: bool = False, held:
             curves.setdefault(step.inputs[0], []).append(step)
     widest = max(step.value.numel() for step in graph.steps if isinstance(step.value, Tensor))
     most = max(1, held // (2 * widest))
+    linear = {graph.source}
+    for step in graph.steps[1:]:
+        if linear_maps(step) is not None and linear.issuperset(step.inputs):
+            linear.add(step)
 
     def narrow(step: Step, known: dict[Step, Box]) -> Box:
         old = known[step]
+        if straight and step not in linear:
+            return old
         asked = torch.full(old.centre.shape, result and step is graph.result)
         for curve in curves.get(step, []):
             asked = asked | _open(curve, old)
@@ -52,6 +73,7 @@ def crown_boxes(graph: Graph, box: Box, who: str, *, result: bool = False, held:
             below, above = least(graph, known, step, rows.reshape(-1, *step.value.shape)).chunk(2)
             low[places] = torch.maximum(low[places], below)
             high[places] = torch.minimum(high[places], -above)
+        high = torch.maximum(low, high)  # of an empty part of a ball any bounds will do
         new = Box.between(low.reshape(old.centre.shape), high.reshape(old.centre.shape))
         better = new.radius < old.radius
         return Box(torch.where(better, new.centre, old.centre), torch.where(better, new.radius, old.radius))
@@ -73,7 +95,7 @@ def least(graph: Graph, known: dict[Step, Box], step: Step, rows: Tensor) -> Ten
             continue
         maps, curve, touched = linear_maps(here), activation(here), _most(known[here])
         if here is graph.source:
-            total = total + _dot(weights, known[here].centre) - _dot(weights.abs(), known[here].radius)
+            total = total + _lowest(weights, known[here])
         elif maps is not None:
             added = torch.as_tensor(constant(here), dtype=torch.float64)
             total = total + _dot(weights, added.expand(touched.shape))
@@ -152,6 +174,14 @@ def _open(step: Step, before: Box) -> Tensor:
 def _add(found: dict[Step, Tensor], step: Step, weights: Tensor) -> None:
     old = found.get(step)
     found[step] = weights if old is None else old + weights
+
+
+def _lowest(weights: Tensor, box: Box) -> Tensor:
+    """The least that weighted sums can be in a box, or at most that in a ball."""
+    least = _dot(weights, box.centre) - _dot(weights.abs(), box.radius)
+    if isinstance(box, Ball):
+        least = torch.maximum(least, _dot(weights, box.middle) - box.reach * weights.flatten(1).norm(dim=1))
+    return least
 
 
 def _dot(weights: Tensor, values: Tensor) -> Tensor:

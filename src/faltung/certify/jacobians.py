@@ -8,7 +8,6 @@ from torch import Tensor
 
 from faltung.certify.box import POOLS, Box, activation, boxes, linear_maps, name_of
 from faltung.certify.capture import Graph, Step
-from faltung.errors import ArgumentError
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,14 +94,15 @@ def windows_of(step: Step, before: Box) -> tuple[Tensor, Tensor, Tensor]:
     stride, padding, dilation = each("stride", kernel), each("padding", 0), each("dilation", 1)
     count = before.centre.numel()
     index = torch.arange(count).reshape(size)
-    if step.get("ceil_mode"):
-        raise ArgumentError.of(
-            "local_lipschitz", "max pooling without ceil_mode", "ceil_mode=True", "pad the input instead"
-        )
-    around = [p for p in reversed(padding) for _ in range(2)]
+    reaches = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    around: list[int] = []
+    for axis in reversed(range(ndim)):
+        n, m = size[axis - ndim], step.value.shape[axis - ndim]
+        # the last window may reach beyond the margin, where ceil_mode asks for it
+        beyond = (m - 1) * stride[axis] + reaches[axis] - n - 2 * padding[axis]
+        around += [padding[axis], padding[axis] + max(beyond, 0)]
     index = torch.nn.functional.pad(index, around, value=count)
-    for axis in range(ndim):
-        reach = dilation[axis] * (kernel[axis] - 1) + 1
+    for axis, reach in enumerate(reaches):
         index = index.unfold(2 + axis, reach, stride[axis])[..., :: dilation[axis]]
     windows = index.flatten(-ndim).flatten(0, -2)  # (windows, places)
     nowhere = torch.full((1,), -torch.inf, dtype=torch.float64)

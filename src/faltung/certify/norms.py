@@ -12,11 +12,13 @@ from torch import Tensor
 from faltung.certify import gram, supremum
 from faltung.certify.bound import Bound
 from faltung.certify.operator import Operator, copies, repeats, usual_copies
+from faltung.certify.reshaped import laid_out
 from faltung.errors import ArgumentError
 from faltung.filters import Symbol
 from faltung.filters.filter import whole
 
-METHODS = ("auto", "gram-fft", "gram-tap", "svd")
+METHODS = ("auto", "gram-fft", "gram-tap", "svd", "reshaped", "patches")
+COARSE = ("gram-tap", "reshaped", "patches")  # no grid of the size that is asked about
 GRID = 4096  # up to so many frequencies the norm for one size is found on that size's own grid
 
 
@@ -45,7 +47,9 @@ def spectral_norm(
         layer: a convolution layer of torch or of this library, transposed or not, or a kernel, array or tensor, with `settings`.
         input_size: spatial size of the input for which alone the bound is to hold. Default None: for all sizes.
         method: `auto`; `gram-fft`, the grid of that size (needs input_size); `gram-tap`, Gram iteration on taps: coarser; `svd`,
-            singular values in the place of Gram iteration. Default auto.
+            singular values in the place of Gram iteration. To compare with, coarser still: `patches`, √∏⌈k / stride⌉ times the norm
+            of the matrix from patches to results; `reshaped`, the least of that and of its likes with other axes of taps by the
+            outputs, four for two axes. Default auto.
         rtol: how far apart the supremum's two bounds may be, relatively, above 0. Default 0.01.
         n_iter: number of Gram steps. Default None: as many as rtol needs (4 for gram-tap).
         transposed: whether a kernel is that of a transposed convolution.
@@ -62,7 +66,8 @@ def spectral_norm(
         about the real-valued map, not about the rounding of a float32 network.
     Cost: some hundred Gram iterations of min(in, out) square; with `gram-fft` one for each frequency of the grid.
     Source: Delattre, Barthélemy, Araujo and Allauzen (2023) for the iteration; M. Riesz (1914) and Hörmander (1955) for the
-        step from a grid to all frequencies; Sedghi, Gupta and Long (2019) for circular operators.
+        step from a grid to all frequencies; Sedghi, Gupta and Long (2019) for circular operators; Singla and Feizi, Fantastic
+        four (2021) for `reshaped`.
 
     Example:
         >>> laplacian = torch.tensor([[0.0, 1, 0], [1, -4, 1], [0, 1, 0]])[None, None]
@@ -86,7 +91,7 @@ def spectral_norm(
         )
     upper, lower, said = _best(operator, size, method, rtol, steps)
     if size is not None:
-        exact = operator.padding_mode == "circular" and _goes_round(operator, size) and method != "gram-tap"
+        exact = operator.padding_mode == "circular" and _goes_round(operator, size) and method not in COARSE
         lower, scope = (
             lower if exact and "between" not in said else attained(operator, size),
             f"input size {' x '.join(map(str, size))}",
@@ -116,6 +121,10 @@ def _one(operator: Operator, case: "_Case", method: str, rtol: float, steps: int
     """(upper bound, lower bound of the supremum, method) by one way to see the boundary."""
     symbol = Symbol(operator.weight, case[0], operator.dilation, operator.groups)
     factor, grid = case[1], case[2]
+    if method in ("reshaped", "patches"):
+        phases = symbol.reduced().polyphase()
+        lower = supremum.over_all(phases, 1.0, None, False).lower
+        return laid_out(phases, method == "reshaped") * factor, lower, method
     if method == "gram-tap":
         phases = symbol.reduced().polyphase()
         taps, count = phases.taps(), 4 if steps is None else max(steps, 1)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from faltung.certify.box import Box, boxes
+from faltung.certify.box import Ball, Box, boxes
 from faltung.certify.capture import Graph, Step, capture
 from faltung.certify.crown import crown_boxes
 from faltung.errors import ArgumentError
@@ -53,4 +53,6 @@ def check_bounds(bounds: str, who: str) -> None:
 
 def boxes_by(bounds: str, graph: Graph, box: Box, who: str, result: bool = False) -> dict[Step, Box]:
     """The boxes of all steps, found one way or the other."""
-    return crown_boxes(graph, box, who, result=result) if bounds == "crown" else boxes(graph, box, who)
+    if bounds == "crown":
+        return crown_boxes(graph, box, who, result=result)
+    return crown_boxes(graph, box, who, straight=True) if isinstance(box, Ball) else boxes(graph, box, who)

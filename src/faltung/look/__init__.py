@@ -16,6 +16,14 @@ from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E40
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
 from faltung.look.counts import Count, Counts, counts  # noqa: E402
 from faltung.look.cues import Cues, channel_diversity, cue_bias  # noqa: E402
+from faltung.look.decoders import (  # noqa: E402
+    DecoderSpectrum,
+    LayerGain,
+    Transfer,
+    decoder_spectrum,
+    expected_gain,
+    transfer,
+)
 from faltung.look.denoising import Modes, denoiser_modes, footprint, tweedie_gap, wiener_kernel  # noqa: E402
 from faltung.look.efficiency import Chain, Efficiency, Roof, Work, efficiency, layer_plan, this_roof  # noqa: E402
 from faltung.look.filters import (  # noqa: E402
@@ -32,16 +40,19 @@ from faltung.look.filters import (  # noqa: E402
     separable_share,
     variance_entropy,
 )
+from faltung.look.flow import (  # noqa: E402
+    Flow,
+    discovery_order,
+    learning_curve,
+    linear_cnn_flow,
+)
 from faltung.look.frechet import FrechetAccumulator, frechet, frechet_of_moments, kernel_distance  # noqa: E402
 from faltung.look.generating import (  # noqa: E402
     Upsampling,
     UpsamplingTable,
-    expected_gain,
-    neighbor_residual,
     power_law_tail,
     radial_profile,
     replica_peak,
-    transfer,
     upsampling_artifacts,
 )
 from faltung.look.geometry import (  # noqa: E402
@@ -56,6 +67,7 @@ from faltung.look.geometry import (  # noqa: E402
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
 from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
+from faltung.look.pointing import box_iou, pointing_game  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
     Field,
@@ -72,22 +84,14 @@ from faltung.look.shifting import (  # noqa: E402
 )
 from faltung.look.shortcuts import Shortcut, shortcut_test  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
-from faltung.look.theory import (  # noqa: E402
-    Flow,
-    HessianRank,
-    discovery_order,
-    hessian_rank,
-    hessian_rank_bound,
-    hessian_values,
-    learning_curve,
-    linear_cnn_flow,
-)
+from faltung.look.theory import HessianRank, hessian_rank, hessian_rank_bound, hessian_values  # noqa: E402
 from faltung.look.worst_shifts import (  # noqa: E402
     EmbeddingShifts,
     ShiftAdversary,
     embedding_shift_rate,
     shift_adversary,
 )
+from faltung.nn.functional.neighbor import neighbor_residual  # noqa: E402
 
 __all__ = [
     "Atlas",
@@ -98,6 +102,7 @@ __all__ = [
     "Count",
     "Counts",
     "Cues",
+    "DecoderSpectrum",
     "EffectiveField",
     "Efficiency",
     "EmbeddingShifts",
@@ -111,6 +116,7 @@ __all__ = [
     "GainTable",
     "Gains",
     "HessianRank",
+    "LayerGain",
     "Learnt",
     "LinearMap",
     "Modes",
@@ -124,11 +130,13 @@ __all__ = [
     "ShiftAdversary",
     "Shortcut",
     "Template",
+    "Transfer",
     "Upsampling",
     "UpsamplingTable",
     "Work",
     "aliasing",
     "border_influence",
+    "box_iou",
     "cam",
     "cam_weights",
     "channel_diversity",
@@ -137,6 +145,7 @@ __all__ = [
     "cue_bias",
     "curvature",
     "dead_filters",
+    "decoder_spectrum",
     "denoiser_modes",
     "discovery_order",
     "duplicate_filters",
@@ -172,6 +181,7 @@ __all__ = [
     "neighbor_residual",
     "null_rate",
     "place_kernels",
+    "pointing_game",
     "population_drift",
     "power_law_tail",
     "probed_field",

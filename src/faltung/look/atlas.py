@@ -8,49 +8,12 @@ from typing import Any
 import numpy as np
 
 from faltung.errors import ArgumentError
+from faltung.init.templates import CLASSES, RATIOS, Template
 from faltung.look.filters import slices
 from faltung.look.tables import table
 from faltung.readers import Network, read
 
-CLASSES = ("gaussian", "dog", "first", "second", "uniform", "cross", "delta", "other")
-_RATIOS = (1.4, 1.6, 2.0, 3.0, 4.0)
 _ANGLES, _SIGMAS, _STEPS = 8, 8, 40
-
-
-@dataclass(frozen=True)
-class Template:
-    """A shape with a name: class, width σ in taps, ratio of the two widths, angle in radians; 0 where it has none."""
-
-    kind: str
-    sigma: float = 0.0
-    ratio: float = 0.0
-    angle: float = 0.0
-
-    def draw(self, size: tuple[int, int]) -> np.ndarray:
-        """The template on a grid of taps, unit norm, mean as the formula has it."""
-        rows, columns = (np.arange(n) - (n - 1) / 2 for n in size)
-        y, x = np.meshgrid(rows, columns, indexing="ij")
-        r2, u = x * x + y * y, x * np.cos(self.angle) + y * np.sin(self.angle)
-
-        def blob(sigma: float) -> np.ndarray:
-            return np.exp(-r2 / (2 * sigma * sigma))
-
-        if self.kind == "gaussian":
-            made = blob(self.sigma)
-        elif self.kind == "dog":
-            inner, outer = blob(self.sigma), blob(self.ratio * self.sigma)
-            made = inner / inner.sum() - outer / outer.sum()
-        elif self.kind == "first":
-            made = -u / self.sigma**2 * blob(self.sigma)
-        elif self.kind == "second":
-            made = (u * u / self.sigma**4 - 1 / self.sigma**2) * blob(self.sigma)
-        elif self.kind == "uniform":
-            made = np.ones(size)
-        elif self.kind == "cross":
-            made = ((np.abs(x) < 0.75) | (np.abs(y) < 0.75)).astype(float)
-        else:  # delta
-            made = ((np.abs(x) < 0.75) & (np.abs(y) < 0.75)).astype(float)
-        return made / np.linalg.norm(made)
 
 
 @lru_cache(maxsize=16)
@@ -60,7 +23,7 @@ def _dictionary(size: tuple[int, int]) -> tuple[tuple[Template, ...], np.ndarray
     angles = np.arange(_ANGLES) * pi / _ANGLES
     made = [Template(kind) for kind in ("uniform", "cross", "delta")]
     made += [Template("gaussian", s) for s in sigmas]
-    made += [Template("dog", s, ratio) for s in sigmas for ratio in _RATIOS]
+    made += [Template("dog", s, ratio) for s in sigmas for ratio in RATIOS]
     # A first derivative turned half around is its own negative, so half a turn of angles is all there is.
     made += [Template(kind, s, 0.0, a) for kind in ("first", "second") for s in sigmas for a in angles]
     return tuple(made), np.stack([t.draw(size).ravel() for t in made])

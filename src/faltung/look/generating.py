@@ -1,93 +1,15 @@
-"""How generators treat frequencies: the transfer of linear chains, copies of the spectrum after upsampling, profiles of images."""
+"""What generators leave in a spectrum: copies of it after upsampling, profiles of images, residuals of repeated pixels."""
 
 from dataclasses import dataclass
 from math import prod
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from faltung.errors import ArgumentError
-from faltung.filters.symbol import Symbol
-from faltung.look.spectrum import symbol_of
 from faltung.look.tables import table
-from faltung.readers import Network, read, read_only, traced, undisturbed
-
-
-def transfer(source: Any, size: int | tuple[int, ...], example: Any = None) -> np.ndarray:
-    """What a chain of stride-1 convolutions without functions between them does to each frequency: DFT(y) = T · DFT(x).
-
-    Exact for circular boundaries; biases add to ω = 0 alone. Functions of elements are taken as the identity, so for a network with
-    rectifiers this is its linear part only.
-
-    Shapes: returns (*size, out, in), complex.   Raises: ArgumentError: a stride, a branch or an operation that mixes frequencies.
-
-    Source: Tang, Shen, Zhou, Chen and Zhang, Defects of convolutional decoder networks in frequency representation (2023).
-
-    Example:
-        >>> layer = nn.Conv1d(1, 1, 1, bias=False)
-        >>> bool(np.allclose(transfer(layer, 4, torch.zeros(1, 1, 4)), layer.weight.item()))
-        True
-    """
-    network = read(source, example)
-    made: np.ndarray | None = None
-    for node in network.nodes:
-        if node.op in ("input", "same", "activation", "pad"):
-            continue
-        plain = (
-            node.op == "conv"
-            and node.kernel is not None
-            and not node.transposed
-            and set(node.stride) == {1}
-            and len(node.inputs) == 1
-        )
-        if not plain:
-            raise ArgumentError.of(
-                "transfer", "a chain of convolutions of stride 1", f"{node.name} ({node.op})", "look at a part of it"
-            )
-        symbol = symbol_of(node)
-        sizes = (size,) * symbol.ndim if isinstance(size, int) else tuple(size)
-        step = _layer_gain(symbol, sizes, node)
-        made = step if made is None else step @ made
-    if made is None:
-        raise ArgumentError.of("transfer", "at least one convolution", "none", "pass the layers")
-    return made
-
-
-def _layer_gain(symbol: Symbol, sizes: tuple[int, ...], node: Any) -> np.ndarray:
-    """F(−ω), blocks of groups on the diagonal, with the phase of the layer's margin."""
-    blocks = np.asarray(symbol.sample(sizes))
-    groups, rows, columns = len(blocks), *blocks.shape[-2:]
-    made = np.zeros((*sizes, groups * rows, groups * columns), complex)
-    for g in range(groups):
-        made[..., g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] = blocks[g].conj()
-    for axis, (n, (before, _)) in enumerate(zip(sizes, _margins(node), strict=True)):
-        wave = np.exp(-2j * np.pi * np.fft.fftfreq(n) * before)
-        made = made * wave.reshape([-1 if a == axis else 1 for a in range(made.ndim)])
-    return made
-
-
-def _margins(node: Any) -> tuple[tuple[int, int], ...]:
-    """The layer's margin, or that of the same size where a pad stands in front of it."""
-    if any(p != (0, 0) for p in node.padding):
-        return node.padding
-    reach = [(k - 1) * d for k, d in zip(node.taps, node.dilation, strict=True)]
-    return tuple((r // 2, r - r // 2) for r in reach)
-
-
-def expected_gain(taps: int, mean: float, deviation: float, frequencies: Any) -> np.ndarray:
-    """E |T(ω)|² of a kernel of two axes with independent taps: σ² k² + μ² |D(u)|² |D(v)|², D the Dirichlet kernel.
-
-    Shapes: frequencies (..., 2) in radians; returns (...).
-
-    Example:
-        >>> expected_gain(3, 1.0, 0.0, np.zeros(2)).item()
-        81.0
-    """
-    omega = np.asarray(frequencies, np.float64)
-    kernels = np.abs(np.exp(1j * omega[..., None] * np.arange(taps)).sum(-1)) ** 2
-    return deviation**2 * taps**2 + mean**2 * kernels.prod(-1)
+from faltung.readers import Network, read_only, traced, undisturbed
 
 
 def radial_profile(x: Any, *, window: bool = False, normalise: bool = True) -> np.ndarray:
@@ -231,34 +153,6 @@ def upsampling_artifacts(generator: nn.Module, z: Any) -> UpsamplingTable:
     end = values[network.outputs[0]]
     last = tuple(max(round(f), 1) for f in rows[-1].factor) if rows else (1,) * (end.ndim - 2)
     return UpsamplingTable(tuple(rows), replica_peak(end, last) if end.ndim == len(last) + 2 else 0.0)
-
-
-def neighbor_residual(x: Tensor, cell: int = 2, reference: str = "topleft") -> Tensor:
-    """A signal less one value of each cell: what upsampling by repetition leaves nothing of.
-
-    Formula: x(p) − x(cell · ⌊p / cell⌋), or less the cell's mean. Sizes that cells do not divide keep cut cells at the end.
-
-    Shapes: x (batch, channels, *n); returns the same.   Moves with shifts by whole cells, not by less.
-    Source: Tan et al., Rethinking the up-sampling operations in CNN-based generative network (NPR, 2024).
-
-    Example:
-        >>> neighbor_residual(torch.tensor([[[1.0, 3.0, 5.0, 4.0]]]))
-        tensor([[[ 0.,  2.,  0., -1.]]])
-    """
-    if cell < 1 or reference not in ("topleft", "mean"):
-        raise ArgumentError.of(
-            "neighbor_residual", "a cell of at least 1; topleft or mean", f"{cell}, {reference!r}", "choose these"
-        )
-    if reference == "mean":
-        ndim = x.ndim - 2
-        base = torch.nn.functional
-        pool = (base.avg_pool1d, base.avg_pool2d, base.avg_pool3d)[ndim - 1]
-        small = pool(x, cell, ceil_mode=True)
-    else:
-        small = x[(slice(None), slice(None), *(slice(None, None, cell),) * (x.ndim - 2))]
-    for axis in range(2, x.ndim):
-        small = small.repeat_interleave(cell, axis).narrow(axis, 0, x.shape[axis])
-    return x - small
 
 
 def bins_of(shape: tuple[int, int]) -> np.ndarray:

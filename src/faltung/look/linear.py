@@ -10,6 +10,7 @@ from scipy.sparse.linalg import LinearOperator, svds
 from torch import Tensor, fx, nn
 
 from faltung.errors import ArgumentError
+from faltung.look.norms import NORMS, affine_of
 from faltung.readers import Traced, traced, undisturbed
 from faltung.readers.words import ACTIVATIONS
 
@@ -93,14 +94,14 @@ def linearize(model: nn.Module, x: Tensor, mode: str = "tangent") -> LinearMap:
     """The affine map that a model is for signals that meet the same masks, selections and slopes as x.
 
     Formula: tangent: A = ∂f/∂x, r = f(x) − A x. secant: every function h of one element becomes h(0) + (h(z) − h(0)) / z · v for
-    the z that x brings there (its slope where z = 0), every maximum the element that x selects; then f(x) = A x + r, r the
-    image of 0. For rectifiers and maxima both are the same.
+    the z that x brings there (its slope where z = 0), every maximum the element that x selects, every norm one with the
+    mean and variance that x brings there; then f(x) = A x + r, r the image of 0. For rectifiers and maxima both are the same.
 
     Args:
-        mode: "tangent", any differentiable model; or "secant", models of convolutions, frozen norms, functions, pools and sums.
+        mode: "tangent", any differentiable model; or "secant", models of convolutions, norms, functions, pools and sums.
 
     Raises:
-        ArgumentError: another mode, or an operation that has no secant (attention, products of signals, norms with statistics).
+        ArgumentError: another mode, or an operation that has no secant (attention, products of signals).
 
     Source: Navarrete Michelini, Liu, Lu and Jiang, A tour of convolutional networks guided by linear interpreters (2019).
 
@@ -193,6 +194,8 @@ class _Frozen:
         known = self.found.network[name] if name else None
         products = known is not None and op == "mul" and len(known.inputs) > 1
         unsteady = known is not None and op == "norm" and not known.settings.get("frozen")
+        if unsteady and base in NORMS:
+            return self._norm(node, args, kwargs, first)
         if (
             op not in _LINEAR
             or products
@@ -218,6 +221,14 @@ class _Frozen:
             return y.detach()
         ratio, zero = self.kept[node.name]
         return zero + ratio * z
+
+    def _norm(self, node: fx.Node, args: Any, kwargs: Any, first: bool) -> Tensor:
+        if first:
+            self.kept[node.name] = affine_of(node, args, kwargs)
+        held = self.kept[node.name]
+        if first or held is None:
+            return node.target(*args, **kwargs)
+        return held[0] * args[0] + held[1]
 
     def _maximum(self, node: fx.Node, base: str, args: Any, kwargs: Any, first: bool) -> Any:
         z, *rest = args

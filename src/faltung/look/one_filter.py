@@ -45,7 +45,8 @@ def learn_filter(
     then by the second.
 
     Started within the right half of space, the filter is found for patches whose directions are spread smoothly, the more slowly
-    the more they resemble each other; for other starts nothing is proved. Patches that resemble each other need small rates.
+    the more they resemble each other; for other starts nothing is proved, and of many patches such a start is often not left
+    in the steps that others need. Patches that resemble each other need small rates.
 
     Shapes: patches (samples, patches, taps), target (taps).
 

@@ -1,7 +1,6 @@
-"""Small networks whose training is understood: ranks of Hessians, and which frequencies linear networks learn first."""
+"""Small networks whose training is understood: ranks and eigenvalues of the Hessians of their loss."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,89 +109,3 @@ def hessian_rank_bound(filters: int, taps: int, size: int, outputs: int, input_r
     outer = min(outputs * (size if input_rank is None else input_rank), parameters)
     functional = min(2 * filters * min(taps, outputs * (size - taps + 1)), parameters)
     return HessianRank(min(outer + functional, parameters), outer, functional, parameters)
-
-
-@dataclass(frozen=True, eq=False)
-class Flow:
-    """How a linear convolutional network learns.
-
-    Fields:
-        times: (t).   gains: (t, *n) size of the end-to-end map at each frequency.   targets: (*n) where it ends, s / λ.
-        correlation, power: (*n) s = ‖Σ_yx‖ and λ of the inputs.   stationary: how much of Σ_xx lies off its diagonal of
-            frequencies, 0 where the closed form is exact.
-    """
-
-    times: np.ndarray
-    gains: np.ndarray
-    targets: np.ndarray
-    correlation: np.ndarray
-    power: np.ndarray
-    stationary: float
-
-
-def frequency_statistics(x: Any, y: Any) -> tuple[np.ndarray, np.ndarray, float]:
-    """(s, λ, off-diagonal share): correlation of outputs with each frequency of the inputs, power of each frequency.
-
-    Shapes: x (samples, *n), y (samples, outputs).   The transform is unitary, so λ are eigenvalues of a stationary covariance.
-    """
-    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
-    axes = tuple(range(1, x.ndim))
-    waves = np.fft.fftn(x, axes=axes, norm="ortho").reshape(len(x), -1)
-    cross = np.einsum("nk,nf->kf", y, waves) / len(x)
-    covariance = waves.conj().T @ waves / len(x)
-    power = np.diag(covariance).real
-    away = np.abs(covariance - np.diag(power)) ** 2
-    share = away.sum() / max((np.abs(covariance) ** 2).sum(), 1e-300)
-    shape = x.shape[1:]
-    return np.linalg.norm(cross, axis=0).reshape(shape), power.reshape(shape), float(share)
-
-
-def linear_cnn_flow(x: Any, y: Any, times: Any, start: float = 1e-3) -> Flow:
-    """Gradient flow of a circular convolution with full-size filters and a dense readout, frequency by frequency.
-
-    Formula: a(t) = (s / λ) / (1 + (s / (λ a₀) − 1) e^(−2 s t)) with s = ‖Σ_yx‖ and λ the power of the inputs at the frequency, from
-    balanced small values a₀. Exact where the inputs' covariance is diagonal in frequencies; `stationary` says how far from
-    that.
-
-    Shapes: x (samples, *n), y (samples, outputs), times (t).   Args: start: a₀.
-
-    Source: Pinson, Lenaerts and Ginis, Linear CNNs discover the statistical structure of the dataset using only the most
-    dominant frequencies (2023); Saxe, McClelland and Ganguli (2014) for the curve.
-    """
-    correlation, power, share = frequency_statistics(x, y)
-    times = np.asarray(times, np.float64)
-    targets = np.divide(correlation, power, out=np.zeros_like(power), where=power > 0)
-    gains = learning_curve(correlation, power, start, times)
-    return Flow(times, gains, targets, correlation, power, share)
-
-
-def learning_curve(correlation: Any, power: Any, start: float, times: Any) -> np.ndarray:
-    """a(t) = (s / λ) / (1 + (s / (λ a₀) − 1) e^(−2 s t)) for each time (first axis) and mode; a₀ stays where s is 0 and λ is 0.
-
-    Example:
-        >>> float(learning_curve(1.0, 2.0, 0.5, [3.0])[0])
-        0.5
-    """
-    s, lam = np.broadcast_arrays(np.asarray(correlation, np.float64), np.asarray(power, np.float64))
-    t = np.asarray(times, np.float64).reshape(-1, *(1,) * s.ndim)
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        decay = np.exp(-2 * s * t)
-        # Written without s / λ: a₀ s / (a₀ λ + (s − a₀ λ) e^(−2 s t)) holds for λ = 0 too.
-        curve = start * s / (start * lam + (s - start * lam) * decay)
-        still = start / (1 + 2 * lam * start * t)  # s = 0: the flow a' = −2 λ a²
-    return np.where(s == 0, still, curve)
-
-
-def discovery_order(x: Any, y: Any, start: float = 1e-3) -> list[tuple[tuple[int, ...], float]]:
-    """Frequencies in the order in which they are learnt, with the time at which half of s / λ is reached; what never is, left out.
-
-    Formula: t = ln(s / (λ a₀) − 1) / (2 s).
-    """
-    correlation, power, _ = frequency_statistics(x, y)
-    found = []
-    for place in np.ndindex(correlation.shape):
-        s, lam = correlation[place], power[place]
-        if s > 0 and lam > 0 and s / (lam * start) > 1:
-            ratio = s / (lam * start) - 1
-            found.append((place, float(max(np.log(ratio), 0.0) / (2 * s)) if ratio > 0 else 0.0))
-    return sorted(found, key=lambda entry: entry[1])
