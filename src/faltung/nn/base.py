@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
@@ -40,11 +42,29 @@ class Example:
 
 @dataclass(frozen=True)
 class Symmetry:
-    """What is done to the input does this to the result: `layer(on_input(x)) == on_output(layer(x))`, in evaluation mode."""
+    """What is done to the input does this to the result: `seen(layer(on_input(x))) == on_output(layer(x))`, in evaluation mode.
+
+    Of several inputs the first is moved, a list leaf by leaf, and results leaf by leaf. Where they belong `together`, `on_input`
+    takes all inputs as arguments and returns as many, and `on_output` takes the result whole. `seen` is what of the moved input's
+    result is compared, default all of it. `fits` says for which inputs this is promised, default all.
+    """
 
     name: str
-    on_input: Callable[[Any], Any]
+    on_input: Callable[..., Any]
     on_output: Callable[[Any], Any] = field(default=lambda y: y)
+    together: bool = False
+    seen: Callable[[Any], Any] = field(default=lambda y: y)
+    fits: Callable[..., bool] = field(default=lambda *inputs: True)
+
+    def moved(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """All inputs, moved."""
+        if self.together:
+            return tuple(self.on_input(*inputs))
+        return (pytree.tree_map(self.on_input, inputs[0]), *inputs[1:])
+
+    def wanted(self, result: Any) -> Any:
+        """What the result should become."""
+        return self.on_output(result) if self.together else pytree.tree_map(self.on_output, result)
 
 
 def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
@@ -137,7 +157,11 @@ class Layer(nn.Module):
             )  # fmt: skip
 
     def symmetries(self) -> Iterable[Symmetry]:
-        """What the layer is equivariant to."""
+        """What the layer is equivariant to: elements that stand for all others."""
+        return ()
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        """Elements at random of what the layer is equivariant to, where there are more than `symmetries` lists."""
         return ()
 
     def gain(self) -> float | None:
@@ -267,6 +291,15 @@ class ConvLayer(Layer):
         )
         if self.padding_mode == "circular" and whole and len(set(self.stride)) == 1:
             yield rolled(self.stride[0], self.ndim, self.stride[0])
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        for one in ConvLayer.symmetries(self):
+            axes = tuple(range(-self.ndim, 0))
+            steps = tuple(int(t) for t in random.integers(1, 64, self.ndim))
+            by = tuple(t * s for t, s in zip(steps, self.stride, strict=True))
+            yield Symmetry(
+                f"shift by {by}", lambda x, by=by: x.roll(by, axes), lambda y, by=steps: y.roll(by, axes), fits=one.fits
+            )
 
     def effective_kernel(self) -> Tensor:
         """The kernel of the plain convolution that this layer is, (out, in / groups, *kernel_size)."""

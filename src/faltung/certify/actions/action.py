@@ -19,6 +19,8 @@ class Action:
     name: str = ""
     whole: bool = False
     """Whether `difference` takes results as they come, tuples and lists too, rather than their first tensor."""
+    together: bool = False
+    """Whether an element moves all inputs of a model: every x here is then the tuple of them, and `apply` returns one."""
 
     def elements(self, x: Tensor) -> list[Any] | None:
         """All elements for an input like x but the identity, or None where they are not to be counted."""
@@ -71,6 +73,7 @@ class Declared(Action):
     """
 
     whole = True
+    together = True
 
     def __init__(self, *symmetries: Symmetry) -> None:
         self.name, self.symmetries = ", ".join(s.name for s in symmetries), symmetries
@@ -79,13 +82,14 @@ class Declared(Action):
         return list(self.symmetries)
 
     def apply(self, element: Symmetry, x: Any) -> Any:
-        return pytree.tree_map(element.on_input, x)
+        return element.moved(x)
 
     def apply_output(self, element: Symmetry, y: Any, x: Any) -> Any:
-        return pytree.tree_map(element.on_output, y)
+        return element.wanted(y)
 
     def difference(self, element: Symmetry, after: Any, before: Any, x: Any) -> Tensor | None:
-        ours, wanted = pytree.tree_leaves(after), pytree.tree_leaves(self.apply_output(element, before, x))
+        ours = pytree.tree_leaves(element.seen(after))
+        wanted = pytree.tree_leaves(self.apply_output(element, before, x))
         if [y.shape for y in ours] != [y.shape for y in wanted]:
             return None
         off = [relative(y.reshape(1, -1), w.reshape(1, -1)) for y, w in zip(ours, wanted, strict=True) if y.numel()]
