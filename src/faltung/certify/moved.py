@@ -239,7 +239,9 @@ def _way(model: Any, action: Action, way: str | None) -> tuple[Callable[..., lis
     follows = isinstance(action, FieldAction)
     if (way is None and not follows) or not isinstance(model, nn.Module):
         return None, "not looked at"
-    layer = follows and type(model).__module__.startswith("faltung.nn")  # its parts know less of its fields than it does
+    layer = follows and type(model).__module__.startswith(
+        "faltung.nn"
+    )  # its parts know less of its fields than it does
     if way == "graph" or (way in ("auto", None) and not layer):
         try:
             return seen_by_graph(model), "the traced graph"

@@ -75,6 +75,13 @@ def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
     )
 
 
+def shifted(random: np.random.Generator, ndim: int, shift: int = 1, stride: int = 1) -> Symmetry:
+    """The same for random multiples of `shift` along each axis."""
+    axes, steps = tuple(range(-ndim, 0)), [int(t) for t in random.integers(-32, 33, ndim)]
+    there, here = (tuple(t * n for t in steps) for n in (shift, shift // stride))
+    return Symmetry(f"shift by {there}", lambda x: x.roll(there, axes), lambda y: y.roll(here, axes))
+
+
 def shown(shows: str, *inputs: Any, complex: bool = False, **arguments: Any) -> Example:
     """An example for pictures: what is shown (words), the shapes of the inputs, and the constructor's arguments."""
     return Example(arguments, inputs, tiny=False, complex=complex, shows=tuple(shows.split()))
@@ -293,13 +300,8 @@ class ConvLayer(Layer):
             yield rolled(self.stride[0], self.ndim, self.stride[0])
 
     def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
-        for one in ConvLayer.symmetries(self):
-            axes = tuple(range(-self.ndim, 0))
-            steps = tuple(int(t) for t in random.integers(1, 64, self.ndim))
-            by = tuple(t * s for t, s in zip(steps, self.stride, strict=True))
-            yield Symmetry(
-                f"shift by {by}", lambda x, by=by: x.roll(by, axes), lambda y, by=steps: y.roll(by, axes), fits=one.fits
-            )
+        if any(True for _ in ConvLayer.symmetries(self)):
+            yield shifted(random, self.ndim, self.stride[0], self.stride[0])
 
     def effective_kernel(self) -> Tensor:
         """The kernel of the plain convolution that this layer is, (out, in / groups, *kernel_size)."""

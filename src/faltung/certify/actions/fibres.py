@@ -10,8 +10,17 @@ from torch import Tensor
 
 from faltung.certify.actions.fields import Kind
 from faltung.nn.symmetry import (
-    FourierReLU, GatedFields, GroupBatchNorm, GroupConv, GroupDownsample, GroupPool, GroupUpsample, NormReLU,
-    PositionOrientationGrid, SteerableConv, VoxelConv,
+    FourierReLU,
+    GatedFields,
+    GroupBatchNorm,
+    GroupConv,
+    GroupDownsample,
+    GroupPool,
+    GroupUpsample,
+    NormReLU,
+    PositionOrientationGrid,
+    SteerableConv,
+    VoxelConv,
 )  # fmt: skip
 from faltung.nn.symmetry.groups import Fibre, GridGroup
 from faltung.nn.symmetry.harmonics import PLANE
@@ -166,4 +175,3 @@ def fields_of(module: Any) -> tuple[OfChannels, OfChannels] | None:
     """The kinds that a layer takes and makes, None for modules that know no fields."""
     known = next((OF_LAYERS[kind] for kind in type(module).__mro__ if kind in OF_LAYERS), None)
     return known(module) if known else None
-

@@ -13,7 +13,13 @@ from faltung.certify.actions.fields import UNKNOWN, FieldAction, Kind
 from faltung.certify.steps import Step
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import (
-    GauntPower, GauntProduct, PointConv, PositionOrientationBlock, PositionOrientationConv, SO2Conv, SphereActivation,
+    GauntPower,
+    GauntProduct,
+    PointConv,
+    PositionOrientationBlock,
+    PositionOrientationConv,
+    SO2Conv,
+    SphereActivation,
 )  # fmt: skip
 from faltung.nn.symmetry.directions import motions, permuted
 from faltung.nn.symmetry.irreps import Irreps, irreps
@@ -235,11 +241,17 @@ class SpaceMotion(FieldAction):
         wanted = self.turned(element, before, kind, x)
         if wanted is None or wanted.shape != after.shape:
             return None
-        return relative(after.reshape(1, -1), wanted.reshape(1, -1))  # points near 0 have no relative error of their own
+        return relative(
+            after.reshape(1, -1), wanted.reshape(1, -1)
+        )  # points near 0 have no relative error of their own
 
     def words(self, element: Any) -> str:
         turn, move = element
         sign = torch.linalg.det(turn).round().item()
         cosine = ((sign * turn.diagonal().sum() - 1) / 2).clamp(-1, 1) if self.dims == 3 else turn[0, 0].clamp(-1, 1)
         angle = np.degrees(np.arccos(float(cosine)))
-        return ("mirrored, " if sign < 0 else "") + f"{angle:.0f}°" + (f", moved by {move.norm():.2f}" if self.moves else "")
+        return (
+            ("mirrored, " if sign < 0 else "")
+            + f"{angle:.0f}°"
+            + (f", moved by {move.norm():.2f}" if self.moves else "")
+        )

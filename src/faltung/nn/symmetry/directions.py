@@ -146,7 +146,8 @@ def permuted(grid: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
 def motions(grid: np.ndarray) -> list[np.ndarray]:
     """The rotations, in space with mirrors, that turn a grid of directions to itself, the identity first.
 
-    Two directions that are not parallel say where all others go: all pairs of the same angle are tried.
+    Two directions that are not parallel say where all others go: all pairs of the same angle are tried. Where all are parallel,
+    it is the identity alone.
 
     Example:
         >>> len(motions(directions(2, 5))), len(motions(directions(3, 6)))
