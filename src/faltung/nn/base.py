@@ -40,6 +40,11 @@ class Example:
     shows: tuple[str, ...] = ()
 
 
+def same(y: Any) -> Any:
+    """What an element does to an invariant."""
+    return y
+
+
 @dataclass(frozen=True)
 class Symmetry:
     """What is done to the input does this to the result: `seen(layer(on_input(x))) == on_output(layer(x))`, in evaluation mode.
@@ -51,9 +56,9 @@ class Symmetry:
 
     name: str
     on_input: Callable[..., Any]
-    on_output: Callable[[Any], Any] = field(default=lambda y: y)
+    on_output: Callable[[Any], Any] = field(default=same)
     together: bool = False
-    seen: Callable[[Any], Any] = field(default=lambda y: y)
+    seen: Callable[[Any], Any] = field(default=same)
     fits: Callable[..., bool] = field(default=lambda *inputs: True)
 
     def moved(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -67,19 +72,37 @@ class Symmetry:
         return self.on_output(result) if self.together else pytree.tree_map(self.on_output, result)
 
 
-def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
-    """Equivariance to circular shifts by `shift` samples along the last `ndim` axes, for a layer of that stride."""
-    axes = tuple(range(-ndim, 0))
-    return Symmetry(
-        f"shift by {shift}", lambda x: x.roll((shift,) * ndim, axes), lambda y: y.roll((shift // stride,) * ndim, axes)
-    )
+@dataclass(frozen=True)
+class Roll(Symmetry):
+    """A circular shift by so many samples along each of the last `ndim` axes; the result shifts by a `stride`-th, or stays."""
+
+    shift: tuple[int, ...] = ()
+    stride: int = 1
+    stays: bool = False
+
+    def drawn(self, random: np.random.Generator) -> "Roll":
+        """The same for a random multiple along each axis."""
+        return _roll(tuple(int(t) * s for t, s in zip(random.integers(-32, 33, len(self.shift)), self.shift, strict=True)),
+                     self.stride, self.stays, self.fits)  # fmt: skip
 
 
-def shifted(random: np.random.Generator, ndim: int, shift: int = 1, stride: int = 1) -> Symmetry:
-    """The same for random multiples of `shift` along each axis."""
-    axes, steps = tuple(range(-ndim, 0)), [int(t) for t in random.integers(-32, 33, ndim)]
-    there, here = (tuple(t * n for t in steps) for n in (shift, shift // stride))
-    return Symmetry(f"shift by {there}", lambda x: x.roll(there, axes), lambda y: y.roll(here, axes))
+def rolled(
+    shift: int, ndim: int, stride: int = 1, stays: bool = False, fits: Callable[..., bool] = lambda *inputs: True
+) -> Roll:
+    """Circular shifts by `shift` samples along the last `ndim` axes, for a layer of that stride: equivariance, or invariance.
+
+    Suites take it for shifts by any multiples along each axis.
+    """
+    return _roll((shift,) * ndim, stride, stays, fits)
+
+
+def _roll(shift: tuple[int, ...], stride: int, stays: bool, fits: Callable[..., bool]) -> Roll:
+    axes, after = tuple(range(-len(shift), 0)), tuple(t // stride for t in shift)
+    alike = str(shift[0]) if len(set(shift)) == 1 else str(shift)
+    return Roll(
+        f"shift by {alike}", lambda x: x.roll(shift, axes), same if stays else lambda y: y.roll(after, axes), fits=fits,
+        shift=shift, stride=stride, stays=stays,
+    )  # fmt: skip
 
 
 def shown(shows: str, *inputs: Any, complex: bool = False, **arguments: Any) -> Example:
@@ -168,8 +191,8 @@ class Layer(nn.Module):
         return ()
 
     def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
-        """Elements at random of what the layer is equivariant to, where there are more than `symmetries` lists."""
-        return ()
+        """Elements at random of what the layer is equivariant to, where there are more than `symmetries` lists: all rolls."""
+        return (one.drawn(random) for one in self.symmetries() if isinstance(one, Roll))
 
     def gain(self) -> float | None:
         """A number that ‖layer(x) − layer(z)‖₂ / ‖x − z‖₂ never exceeds in evaluation mode, where one is known."""
@@ -298,10 +321,6 @@ class ConvLayer(Layer):
         )
         if self.padding_mode == "circular" and whole and len(set(self.stride)) == 1:
             yield rolled(self.stride[0], self.ndim, self.stride[0])
-
-    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
-        if any(True for _ in ConvLayer.symmetries(self)):
-            yield shifted(random, self.ndim, self.stride[0], self.stride[0])
 
     def effective_kernel(self) -> Tensor:
         """The kernel of the plain convolution that this layer is, (out, in / groups, *kernel_size)."""
