@@ -734,7 +734,7 @@ def failures(kind):
     return failed
 
 
-@pytest.mark.parametrize("kind", (*RIGHT, Pairs), ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*RIGHT, Pairs], ids=lambda kind: kind.__name__)
 def test_right_layers_pass(kind):
     assert failures(kind) == set()
 

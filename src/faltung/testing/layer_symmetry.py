@@ -39,7 +39,7 @@ def symmetric_slopes(case: Case) -> None:
     leaves, spec = pytree.tree_flatten(inputs)
     leaves = [leaf.requires_grad_() for leaf in leaves]
     inputs = pytree.tree_unflatten(leaves, spec)
-    for element in (*tuple(layer.symmetries())[:3], *layer.random_symmetries(np.random.default_rng(0))):
+    for element in (*tuple(layer.symmetries())[:2], *layer.random_symmetries(np.random.default_rng(0))):
         if not element.fits(*inputs):
             continue
         ends = element.seen(layer(*element.moved(inputs))), element.wanted(layer(*inputs))

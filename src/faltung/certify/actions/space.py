@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from faltung.nn.symmetry import (
 )  # fmt: skip
 from faltung.nn.symmetry.directions import motions, permuted
 from faltung.nn.symmetry.irreps import Irreps, irreps
+from faltung.nn.symmetry.motions import drawn_turn
 from faltung.nn.symmetry.so3 import rotate, wigner
 
 GROUPS = {"SO(3)": (3, False, False), "O(3)": (3, True, False), "SE(3)": (3, False, True), "E(3)": (3, True, True),
@@ -103,13 +104,13 @@ class Directed(OfSpace):
 INVARIANTS, POINTS, VECTORS = Invariants(), Places(3, True), Places(3, False)
 
 
-def _harmonics(*highest: int) -> tuple[Harmonics, ...]:
-    return tuple(Harmonics((l + 1) ** 2) for l in highest)
+def _harmonics(highest: int, odd: bool = False) -> Harmonics:
+    return Harmonics((highest + 1) ** 2, odd)
 
 
 def _product(m: GauntProduct) -> tuple[tuple[Kind, ...], Kind]:
     one, two, three = m.degrees
-    return _harmonics(one, two), Harmonics((three + 1) ** 2, m.couplings == "odd")
+    return (_harmonics(one), _harmonics(two)), _harmonics(three, m.couplings == "odd")
 
 
 def _directed(grid: Tensor) -> tuple[tuple[Kind, ...], Kind]:
@@ -119,10 +120,10 @@ def _directed(grid: Tensor) -> tuple[tuple[Kind, ...], Kind]:
 
 OF_LAYERS: dict[type, Callable[[Any], tuple[tuple[Kind, ...], Kind]]] = {
     PointConv: lambda m: ((Turned(m.before), POINTS), Turned(m.after)),
-    SO2Conv: lambda m: ((*_harmonics(m.l_in), VECTORS), *_harmonics(m.l_out)),
+    SO2Conv: lambda m: ((_harmonics(m.l_in), VECTORS), _harmonics(m.l_out)),
     GauntProduct: _product,
-    GauntPower: lambda m: (_harmonics(m.l), *_harmonics(m.l3)),
-    SphereActivation: lambda m: (_harmonics(m.l), *_harmonics(m.l)),
+    GauntPower: lambda m: ((_harmonics(m.l),), _harmonics(m.l3)),
+    SphereActivation: lambda m: ((_harmonics(m.l),), _harmonics(m.l)),
     PositionOrientationConv: lambda m: _directed(m.grid),
     PositionOrientationBlock: lambda m: _directed(m.conv.grid),
 }
@@ -156,7 +157,7 @@ class SpaceMotion(FieldAction):
         True
     """
 
-    together: ClassVar[bool] = True
+    together = True
 
     def __init__(self, group: str = "SO(3)", *inputs: str, reach: float = 1.0) -> None:
         if group not in GROUPS or not reach >= 0:
@@ -214,10 +215,7 @@ class SpaceMotion(FieldAction):
                 )  # fmt: skip
             turn = found[random.integers(1, len(found))]
         else:
-            q, r = np.linalg.qr(random.normal(size=(self.dims, self.dims)))
-            turn = q * np.sign(np.diag(r))
-            wanted = random.choice([-1, 1]) if self.mirrors else 1
-            turn[:, 0] *= wanted * np.sign(np.linalg.det(turn))
+            turn = drawn_turn(random, self.dims, self.mirrors and bool(random.integers(2)))
         move = random.uniform(-self.reach, self.reach, self.dims) if self.moves else np.zeros(self.dims)
         return torch.from_numpy(turn.copy()), torch.from_numpy(move)
 

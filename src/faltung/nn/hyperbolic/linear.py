@@ -120,7 +120,9 @@ class PoincareLinear(Layer):
         return self.out_features * (self.in_features + (0 if self.bias is None else 1))
 
     def symmetries(self) -> Iterable[Symmetry]:
-        yield Symmetry("rows in another order", lambda x: x.flip(*range(x.ndim - 1)), lambda y: y.flip(*range(y.ndim - 1)))
+        yield Symmetry(
+            "rows in another order", lambda x: x.flip(*range(x.ndim - 1)), lambda y: y.flip(*range(y.ndim - 1))
+        )
         if self.bias is None:  # planes through 0
             yield Symmetry("the point at the other side", lambda x: -x, lambda y: -y)
 

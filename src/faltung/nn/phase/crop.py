@@ -156,7 +156,9 @@ class CropSelect(Layer):
 
     def symmetries(self) -> Iterable[Symmetry]:
         if self.cyclic:  # a crop of the whole circle shows the same everywhere, but rolled
-            yield rolled(1, self.ndim, stays=True, fits=lambda x: all(n > m for n, m in zip(x.shape[2:], self.crop, strict=True)))
+            yield rolled(
+                1, self.ndim, stays=True, fits=lambda x: all(n > m for n, m in zip(x.shape[2:], self.crop, strict=True))
+            )
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -78,9 +78,7 @@ def spheres_turned(turn: np.ndarray, sign: float = 1.0) -> Symmetry:
     return Symmetry(words(turn), lambda *x: tuple(map(by, x)), lambda y: sign * by(y), together=True)
 
 
-def points_moved(
-    before: Turns, after: Turns, turn: np.ndarray, move: np.ndarray, order: int | None = None
-) -> Symmetry:
+def points_moved(before: Turns, after: Turns, turn: np.ndarray, move: np.ndarray, order: int | None = None) -> Symmetry:
     """Features of points and their positions moved together, and the points listed in an order drawn from a seed."""
     places = of_places(turn, move)
 

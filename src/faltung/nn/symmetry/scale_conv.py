@@ -270,8 +270,16 @@ class ScaleConv(ConvLayer):
         yield from super().symmetries()
         whole = round(self.ratio)
         left = self.scales - (1 if self.lifts else self.neighbours)
-        centred = all(lo == hi == d * (k // 2) for (lo, hi), d, k in zip(self.pads, self.dilation, self.kernel_size, strict=True))
-        if self.ratio != whole or left < 1 or not centred or max(self.stride) > 1 or self.padding_mode not in ("zeros", "circular"):
+        centred = all(
+            lo == hi == d * (k // 2) for (lo, hi), d, k in zip(self.pads, self.dilation, self.kernel_size, strict=True)
+        )
+        if (
+            self.ratio != whole
+            or left < 1
+            or not centred
+            or max(self.stride) > 1
+            or self.padding_mode not in ("zeros", "circular")
+        ):
             return
         sampled = (..., *[slice(None, None, whole)] * self.ndim)
 
