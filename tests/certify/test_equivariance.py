@@ -192,7 +192,7 @@ def test_declared_symmetries_are_compared_in_every_result():
 @pytest.mark.parametrize("case", cases((*phase.ALL, *contours.ALL)), ids=lambda case: case.text[:60])
 def test_declared_symmetries_hold_by_this_measure(case):
     layer, inputs = case.layer(), case.inputs()
-    for symmetry in layer.symmetries():
+    for symmetry in (s for s in layer.symmetries() if s.fits(*inputs)):
         report = equivariance(layer, Declared(symmetry), inputs)
         assert report.error < 1e-10, symmetry.name
         assert report.kept

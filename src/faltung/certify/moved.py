@@ -271,7 +271,8 @@ def _steps(
     inputs: tuple[Any, ...],
 ) -> tuple[tuple[Row, ...], str]:
     """The rows of the report, and how they were found."""
-    few = chosen[:: max(1, len(chosen) // 4)][:4]
+    known = [g for g in chosen if action.inside(g)]
+    few = known[:: max(1, len(known) // 4)][:4]
     errors: list[float | None] = [None] * len(first)
     inner = [0.0] * len(first)
     kinds: Any = action.followed(first) if isinstance(action, FieldAction) else [((), None)] * len(first)
@@ -283,8 +284,8 @@ def _steps(
             taken, kind = kinds[n]
             errors[n] = _larger(errors[n], _off(action, g, two.result, one.result, kind, x))
             for early, late, own in itertools.zip_longest(one.inputs, two.inputs, taken):
-                known = _off(action, g, late, early, own, x)
-                inner[n] = max(inner[n], 0.0 if known is None else known)
+                off = _off(action, g, late, early, own, x)
+                inner[n] = max(inner[n], 0.0 if off is None else off)
     rows = zip(first, errors, inner, strict=True)
     return tuple(Row(s.name, s.kind, tuple(s.result.shape), error, at) for s, error, at in rows), seen
 

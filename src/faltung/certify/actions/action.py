@@ -52,6 +52,10 @@ class Action:
         wanted = self.apply_output(element, before, x)
         return None if wanted is None or wanted.shape != after.shape else relative(after, wanted)
 
+    def inside(self, element: Any) -> bool:
+        """Whether it says what becomes of the results of steps inside a model. Default: yes."""
+        return True
+
     def interpolation(self, element: Any, x: Tensor) -> float:
         """What moving there and back loses of the input, relative: 0 for elements that only move addresses."""
         return 0.0
@@ -94,6 +98,9 @@ class Declared(Action):
             return None
         off = [relative(y.reshape(1, -1), w.reshape(1, -1)) for y, w in zip(ours, wanted, strict=True) if y.numel()]
         return torch.cat(off) if off else torch.zeros(0)
+
+    def inside(self, element: Symmetry) -> bool:
+        return not element.together  # what belongs together is known of the layer's own result
 
     def words(self, element: Symmetry) -> str:
         return element.name
