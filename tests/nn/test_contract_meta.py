@@ -1,15 +1,18 @@
 """The contract suite itself: fed with layers that are wrong in one way each, it says so, by the check that is meant for it."""
 
 import math
+import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from faltung import nn as ours
+from faltung.errors import ArgumentError
 from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, rolled
 from faltung.nn.functional.definition import conv_by_taps
-from faltung.testing import layers
+from faltung.testing import layer_symmetry, layers
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning"),
@@ -463,13 +466,13 @@ class IsExportedAsSomethingElse(Affine):
 # What it claims
 
 
-@caught_by("symmetric")
+@caught_by("symmetric", "symmetric_slopes", "symmetric_trained")
 class FalselyEquivariant(Line):
     def symmetries(self):
         yield Symmetry("mirrored", lambda x: x.flip(-1), lambda y: y.flip(-1))
 
 
-@caught_by("symmetric")
+@caught_by("symmetric", "symmetric_slopes", "symmetric_trained")
 class FalselyEquivariantByALittle(Affine):
     """One of two claims is right; the other is missed by a share that no test of decisions would see."""
 
@@ -478,7 +481,7 @@ class FalselyEquivariantByALittle(Affine):
         yield Symmetry("sign", lambda x: -x, lambda y: 2 * self.bias * (1 + 1e-8) - y)
 
 
-@caught_by("symmetric")
+@caught_by("symmetric", "symmetric_trained")  # a constant has no slope
 class FalselyEquivariantInItsSecondResult(Flow):
     def forward(self, input):
         y, logdet = super().forward(input)
@@ -494,6 +497,98 @@ class FalselyEquivariantInItsSecondResult(Flow):
     @property
     def claims(self):
         return frozenset()
+
+
+@caught_by("symmetric", "symmetric_trained")
+class KeepsTheListedElementsOnly(Affine):
+    """Every other sample is another one: shifts by two are kept, and no test of those alone would see the rest."""
+
+    def forward(self, input):
+        return super().forward(input) + 0.1 * (torch.arange(input.shape[-1], device=input.device) % 2)
+
+    def definition(self, x):
+        return super().definition(x) + 0.1 * (torch.arange(x.shape[-1]) % 2)
+
+    def symmetries(self):
+        yield rolled(2, 1)
+
+    def random_symmetries(self, random):
+        yield rolled(2 * int(random.integers(8)) + 1, 1)
+
+
+class Pairs(Layer):
+    """Right: the distances of points from the ends of their vectors, which turn together."""
+
+    def __init__(self, dtype=None, device=None):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1, dtype=dtype, device=device))
+
+    def forward(self, input, ends):
+        self.expect(input, 3, None)
+        self.expect(ends, 3, None)
+        if input.shape != ends.shape or input.ndim != 2:
+            raise ArgumentError.of("Pairs", "two of one shape", f"{input.shape}, {ends.shape}", "match them")
+        return self.weight * (input - ends).square().sum(1)
+
+    def definition(self, x, ends):
+        return sum(self.weight * (x[:, a] - ends[:, a]) ** 2 for a in range(3))
+
+    def shapes(self, one, two):
+        return tuple(one[:1])
+
+    def parameter_count(self):
+        return 1
+
+    def symmetries(self):
+        yield Symmetry("both axes rolled", lambda x, e: (x.roll(1, 1), e.roll(1, 1)), together=True)
+
+    @classmethod
+    def examples(cls):
+        yield Example({}, ((2, 3), (2, 3)))
+
+
+@caught_by("symmetric", "symmetric_slopes", "symmetric_trained")
+class FalselyEquivariantInItsSecondInput(Pairs):
+    """The first moves alone."""
+
+    def symmetries(self):
+        yield Symmetry("axes rolled", lambda x: x.roll(1, 1))
+
+
+class WrongSlopeAtTheFirstPlace(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return torch.cat([grad[..., :1] * (1 + 1e-6), grad[..., 1:]], -1)
+
+
+@caught_by("symmetric_slopes")
+class DerivativesKnowThePlace(Affine):
+    """Results commute with shifts, derivatives do not, by less than finite differences see."""
+
+    def forward(self, input):
+        return super().forward(WrongSlopeAtTheFirstPlace.apply(input))
+
+
+@caught_by("symmetric_trained")
+class TrainsItsSymmetryAway(Affine):
+    """What is learnt in training mode is a trend along the places."""
+
+    def __init__(self, channels, dtype=None, device=None):
+        super().__init__(channels, dtype, device)
+        self.register_buffer("trend", torch.zeros(1, dtype=dtype, device=device))
+
+    def forward(self, input):
+        if self.training:
+            with torch.no_grad():
+                self.trend += 1e-6
+        return super().forward(input) + self.trend * torch.arange(input.shape[-1], device=input.device)
+
+    def definition(self, x):
+        return super().definition(x) + self.trend * torch.arange(x.shape[-1])
 
 
 @caught_by("bounded")
@@ -639,7 +734,7 @@ def failures(kind):
     return failed
 
 
-@pytest.mark.parametrize("kind", RIGHT, ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize("kind", [*RIGHT, Pairs], ids=lambda kind: kind.__name__)
 def test_right_layers_pass(kind):
     assert failures(kind) == set()
 
@@ -655,20 +750,49 @@ def test_every_check_has_a_wrong_layer():
 
 def test_every_declared_symmetry_is_measured(monkeypatch):
     """The check is `faltung.certify.equivariance` on all that a layer declares, not a sample of it."""
-    measured, original = [], layers.equivariance
+    measured, original = [], layer_symmetry.equivariance
 
     def seen(*arguments, **settings):
         report = original(*arguments, **settings)
         measured.append([e.words for e in report.elements])
         return report
 
-    monkeypatch.setattr(layers, "equivariance", seen)
+    monkeypatch.setattr(layer_symmetry, "equivariance", seen)
     for kind in (Affine, Line):
         layers.symmetric(layers.cases([kind])[0])
-    assert measured == [["shift by 1"]]  # a line that is not circular declares nothing
+    ((first, *others),) = measured  # a line that is not circular declares nothing
+    assert first == "shift by 1"
+    assert len(set(others)) == layer_symmetry.DRAWS
     for case in layers.cases([ours.GroupConv]):
+        measured.clear()
         layers.symmetric(case)
-        assert measured.pop() == [s.name for s in case.layer().symmetries()]
+        names = [s.name for s in case.layer().symmetries()]
+        assert measured[0][: len(names)] == names
+        assert len(measured[0]) >= len(names) + layer_symmetry.DRAWS
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        ours.SO2Conv, ours.GauntProduct, ours.GauntPower, ours.PointConv, ours.PositionOrientationConv,
+        ours.PositionOrientationBlock, ours.PolyphaseDownsample, ours.PolyphaseAnchor, ours.CropSelect, ours.GlobalLayerNorm,
+        ours.PoincareLinear, ours.PoincarePool, ours.PoincareBatchNorm, ours.LieResidualBlock, ours.ChannelSphere, ours.ScaleConv,
+    ],
+    ids=lambda kind: kind.__name__,
+)  # fmt: skip
+def test_layers_that_promise_a_symmetry_declare_one_that_some_example_shows(kind):
+    """What does not fit an example is not checked on it; a declaration that fits none would be no declaration."""
+
+    def kinds(symmetries):
+        return {re.sub(r"[^a-z]+", " ", s.name) for s in symmetries}
+
+    listed, shown = set(), set()
+    for case in layers.cases([kind]):
+        layer = case.layer()
+        listed |= kinds([*layer.symmetries(), *layer.random_symmetries(np.random.default_rng(0))])
+        shown |= kinds(layer_symmetry.declared(layer, case.inputs()))
+    assert shown
+    assert listed <= shown
 
 
 def test_unknown_claims_are_refused():

@@ -1,5 +1,6 @@
 """How far a model is from a symmetry, and at which of its steps it is lost: `equivariance`."""
 
+import itertools
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from faltung.certify.actions import Action, named
+from faltung.certify.actions.fields import FieldAction, Kind
 from faltung.certify.steps import Step, seen_by_graph, seen_by_modules
 from faltung.errors import ArgumentError, DtypeError
 from faltung.readers import undisturbed
@@ -127,13 +129,16 @@ def equivariance(
     """Measure how far a model is from an equivariance, and at which of its steps it is lost.
 
     Formula: for elements g, `max over samples of ‖f(g·x) − g·f(x)‖₂ / ‖g·f(x)‖₂`; what g does to the result is the action's to
-    say, for shifts and rotations: maps move like the input, by as much less as they are smaller, and vectors stay.
+    say, for shifts and rotations: maps move like the input, by as much less as they are smaller, and vectors stay. Turns and
+    motions follow fields: what `GroupConv`, `SteerableConv`, `PointConv` and their kin make is mixed as they say.
 
     Args:
         model: a torch module or any function of tensors. It is called in evaluation mode and left as it is, to the bit.
         group: `shift`, `shift up to a roll` (for networks that choose their grid by the data), `fractional shift`, `C4`, `D4`,
-            `Cn`, `Dn`, `scale`, `contour`, `sphere`, or an `Action` of one's own (`faltung.certify.actions`).
-        x: what the model is called with, a tensor (batch, channels, *n), or a tuple of which the first is moved.
+            `Cn`, `Dn`, `p4`, `p4m`, `p6`, `p6m`, `o`, `oh`, `SO(3)`, `O(3)`, `SE(2)`, `SE(3)`, `E(3)`, `scale`, `contour`,
+            `sphere`, or an `Action` of one's own (`faltung.certify.actions`).
+        x: what the model is called with, a tensor (batch, channels, *n), or a tuple of which the first is moved; motions of
+            space move all.
         count: all elements are taken where there are no more than that, else so many at random. Default 32.
         seed: of that choice. Default 0.
         layers: how steps are found: `graph` (torch.fx, function calls too), `modules` (results of modules), `auto` (the graph
@@ -162,35 +167,30 @@ def equivariance(
     if layers not in WAYS:
         raise ArgumentError.of("equivariance", f"layers among {WAYS}", repr(layers), "use 'auto'")
     action = named(group)
-    start = action.prepare(inputs[0])
-    known = action.elements(start)
-    if known is not None and len(known) <= count:
-        chosen, whole = list(known), True
-    else:
-        random = np.random.default_rng(seed)
-        chosen, whole = [action.sample(random, start) for _ in range(count)], False
-    if not chosen:
-        raise ArgumentError.of(
-            "equivariance", "at least one element", f"none for an input {tuple(start.shape)}", "give a larger input"
-        )
-    if tolerance is None:
-        tolerance = 1e-10 if start.dtype in (torch.float64, torch.complex128) else 1e-4
+    start = action.prepare(inputs if action.together else inputs[0])
     alone = undisturbed(model) if isinstance(model, nn.Module) else nullcontext()
     with torch.no_grad(), alone:
-        result = model(start, *inputs[1:])
+        look, seen = _way(model, action, layers)
+        result = model(*_given(action, start, inputs))
         before = _first(result)
-        scores = before.ndim == 2 and before.shape[1] > 1 and start.ndim > 2 and not before.is_complex()
-        decided = before.argmax(1) if scores else None
+        first = look(model, *_given(action, start, inputs)) if look else []
+        kind = None
+        if isinstance(action, FieldAction):
+            action = action.informed(first, _given(action, start, inputs))
+            kind = action.of_result(model, first, before)
+        chosen, whole = _chosen(action, start, count, seed)
+        head = start[0] if action.together else start
+        if tolerance is None:
+            tolerance = 1e-10 if head.dtype in (torch.float64, torch.complex128) else 1e-4
+        scores = before.ndim == 2 and before.shape[1] > 1 and head.ndim > 2 and not before.is_complex()
+        decided = before.argmax(1) if scores and (kind is None or kind.plain) else None
         always = torch.ones(before.shape[:1], dtype=torch.bool, device=before.device)
         elements = []
         for g in chosen:
-            moved = model(action.apply(g, start), *inputs[1:])
+            moved = model(*_given(action, action.apply(g, start), inputs))
             after = _first(moved)
-            off = (
-                action.difference(g, moved, result, start)
-                if action.whole
-                else action.difference(g, after, before, start)
-            )
+            ends = (moved, result) if action.whole else (after, before)
+            off = _compared(action, g, *ends, kind, start)
             if off is None:
                 raise ArgumentError.of(
                     "equivariance", f"a result that compares with {tuple(before.shape)} after {action.words(g)}",
@@ -203,7 +203,9 @@ def equivariance(
                 kept = same.double().mean().item()
             worst, mean = (off.max().item(), off.mean().item()) if off.numel() else (0.0, 0.0)
             elements.append(Element(action.words(g), worst, mean, action.interpolation(g, start), kept))
-        rows, seen = _steps(model, action, chosen, start, inputs[1:], layers)
+        rows: tuple[Row, ...] = ()
+        if layers is not None and look:
+            rows, seen = _steps(look, seen, model, action, chosen, first, start, inputs)
     shares = [e.kept for e in elements if e.kept is not None]
     return Report(
         action.name, tuple(elements), whole, tolerance, sum(shares) / len(shares) if shares else None,
@@ -211,17 +213,38 @@ def equivariance(
     )  # fmt: skip
 
 
-def _steps(
-    model: Any, action: Action, chosen: list[Any], x: Tensor, others: tuple, way: str | None
-) -> tuple[tuple[Row, ...], str]:
-    """The rows of the report, and how they were found."""
-    if way is None or not isinstance(model, nn.Module):
-        return (), "not looked at"
-    look: Callable[..., list[Step]]
-    look, seen = seen_by_modules, "results of modules"
-    if way in ("auto", "graph"):
+def _given(action: Action, x: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+    """What the model is called with for an input of the action."""
+    return tuple(x) if action.together else (x, *inputs[1:])
+
+
+def _chosen(action: Action, start: Any, count: int, seed: int) -> tuple[list[Any], bool]:
+    """The elements, and whether these are all."""
+    known = action.elements(start)
+    if known is not None and len(known) <= count:
+        chosen, whole = list(known), True
+    else:
+        random = np.random.default_rng(seed)
+        chosen, whole = [action.sample(random, start) for _ in range(count)], False
+    if not chosen:
+        shape = tuple((start[0] if action.together else start).shape)
+        raise ArgumentError.of(
+            "equivariance", "at least one element", f"none for an input {shape}", "give a larger input"
+        )
+    return chosen, whole
+
+
+def _way(model: Any, action: Action, way: str | None) -> tuple[Callable[..., list[Step]] | None, str]:
+    """What lists the steps of the model, and the words for it; actions on fields need them to know the result's."""
+    follows = isinstance(action, FieldAction)
+    if (way is None and not follows) or not isinstance(model, nn.Module):
+        return None, "not looked at"
+    layer = follows and type(model).__module__.startswith(
+        "faltung.nn"
+    )  # its parts know less of its fields than it does
+    if way == "graph" or (way in ("auto", None) and not layer):
         try:
-            look, seen = seen_by_graph(model), "the traced graph"
+            return seen_by_graph(model), "the traced graph"
         except Exception as error:  # whatever the model's code does when it is traced
             if way == "graph":
                 raise ArgumentError.of(
@@ -230,30 +253,57 @@ def _steps(
                     f"{type(error).__name__}: {error}",
                     "use layers='modules'",
                 ) from error
-            seen = f"results of modules, because torch.fx cannot trace the model ({type(error).__name__})"
-    few = chosen[:: max(1, len(chosen) // 4)][:4]
-    first = look(model, x, *others)
+            return (
+                seen_by_modules,
+                f"results of modules, because torch.fx cannot trace the model ({type(error).__name__})",
+            )
+    return seen_by_modules, "results of modules"
+
+
+def _steps(
+    look: Callable[..., list[Step]],
+    seen: str,
+    model: Any,
+    action: Action,
+    chosen: list[Any],
+    first: list[Step],
+    x: Any,
+    inputs: tuple[Any, ...],
+) -> tuple[tuple[Row, ...], str]:
+    """The rows of the report, and how they were found."""
+    known = [g for g in chosen if action.inside(g)]
+    few = known[:: max(1, len(known) // 4)][:4]
     errors: list[float | None] = [None] * len(first)
     inner = [0.0] * len(first)
+    kinds: Any = action.followed(first) if isinstance(action, FieldAction) else [((), None)] * len(first)
     for g in few:
-        second = look(model, action.apply(g, x), *others)
+        second = look(model, *_given(action, action.apply(g, x), inputs))
         if [s.name for s in second] != [s.name for s in first]:
             return (), "the moved input takes other steps"
         for n, (one, two) in enumerate(zip(first, second, strict=True)):
-            errors[n] = _larger(errors[n], _off(action, g, two.result, one.result, x))
-            for early, late in zip(one.inputs, two.inputs, strict=True):
-                known = _off(action, g, late, early, x)
-                inner[n] = max(inner[n], 0.0 if known is None else known)
+            taken, kind = kinds[n]
+            errors[n] = _larger(errors[n], _off(action, g, two.result, one.result, kind, x))
+            for early, late, own in itertools.zip_longest(one.inputs, two.inputs, taken):
+                off = _off(action, g, late, early, own, x)
+                inner[n] = max(inner[n], 0.0 if off is None else off)
     rows = zip(first, errors, inner, strict=True)
     return tuple(Row(s.name, s.kind, tuple(s.result.shape), error, at) for s, error, at in rows), seen
 
 
-def _off(action: Action, g: Any, after: Tensor, before: Tensor, x: Tensor) -> float | None:
+def _compared(action: Action, g: Any, after: Any, before: Any, kind: Kind | None, x: Any) -> Tensor | None:
+    """What the action says of the difference; of nothing where fields are followed and nobody knows which these are."""
+    if isinstance(action, FieldAction):
+        return None if kind is None else action.difference_of(g, after, before, kind, x)
+    return action.difference(g, after, before, x)
+
+
+def _off(action: Action, g: Any, after: Tensor, before: Tensor, kind: Kind | None, x: Any) -> float | None:
     """The largest error over samples, None where nothing is to be compared."""
     numbers = before.is_floating_point() or before.is_complex()
-    if not numbers or before.ndim < 2 or len(before) != len(x) or after.shape[:1] != before.shape[:1]:
+    apart = not action.together and len(before) != len(x)
+    if not numbers or before.ndim < 2 or apart or after.shape[:1] != before.shape[:1]:
         return None
-    off = action.difference(g, after, before, x)
+    off = _compared(action, g, after, before, kind, x)
     return None if off is None or not off.numel() else off.max().item()
 
 

@@ -7,16 +7,20 @@ that on every layer of `faltung.nn.ALL`, so that a new layer is tested without a
 
 import inspect
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any, ClassVar, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
 from faltung.nn.functional.definition import conv_by_taps
+from faltung.nn.moves import Roll
+from faltung.nn.moves import Symmetry as Symmetry
+from faltung.nn.moves import rolled as rolled
 from faltung.planner import Policy
 
 LINEAR, PER_SAMPLE, SHIFT_INVARIANT = "linear", "per-sample", "shift-invariant"
@@ -36,23 +40,6 @@ class Example:
     tiny: bool = True
     complex: bool = False
     shows: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Symmetry:
-    """What is done to the input does this to the result: `layer(on_input(x)) == on_output(layer(x))`, in evaluation mode."""
-
-    name: str
-    on_input: Callable[[Any], Any]
-    on_output: Callable[[Any], Any] = field(default=lambda y: y)
-
-
-def rolled(shift: int, ndim: int, stride: int = 1) -> Symmetry:
-    """Equivariance to circular shifts by `shift` samples along the last `ndim` axes, for a layer of that stride."""
-    axes = tuple(range(-ndim, 0))
-    return Symmetry(
-        f"shift by {shift}", lambda x: x.roll((shift,) * ndim, axes), lambda y: y.roll((shift // stride,) * ndim, axes)
-    )
 
 
 def shown(shows: str, *inputs: Any, complex: bool = False, **arguments: Any) -> Example:
@@ -137,8 +124,12 @@ class Layer(nn.Module):
             )  # fmt: skip
 
     def symmetries(self) -> Iterable[Symmetry]:
-        """What the layer is equivariant to."""
+        """What the layer is equivariant to: elements that stand for all others."""
         return ()
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        """Elements at random of what the layer is equivariant to, where there are more than `symmetries` lists: all rolls."""
+        return (one.drawn(random) for one in self.symmetries() if isinstance(one, Roll))
 
     def gain(self) -> float | None:
         """A number that ‖layer(x) − layer(z)‖₂ / ‖x − z‖₂ never exceeds in evaluation mode, where one is known."""

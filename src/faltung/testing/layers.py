@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from faltung.certify.actions import Declared
-from faltung.certify.moved import equivariance
 from faltung.errors import FaltungError
 from faltung.nn.base import LINEAR, PER_SAMPLE, SHIFT_INVARIANT
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.testing.layer_cases import Case, cases, derivatives, gradients, is_shape, matrix_of, near
+from faltung.testing.layer_symmetry import declared, symmetric, symmetric_slopes, symmetric_trained
 
 EXACT, SINGLE, HALF = 1e-10, 1e-4, 2e-2
 LARGEST_MATRIX = 400
@@ -233,16 +232,6 @@ def on_gpu(case: Case) -> None:
     near([g.cpu() for g in gradients(ours, there)], gradients(judge, inputs), 1e-3, "gradients on the GPU")
 
 
-def symmetric(case: Case) -> None:
-    """What the layer says of its symmetries is so, as `faltung.certify.equivariance` measures it."""
-    layer, inputs = case.layer(), case.inputs()
-    declared = tuple(layer.symmetries())
-    if not declared:
-        return
-    report = equivariance(layer, Declared(*declared), inputs, count=len(declared), layers=None, tolerance=EXACT)
-    assert report.kept, "\n".join(f"{e.words}: off by {e.error:.1e}" for e in report.elements)
-
-
 def bounded(case: Case) -> None:
     """No difference of two results is longer than the stated gain times that of the inputs."""
     layer, inputs = case.layer(), case.inputs()
@@ -328,7 +317,7 @@ __all__ = ["CHECKS", "CLAIMS", "Case", "applicable", "cases", "near"]
 
 CHECKS = {c.__name__: c for c in (
     rebuilds, shapes, definition, inference, gradient, counted, trains, repeats, half, extremes, refuses, compiles, exports,
-    symmetric, bounded,
+    symmetric, symmetric_slopes, symmetric_trained, bounded,
 )}  # fmt: skip
 CLAIMS = {
     LINEAR: linear, SHIFT_INVARIANT: shift_invariant, PER_SAMPLE: per_sample, "invertible": invertible,
@@ -338,11 +327,13 @@ CLAIMS = {
 
 def applicable(case: Case) -> dict[str, Callable[[Case], None]]:
     """The checks that the case must pass: those of every layer, and those of its claims."""
-    claims = case.layer().claims
+    layer = case.layer()
+    claims = layer.claims
     unknown = claims - set(CLAIMS)
     assert not unknown, f"{case.text} claims {sorted(unknown)}, which no check knows"
     traced = () if not case.kind.eager_only else ("compiles", "exports")
-    chosen = {name: check for name, check in CHECKS.items() if name not in traced}
+    still = () if declared(layer, case.inputs(), 1) else ("symmetric_slopes", "symmetric_trained")
+    chosen = {name: check for name, check in CHECKS.items() if name not in (*traced, *still)}
     return chosen | {name: CLAIMS[name] for name in sorted(claims)}
 
 

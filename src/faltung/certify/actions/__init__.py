@@ -6,8 +6,11 @@ from faltung.certify.actions.action import Action, Declared
 from faltung.certify.actions.affine_map import AffineMap
 from faltung.certify.actions.ball_motion import BallMotion
 from faltung.certify.actions.contour import ContourMotion
+from faltung.certify.actions.fields import FieldAction
+from faltung.certify.actions.grid_group import GridTurn
 from faltung.certify.actions.scale import Scale
 from faltung.certify.actions.shift import Shift
+from faltung.certify.actions.space import SpaceMotion
 from faltung.certify.actions.sphere import SphereTurn
 from faltung.certify.actions.turn import Turn
 from faltung.errors import ArgumentError
@@ -21,6 +24,17 @@ NAMED = {
     "C8": lambda: Turn(8),
     "D1": lambda: Turn(1, reflect=True),
     "D4": lambda: Turn(4, reflect=True),
+    "p4": lambda: GridTurn("p4"),
+    "p4m": lambda: GridTurn("p4m"),
+    "p6": lambda: GridTurn("p6"),
+    "p6m": lambda: GridTurn("p6m"),
+    "o": lambda: GridTurn("o"),
+    "oh": lambda: GridTurn("oh"),
+    "SO(3)": lambda: SpaceMotion("SO(3)"),
+    "O(3)": lambda: SpaceMotion("O(3)"),
+    "SE(2)": lambda: SpaceMotion("SE(2)"),
+    "SE(3)": lambda: SpaceMotion("SE(3)"),
+    "E(3)": lambda: SpaceMotion("E(3)"),
     "scale": Scale,
     "contour": ContourMotion,
     "GL+": lambda: AffineMap("GL+"),
@@ -37,8 +51,11 @@ __all__ = [
     "BallMotion",
     "ContourMotion",
     "Declared",
+    "FieldAction",
+    "GridTurn",
     "Scale",
     "Shift",
+    "SpaceMotion",
     "SphereTurn",
     "Turn",
     "named",

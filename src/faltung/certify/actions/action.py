@@ -19,6 +19,8 @@ class Action:
     name: str = ""
     whole: bool = False
     """Whether `difference` takes results as they come, tuples and lists too, rather than their first tensor."""
+    together: bool = False
+    """Whether an element moves all inputs of a model: every x here is then the tuple of them, and `apply` returns one."""
 
     def elements(self, x: Tensor) -> list[Any] | None:
         """All elements for an input like x but the identity, or None where they are not to be counted."""
@@ -50,6 +52,10 @@ class Action:
         wanted = self.apply_output(element, before, x)
         return None if wanted is None or wanted.shape != after.shape else relative(after, wanted)
 
+    def inside(self, element: Any) -> bool:
+        """Whether it says what becomes of the results of steps inside a model. Default: yes."""
+        return True
+
     def interpolation(self, element: Any, x: Tensor) -> float:
         """What moving there and back loses of the input, relative: 0 for elements that only move addresses."""
         return 0.0
@@ -71,6 +77,7 @@ class Declared(Action):
     """
 
     whole = True
+    together = True
 
     def __init__(self, *symmetries: Symmetry) -> None:
         self.name, self.symmetries = ", ".join(s.name for s in symmetries), symmetries
@@ -79,17 +86,21 @@ class Declared(Action):
         return list(self.symmetries)
 
     def apply(self, element: Symmetry, x: Any) -> Any:
-        return pytree.tree_map(element.on_input, x)
+        return element.moved(x)
 
     def apply_output(self, element: Symmetry, y: Any, x: Any) -> Any:
-        return pytree.tree_map(element.on_output, y)
+        return element.wanted(y)
 
     def difference(self, element: Symmetry, after: Any, before: Any, x: Any) -> Tensor | None:
-        ours, wanted = pytree.tree_leaves(after), pytree.tree_leaves(self.apply_output(element, before, x))
+        ours = pytree.tree_leaves(element.seen(after))
+        wanted = pytree.tree_leaves(self.apply_output(element, before, x))
         if [y.shape for y in ours] != [y.shape for y in wanted]:
             return None
         off = [relative(y.reshape(1, -1), w.reshape(1, -1)) for y, w in zip(ours, wanted, strict=True) if y.numel()]
         return torch.cat(off) if off else torch.zeros(0)
+
+    def inside(self, element: Symmetry) -> bool:
+        return not element.together  # what belongs together is known of the layer's own result
 
     def words(self, element: Symmetry) -> str:
         return element.name

@@ -3,14 +3,17 @@
 import math
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from faltung.certify.actions.action import Action, relative
+from faltung.certify.actions.action import relative
+from faltung.certify.actions.fields import Kind
+from faltung.certify.actions.grid_group import GridAction
 from faltung.errors import ArgumentError
 
 
-class Turn(Action):
+class Turn(GridAction):
     """C_n, the rotations of the last two axes by n-ths of a turn, or D_n, with the mirror image along the last axis.
 
     Quarters of a turn only move addresses. Other angles are resampled (bicubic), the input is brought to 0 towards the edge of
@@ -20,8 +23,8 @@ class Turn(Action):
     Args:
         n: at least 1.   reflect: whether mirror images belong to it. Default False.
 
-    Results with as many axes as the input are scalar fields here, all others invariants. For other fields derive and write
-    `apply_output`: channels that rotations permute, say.
+    Steps behind layers of fields (`GroupConv`, `SteerableConv`, ...) are compared as their fields. Other results with as many axes
+    as the input are scalar fields, all others invariants; for fields of your own derive and write `apply_output`.
     """
 
     def __init__(self, n: int, reflect: bool = False) -> None:
@@ -40,7 +43,15 @@ class Turn(Action):
     def prepare(self, x: Tensor) -> Tensor:
         return x if 4 % self.n == 0 else x * disc(x)
 
-    def apply(self, element: Any, x: Tensor) -> Tensor:
+    def matrix(self, element: Any, ndim: int) -> np.ndarray:
+        k, mirrored = element
+        whole, angle = np.eye(ndim), 2 * math.pi * k / self.n
+        c, s = math.cos(angle), math.sin(angle)
+        turn = np.array([[c, -s], [s, c]]) @ np.diag([1, -1 if mirrored else 1])
+        whole[-2:, -2:] = turn.round() if self.exact(element) else turn
+        return whole
+
+    def places(self, element: Any, x: Tensor) -> Tensor:
         k, mirrored = element
         x = x.flip(-1) if mirrored else x
         if self.exact(element):
@@ -48,11 +59,18 @@ class Turn(Action):
         return rotated(x, 2 * math.pi * k / self.n)
 
     def difference(self, element: Any, after: Tensor, before: Tensor, x: Tensor) -> Tensor | None:
-        if self.exact(element) or before.ndim != x.ndim:
-            return super().difference(element, after, before, x)
-        wanted = self.apply_output(element, before, x)
+        return self._off(element, after, self.apply_output(element, before, x), x)
+
+    def difference_of(self, element: Any, after: Tensor, before: Tensor, kind: Kind, x: Tensor) -> Tensor | None:
+        if kind.plain:
+            return self.difference(element, after, before, x)
+        return self._off(element, after, self.turned(element, before, kind, x), x)
+
+    def _off(self, element: Any, after: Tensor, wanted: Tensor | None, x: Tensor) -> Tensor | None:
         if wanted is None or wanted.shape != after.shape:
             return None
+        if self.exact(element) or wanted.ndim != x.ndim:
+            return relative(after, wanted)
         return relative(after * disc(after), wanted * disc(wanted))
 
     def interpolation(self, element: Any, x: Tensor) -> float:

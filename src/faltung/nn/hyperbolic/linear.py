@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, Symmetry, rolled
 from faltung.nn.hyperbolic.ball import expmap0, logmap0, midpoint, mobius_add
+from faltung.nn.hyperbolic.motions import isometry, orthogonal
 from faltung.nn.hyperbolic.planes import SOURCE, by_formula, identity_planes, settings, through_planes, unit_planes
 
 SPACES = ("tangent", "ball")
@@ -117,6 +119,13 @@ class PoincareLinear(Layer):
     def parameter_count(self) -> int:
         return self.out_features * (self.in_features + (0 if self.bias is None else 1))
 
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield Symmetry(
+            "rows in another order", lambda x: x.flip(*range(x.ndim - 1)), lambda y: y.flip(*range(y.ndim - 1))
+        )
+        if self.bias is None:  # planes through 0
+            yield Symmetry("the point at the other side", lambda x: -x, lambda y: -y)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"in_features": 3, "out_features": 4}, ((2, 3),))
@@ -183,6 +192,14 @@ class PoincareAdd(Layer):
     def parameter_count(self) -> int:
         return 0
 
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        seed = int(random.integers(2**31))
+
+        def turned(v: Tensor) -> Tensor:
+            return torch.einsum("ij,bj...->bi...", orthogonal(v.shape[1], seed).to(v), v)
+
+        yield Symmetry("a rotation of the ball", lambda *x: tuple(map(turned, x)), turned, together=True)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({}, ((2, 3, 4), (2, 3, 4)))
@@ -243,6 +260,16 @@ class PoincarePool(Layer):
 
     def parameter_count(self) -> int:
         return 0
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield rolled(1, 1, stays=True)
+        if self.c:
+            yield isometry(self.c, 0)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        if self.c:
+            yield isometry(self.c, int(random.integers(2**31)))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

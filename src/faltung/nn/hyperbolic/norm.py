@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, Symmetry, rolled
 from faltung.nn.hyperbolic.ball import expmap0, gyration, logmap0, midpoint, mobius_add, project
+from faltung.nn.hyperbolic.motions import orthogonal
 from faltung.nn.hyperbolic.planes import SOURCE, settings
 
 
@@ -132,6 +134,35 @@ class PoincareBatchNorm(Layer):
 
     def parameter_count(self) -> int:
         return self.channels + 1
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        """In evaluation mode rotations about the running midpoint, which become rotations about the learnt one."""
+        yield rolled(1, self.ndim)
+        if self.c:
+            yield self._turned(0)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        if self.c:
+            yield self._turned(int(random.integers(2**31)))
+
+    def _turned(self, seed: int) -> Symmetry:
+        c, column = self.c, (1, -1, *[1] * self.ndim)
+
+        def by(v: Tensor) -> Tensor:
+            return torch.einsum("ij,bj...->bi...", orthogonal(self.channels, seed).to(v), v)
+
+        def before(v: Tensor) -> Tensor:
+            mean = expmap0(self.running_mean, c).reshape(column)
+            away = mobius_add(-mean, expmap0(v, c, 1), c, 1)
+            return logmap0(mobius_add(mean, by(away), c, 1), c, 1)
+
+        def after(v: Tensor) -> Tensor:
+            mean, there = (expmap0(p, c).reshape(column) for p in (self.running_mean, self.bias))
+            away = gyration(-mean, there, mobius_add(-there, expmap0(v, c, 1), c, 1), c, 1)
+            return logmap0(mobius_add(there, gyration(there, -mean, by(away), c, 1), c, 1), c, 1)
+
+        return Symmetry("a rotation about the midpoint", before, after)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

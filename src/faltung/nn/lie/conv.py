@@ -142,13 +142,17 @@ class _LieConv(ConvLayer):
         alike = [len(set(each)) == 1 for each in (self.kernel_size, self.dilation, self.pads)]
         if quarter is None or not all(alike) or self.pads[0][0] != self.pads[0][1] or max(self.stride) > 1:
             return
-        count = self.samples.count
+        yield quarter_turn(self.samples.count, quarter, not self.lifts)
 
-        def turned(x: Tensor, fibre: bool = True) -> Tensor:
-            x = torch.rot90(x, 1, (-2, -1))
-            return x.unflatten(1, (-1, count)).roll(quarter, 2).flatten(1, 2) if fibre else x
 
-        yield Symmetry("a quarter turn", lambda x: turned(x, not self.lifts), turned)
+def quarter_turn(count: int, by: int, fibre: bool = True) -> Symmetry:
+    """A quarter turn of the plane, which moves so many elements by so many places; of images that are lifted places alone."""
+
+    def turned(x: Tensor, fibre: bool = True) -> Tensor:
+        x = torch.rot90(x, 1, (-2, -1))
+        return x.unflatten(1, (-1, count)).roll(by, 2).flatten(1, 2) if fibre else x
+
+    return Symmetry("a quarter turn", lambda x: turned(x, fibre), turned)
 
 
 class LieLiftConv(_LieConv):

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
-from faltung.nn.lie.conv import LieGroupConv, LieLiftConv
+from faltung.nn.base import Example, Layer, Symmetry
+from faltung.nn.lie.conv import LieGroupConv, LieLiftConv, quarter_turn
 from faltung.nn.lie.groups import matrix_group
 from faltung.nn.lie.pool import SOURCE, LieBatchNorm, LieGroupPool
-from faltung.nn.lie.samples import GroupSamples
+from faltung.nn.lie.samples import GroupSamples, quarter_turns
 from faltung.planner import Policy
 
 
@@ -104,6 +104,11 @@ class LieResidualBlock(Layer):
     def parameter_count(self) -> int:
         return sum(part.parameter_count() for part in (*self.convs, *self.norms))
 
+    def symmetries(self) -> Iterable[Symmetry]:
+        by = quarter_turns(self.convs[0].samples)
+        if by is not None and len(set(self.convs[0].kernel_size)) == 1:
+            yield quarter_turn(self.convs[0].samples.count, by)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         few = {"num_samples": 2, "hidden": 3, "omega": 3.0}
@@ -111,6 +116,7 @@ class LieResidualBlock(Layer):
         yield Example(
             {"ndim": 1, "fields": 2, "kernel_size": 3, "group": "GL+", **few, "kernel_net": "wire", "layers": 1}, ((1, 4, 5),)
         )  # fmt: skip
+        yield Example({"ndim": 2, "fields": 1, "group": "SO", **few, "num_samples": 4}, ((1, 4, 4, 3),))
 
 
 def lie_network(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, Example, Layer
+from faltung.nn.base import LINEAR, Example, Layer, Symmetry, rolled
 from faltung.nn.branches.merging import AnyBatchNorm
 
 SOURCE = "Mironenco and Forré, Lie group decompositions for equivariant neural networks (2024)"
@@ -75,6 +75,13 @@ class LieGroupPool(Layer):
     def parameter_count(self) -> int:
         return 0
 
+    def symmetries(self) -> Iterable[Symmetry]:
+        def exchanged(x: Tensor) -> Tensor:
+            return x.unflatten(1, (self.fields, -1)).flip(2).flatten(1, 2)
+
+        yield rolled(1, self.ndim)
+        yield Symmetry("elements in another order", exchanged)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 2, "fields": 2}, ((2, 6, 3, 2),))
@@ -138,6 +145,13 @@ class LieBatchNorm(Layer):
 
     def parameter_count(self) -> int:
         return 2 * self.fields
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        def exchanged(x: Tensor) -> Tensor:
+            return x.unflatten(1, (self.fields, -1)).flip(2).flatten(1, 2)
+
+        yield rolled(1, self.ndim)
+        yield Symmetry("elements in another order", exchanged, exchanged)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,11 +11,16 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.conv import Conv
-from faltung.nn.functional.waves import kept, low_pass, resample_ideal
+from faltung.nn.functional.waves import kept, low_pass, resample_ideal, shift_ideal
 from faltung.nn.phase.alias_free import GELU, AliasFreeMLP, ShiftLayer
 from faltung.nn.phase.ideal import IdealResample, waves
 
 _SOURCE = "Michaeli, Michaeli and Soudry, Alias-free convnets (2023)"
+
+
+def _column(values: Tensor, like: Tensor) -> Tensor:
+    """One number for each channel, for maps with any number of axes."""
+    return values.reshape(-1, *[1] * (like.ndim - 2))
 
 
 class GlobalLayerNorm(Layer):
@@ -56,10 +62,9 @@ class GlobalLayerNorm(Layer):
 
     def forward(self, input: Tensor) -> Tensor:
         self.expect(input, self.channels, None)
-        column = (-1, *[1] * (input.ndim - 2))
         centred = input - input.mean(1, keepdim=True)
         size = centred.square().mean(tuple(range(1, input.ndim)), keepdim=True) + self.eps
-        return self.weight.reshape(column) * (centred * size.rsqrt()) + self.bias.reshape(column)
+        return _column(self.weight, input) * (centred * size.rsqrt()) + _column(self.bias, input)
 
     def definition(self, *inputs: Any) -> Tensor:
         (x,) = inputs
@@ -74,6 +79,20 @@ class GlobalLayerNorm(Layer):
 
     def parameter_count(self) -> int:
         return 2 * self.channels
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield rolled(1, 1)
+        yield Symmetry("channels negated", lambda x: -x, lambda y: 2 * _column(self.bias, y) - y)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        part = float(random.uniform(-3, 3))
+
+        def moved(x: Tensor) -> Tensor:
+            return shift_ideal(x, (part,) * (x.ndim - 2))
+
+        # The wave of frequency n/2, where there is one, has no phase that samples could tell.
+        yield Symmetry(f"shift by {part:.2f}", moved, moved, fits=lambda x: all(n % 2 for n in x.shape[2:]))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

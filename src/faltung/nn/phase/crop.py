@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, shown
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.functional.polyphase import crop_each, wrapped
 
 SCORES = ("mean", "contrast")
@@ -207,6 +207,12 @@ class CropSelect(Layer):
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        if self.cyclic:  # a crop of the whole circle shows the same everywhere, but rolled
+            yield rolled(
+                1, self.ndim, stays=True, fits=lambda x: all(n > m for n, m in zip(x.shape[2:], self.crop, strict=True))
+            )
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

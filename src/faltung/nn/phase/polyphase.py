@@ -1,14 +1,17 @@
 """Sampling on the grid that the signal chooses: `PolyphaseDownsample`, `PolyphaseUpsample`, `PolyphaseAnchor` and `Anchored`."""
 
+import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, shown
+from faltung.nn.base import Example, Layer, Symmetry, shown
 from faltung.nn.functional.polyphase import CRITERIA, choose_phase, offsets, put_phase, roll_each, take_phase, wrapped
 from faltung.nn.phase.blur import BlurPool, BlurUnpool
 
@@ -36,6 +39,31 @@ class _Chosen(Layer):
 
     def parameter_count(self) -> int:
         return 0
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield self._rolled((1,) * self.ndim)
+        yield self._rolled(self.stride)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield self._rolled(tuple(int(t) for t in random.integers(-9, 10, self.ndim)))
+
+    def _rolled(self, shift: tuple[int, ...]) -> Symmetry:
+        """Any shift of circular signals: another phase is chosen, and what is sampled or anchored there rolls with it."""
+        axes = tuple(range(-self.ndim, 0))
+        return Symmetry(
+            f"shift by {shift}", lambda x, *others: (x.roll(shift, axes), *others), partial(self._after, shift), together=True,
+            fits=lambda x, *others: all(n % s == 0 for n, s in zip(x.shape[2:], self.stride, strict=True)),
+        )  # fmt: skip
+
+    def _phase_after(self, shift: tuple[int, ...], phase: Tensor) -> tuple[Tensor, Tensor]:
+        """The phase along each axis after a shift, and by how much the first sample of its grid has moved since."""
+        moved = phase + torch.tensor(shift, device=phase.device)
+        after = moved % torch.tensor(self.stride, device=phase.device)
+        return after, moved - after
+
+    def _after(self, shift: tuple[int, ...], result: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """What becomes of the results."""
+        raise TypeError(f"{type(self).__name__} does not say what a shift does to its results")
 
     def _first_best(self, x: Tensor) -> Tensor:
         """The phase with the largest sum, phase by phase, for definitions: for signals without ties."""
@@ -121,6 +149,13 @@ class PolyphaseDownsample(_Chosen):
         batch, channels, *sizes = inputs[0]
         return (batch, channels, *(-(-n // s) for n, s in zip(sizes, self.stride, strict=True))), (batch,)
 
+    def _after(self, shift: tuple[int, ...], result: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        y, index = result
+        after, way = self._phase_after(shift, offsets(index, self.stride))
+        places = [math.prod(self.stride[a + 1 :]) for a in range(self.ndim)]
+        number = (after * torch.tensor(places, device=after.device)).sum(1)
+        return roll_each(y, way // torch.tensor(self.stride, device=way.device)), number
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 1}, ((3, 2, 8),))
@@ -180,6 +215,10 @@ class PolyphaseAnchor(_Chosen):
     def shapes(self, *inputs: Any) -> tuple[tuple[int, ...], ...]:
         batch, channels, *sizes = inputs[0]
         return (batch, channels, *(n + -n % s for n, s in zip(sizes, self.stride, strict=True))), (batch, self.ndim)
+
+    def _after(self, shift: tuple[int, ...], result: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        after, way = self._phase_after(shift, result[1])
+        return roll_each(result[0], way), after
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from contextlib import nullcontext
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer, shown
+from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.branches.merging import AnyBatchNorm
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
@@ -232,6 +233,20 @@ class ChannelSphere(Layer):
 
     def parameter_count(self) -> int:
         return 0
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield rolled(1, 1)
+        yield Symmetry("channels negated", lambda x: -x, lambda y: -y)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        seed = int(random.integers(2**31))
+
+        def turned(x: Tensor) -> Tensor:
+            q = np.linalg.qr(np.random.default_rng(seed).normal(size=(x.shape[1],) * 2))[0]
+            return torch.einsum("ij,bj...->bi...", torch.from_numpy(q).to(x), x)
+
+        yield Symmetry("an orthogonal map of the channels", turned, turned)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

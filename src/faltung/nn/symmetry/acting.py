@@ -39,10 +39,17 @@ def act(x: Tensor, acting: GridGroup, element: int, fibre: Fibre | None = None) 
     return moved.unflatten(1, (-1, fibre.size))[:, :, torch.from_numpy(back)].flatten(1, 2)
 
 
-def acts(acting: GridGroup, before: Fibre | None, after: Fibre | None) -> Iterable[Symmetry]:
-    """Equivariance to the elements that map the grid to itself: all of a small group, those that generate a large one."""
+def acts(
+    acting: GridGroup, before: Fibre | None, after: Fibre | None, random: np.random.Generator | None = None
+) -> Iterable[Symmetry]:
+    """Equivariance to the elements that map the grid to itself: all of a small group, those that generate a large one.
+
+    With `random` one of them, drawn.
+    """
     found = np.flatnonzero(acting.integral)[1:]
-    if len(found) > 8:
+    if random is not None:
+        found = random.choice(found, min(1, len(found)))
+    elif len(found) > 8:
         found = found[[0, 1, len(found) // 2, -1]]
     for g in found:
         name = f"element {g} of {acting.name}"

@@ -130,3 +130,49 @@ def spread_of(grid: np.ndarray) -> float:
     """The largest angle, in degrees, of a direction from its nearest one in the grid, over a fine spiral."""
     fine = directions(grid.shape[1], 2001)
     return math.degrees(float(np.arccos(np.clip((fine @ grid.T).max(1), -1, 1)).max()))
+
+
+def permuted(grid: np.ndarray, matrix: np.ndarray) -> np.ndarray | None:
+    """From which direction the value at each comes when space is turned, None where the grid is not turned to itself.
+
+    Example:
+        >>> permuted(directions(2, 4), np.array([[0.0, -1.0], [1.0, 0.0]])).tolist()
+        [3, 0, 1, 2]
+    """
+    near = grid @ (grid @ matrix.T).T  # (there, from)
+    return near.argmax(1) if (near.max(1) > 1 - 1e-6).all() else None
+
+
+def motions(grid: np.ndarray) -> list[np.ndarray]:
+    """The rotations, in space with mirrors, that turn a grid of directions to itself, the identity first.
+
+    Two directions that are not parallel say where all others go: all pairs of the same angle are tried. Where all are parallel,
+    it is the identity alone.
+
+    Example:
+        >>> len(motions(directions(2, 5))), len(motions(directions(3, 6)))
+        (5, 48)
+    """
+    count, dims = grid.shape
+    if dims == 2:
+        turns = 2 * np.pi * np.arange(count) / count
+        found = [np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]]) for a in turns]
+        return [m for m in found if permuted(grid, m) is not None]
+    cosines = grid @ grid.T
+    apart = np.flatnonzero(np.abs(cosines[0]) < 1 - 1e-6)
+    if not len(apart):
+        return [np.eye(3)]
+
+    def frame(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        b = b - (a @ b) * a
+        b = b / np.linalg.norm(b)
+        return np.stack([a, b, np.cross(a, b)], 1)
+
+    first, found = frame(grid[0], grid[apart[0]]), [np.eye(3)]
+    for i, j in zip(*np.nonzero(np.abs(cosines - cosines[0, apart[0]]) < 1e-6), strict=True):
+        there = frame(grid[i], grid[j])
+        for sign in (1, -1):
+            matrix = there * [1, 1, sign] @ first.T
+            if permuted(grid, matrix) is not None and np.abs(matrix - np.eye(3)).max() > 1e-6:
+                found.append(matrix)
+    return found

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +11,8 @@ from faltung.door import convolve
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
-from faltung.nn.symmetry.so3 import bracket_table, gaunt_table, quadrature, rotate, spherical_harmonics, wigner
+from faltung.nn.symmetry.motions import STILL, drawn_turn, spheres_turned
+from faltung.nn.symmetry.so3 import bracket_table, gaunt_table, quadrature, spherical_harmonics
 from faltung.nn.symmetry.sphere_grid import AROUND, PLAIN, UPWARDS, Analysis, Synthesis, keep, products, torus_maps
 
 METHODS = ("auto", "grid", "separable", "dense", "fourier")
@@ -193,6 +195,18 @@ class GauntProduct(Layer):
     def parameter_count(self) -> int:
         return sum(mix.parameter_count() for mix in self.mixing)
 
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield from self._turned(STILL)
+        yield from self._turned(-STILL)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from self._turned(drawn_turn(random, mirrored=bool(random.integers(2))))
+
+    def _turned(self, turn: np.ndarray) -> Iterable[Symmetry]:
+        """Both factors turned: a mirror negates odd couplings, and with both kinds only rotations are left."""
+        if np.linalg.det(turn) > 0 or self.couplings != "all":
+            yield spheres_turned(turn, float(np.sign(np.linalg.det(turn))) if self.couplings == "odd" else 1.0)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "l1": 2, "l2": 1, "method": "separable"}, ((3, 9, 2), (3, 4, 2)))
@@ -297,25 +311,17 @@ class GauntPower(Layer):
         return sum(mix.parameter_count() for mix in self.mixing)
 
     def symmetries(self) -> Iterable[Symmetry]:
-        yield from turned(self.l, self.l3)
+        yield spheres_turned(STILL)
+        yield spheres_turned(-STILL)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield spheres_turned(drawn_turn(random, mirrored=bool(random.integers(2))))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "l": 1, "bodies": 3, "l3": 2}, ((3, 4, 2),))
         yield Example({"channels": 2, "l": 2, "bodies": 2, "weights": "channels", "method": "separable"}, ((2, 9, 2),))
         yield Example({"channels": 1, "l": 1, "bodies": 1, "weights": False, "method": "grid"}, ((2, 4, 1),))
-
-
-def turned(before: int, after: int) -> Iterable[Symmetry]:
-    """Features (n, harmonics, channels) turned by a rotation that is no symmetry of any grid, and mirrored."""
-    turn = torch.linalg.matrix_exp(torch.tensor([[0, -0.3, 0.5], [0.3, 0, -1.1], [-0.5, 1.1, 0]], dtype=torch.float64))
-    for name, r in (("a rotation", turn), ("a rotation with a mirror", -turn)):
-        matrices = wigner(max(before, after), r)
-
-        def by(x: Tensor, count: int, matrices: list[Tensor] = matrices) -> Tensor:
-            return rotate(x, [d.to(x) for d in matrices[:count]])
-
-        yield Symmetry(name, lambda x, by=by: by(x, before + 1), lambda y, by=by: by(y, after + 1))  # type: ignore[misc]
 
 
 def cheapest(l1: int, l2: int, l3: int) -> str:

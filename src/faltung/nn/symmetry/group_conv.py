@@ -294,6 +294,11 @@ class GroupConv(ConvLayer):
         if not self.acting.hexagonal or self.padding_mode == "circular":
             yield from acts(self.acting, self.source_fibre, self.into)
 
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        if not self.acting.hexagonal or self.padding_mode == "circular":
+            yield from acts(self.acting, self.source_fibre, self.into, random)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         common = {"out_fields": 2, "kernel_size": 3}

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -109,6 +110,9 @@ class GroupPool(Layer):
     def symmetries(self) -> Iterable[Symmetry]:
         yield from acts(self.acting, self.before, self.after)
 
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from acts(self.acting, self.before, self.after, random)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 2, "fields": 2, "group": "p4m", "out_type": "c4"}, ((2, 16, 3, 2),))
@@ -185,6 +189,9 @@ class GroupBatchNorm(Layer):
 
     def symmetries(self) -> Iterable[Symmetry]:
         yield from acts(self.acting, self.fibre, self.fibre)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from acts(self.acting, self.fibre, self.fibre, random)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

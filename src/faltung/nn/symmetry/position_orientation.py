@@ -5,14 +5,16 @@ import math
 from collections.abc import Iterable
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, Example, Layer
+from faltung.nn.base import LINEAR, Example, Layer, Symmetry
 from faltung.nn.symmetry.directions import cutoff, directions, polynomials, position_invariants
 from faltung.nn.symmetry.edges import arrived, lengths, offsets
+from faltung.nn.symmetry.motions import directions_moved
 
 
 class Kernels(nn.Module):
@@ -248,6 +250,12 @@ class PositionOrientationConv(Layer):
     def claims(self) -> frozenset[str]:
         return super().claims | {LINEAR}
 
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield from directions_moved(self.grid, np.random.default_rng(0))
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from directions_moved(self.grid, random)
+
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"channels": 2, "count": 6, "radius": 3.0, "hidden": 3, "degree": 2}, ((2, 3, 6, 2), (2, 3, 3)))
@@ -337,6 +345,12 @@ class PositionOrientationBlock(Layer):
     def parameter_count(self) -> int:
         c, wide = self.conv.channels, self.expansion * self.conv.channels
         return self.conv.parameter_count() + 2 * c * wide + wide + c + 2 * c + (0 if self.layer_scale is None else c)
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield from directions_moved(self.conv.grid, np.random.default_rng(0))
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from directions_moved(self.conv.grid, random)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

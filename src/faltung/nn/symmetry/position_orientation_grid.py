@@ -14,6 +14,7 @@ from faltung.nn import functional
 from faltung.nn.base import ConvLayer, Example, Symmetry
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.symmetry.acting import act
+from faltung.nn.symmetry.directions import permuted
 from faltung.nn.symmetry.groups import GridGroup, grid_group
 from faltung.nn.symmetry.position_orientation import Kernels
 from faltung.planner import Policy
@@ -149,8 +150,8 @@ class PositionOrientationGrid(ConvLayer):
     def moved(self, matrix: np.ndarray) -> Tensor | None:
         """Which direction comes to the place of each when space is turned, or None where the grid is not moved to itself."""
         grid = self.networks.grid.detach().cpu().double().numpy()
-        near = grid @ (grid @ matrix.T).T  # (there, from)
-        return torch.from_numpy(near.argmax(1)) if (near.max(1) > 1 - 1e-6).all() else None
+        to = permuted(grid, matrix)
+        return None if to is None else torch.from_numpy(to)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import ConvLayer, Example, shown, uniform_bias
+from faltung.nn.base import ConvLayer, Example, Symmetry, shown, uniform_bias
 from faltung.nn.exchange import grouped
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.planner import Policy
@@ -262,6 +262,40 @@ class ScaleConv(ConvLayer):
         numbers = self.neighbours * (self.order + 1) ** self.ndim
         return self.out_fields * (self.in_fields // self.groups) * numbers + (
             0 if self.bias is None else self.out_fields
+        )
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        """Besides shifts the stretch by a whole ratio, with zeros between samples: results go to the next scale, where all they
+        look at has come along."""
+        yield from super().symmetries()
+        whole = round(self.ratio)
+        left = self.scales - (1 if self.lifts else self.neighbours)
+        centred = all(
+            lo == hi == d * (k // 2) for (lo, hi), d, k in zip(self.pads, self.dilation, self.kernel_size, strict=True)
+        )
+        if (
+            self.ratio != whole
+            or left < 1
+            or not centred
+            or max(self.stride) > 1
+            or self.padding_mode not in ("zeros", "circular")
+        ):
+            return
+        sampled = (..., *[slice(None, None, whole)] * self.ndim)
+
+        def stretched(x: Tensor) -> Tensor:
+            apart = x.new_zeros(*x.shape[: -self.ndim], *(n * whole for n in x.shape[-self.ndim :]))
+            apart[sampled] = x * whole**self.ndim
+            if self.lifts:
+                return apart
+            scales = apart.unflatten(1, (self.in_fields, self.scales))
+            return torch.cat([torch.zeros_like(scales[:, :, :1]), scales[:, :, :-1]], 2).flatten(1, 2)
+
+        def of(y: Tensor, first: int) -> Tensor:
+            return y.unflatten(1, (self.out_fields, self.scales))[:, :, first : first + left]
+
+        yield Symmetry(
+            f"a stretch by {whole}, a scale up", stretched, lambda y: of(y, 0), seen=lambda y: of(y, 1)[sampled]
         )
 
     @classmethod

@@ -4,13 +4,15 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, Symmetry
 from faltung.nn.symmetry.edge_product import harmonic_paths, path_blocks
+from faltung.nn.symmetry.motions import STILL, drawn_turn, edges_turned
 from faltung.nn.symmetry.so3 import align, couplings, quadrature, rotate, spherical_harmonics, wigner
 
 SILU_SQUARE = 0.3557755
@@ -279,6 +281,12 @@ class SO2Conv(Layer):
             one = rows * columns if self.edge_dim is None else self.hidden * (rows + columns + self.edge_dim + 1)
             count += self._parts(m) * one
         return count + bias
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield edges_turned(STILL)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield edges_turned(drawn_turn(random))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -17,6 +17,7 @@ from faltung.nn.symmetry.edges import arrived, lengths, offsets
 from faltung.nn.symmetry.field_conv import FieldConv
 from faltung.nn.symmetry.groups import GridGroup, grid_group
 from faltung.nn.symmetry.irreps import Irreps, irreps, size
+from faltung.nn.symmetry.motions import STILL, clouds_moved, of_fields, points_moved
 from faltung.nn.symmetry.shells import aligned, bumps, degrees, radial, shells, voxels
 from faltung.nn.symmetry.so3 import coupling, spherical_harmonics
 from faltung.planner import Policy
@@ -118,11 +119,17 @@ class VoxelConv(FieldConv):
 
     def symmetries(self) -> Iterable[Symmetry]:
         yield from super().symmetries()
-        whole = grid_group("oh", 3)
         for g in [g for g in self.kept if g][:: max(1, len(self.kept) // 6)]:
-            yield Symmetry(
-                f"element {g}", partial(turn_volume, whole, g, self.before), partial(turn_volume, whole, g, self.after)
-            )
+            yield self._turned(g)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from super().random_symmetries(random)
+        yield self._turned(int(random.choice(self.kept)))
+
+    def _turned(self, g: int) -> Symmetry:
+        """Under an element of the cube's group that keeps the voxels."""
+        before, after = (partial(turn_volume, self.acting, g, fields) for fields in (self.before, self.after))
+        return Symmetry(f"element {g}", before, after)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -306,6 +313,14 @@ class PointConv(Layer):
     @property
     def claims(self) -> frozenset[str]:
         return super().claims | {LINEAR}
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        for turn in (STILL, -STILL):
+            before, after = of_fields(self.before, turn), of_fields(self.after, turn)
+            yield points_moved(before, after, turn, np.array([0.3, -0.2, 0.5]))
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        yield from clouds_moved(self.before, self.after, random)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
