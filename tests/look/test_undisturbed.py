@@ -56,6 +56,7 @@ LOOKS = {
     "denoiser": lambda m: look.denoiser_modes(m.plain, X[:1], 2, exact=8, probes=2),
     "footprint": lambda m: look.footprint(m.plain, X[:1], (1, 1)),
     "upsampling": lambda m: look.upsampling_artifacts(m, X),
+    "decoder": lambda m: look.decoder_spectrum(m, X),
 }  # fmt: skip
 
 
