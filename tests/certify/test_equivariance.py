@@ -500,3 +500,56 @@ def test_wrong_fields_are_refused():
     alone = ours.PositionOrientationConv(1, 1, 2.0).double()
     with pytest.raises(ArgumentError, match="directions"):
         equivariance(alone, "SE(3)", (images(1, 3, 1, 1), images(1, 3, 3)))
+
+
+@pytest.mark.usefixtures("in_double")
+def test_nonlinear_nets_of_volumes_and_of_points():
+    """Norms and gates of fields, on grids and on points; a relu between them is found."""
+    wide, fields = "2x0e + 2x1o + 2x0e", "2x0e + 2x1o"  # gates stand behind
+    volumes = nn.Sequential(
+        ours.VoxelConv("0e", wide, 3, padding=1), ours.GatedFields(fields, "o3"), ours.FieldBatchNorm(fields, "o3"),
+        ours.NormReLU(fields, "o3"), ours.VoxelConv(fields, "1o", 3, padding=1),
+    )  # fmt: skip
+    x = images(2, 1, 3, 3, 3)
+    assert equivariance(stirred(volumes), "oh", x, count=5).lost == ()
+    volumes[3] = nn.ReLU()
+    assert [row.kind for row in equivariance(stirred(volumes), "o", x, count=5).lost] == ["ReLU"]
+
+    class Cloud(nn.Module):
+        def __init__(self, bend):
+            super().__init__()
+            self.one, self.two = ours.PointConv("0e", wide, 4.0), ours.PointConv(fields, "0e + 1o", 4.0)
+            self.gates, self.norm, self.bend = (
+                ours.GatedFields(fields, "o3", last=True),
+                ours.FieldBatchNorm(fields, last=True),
+                bend,
+            )
+
+        def forward(self, features, positions):
+            return self.two(self.bend(self.norm(self.gates(self.one(features, positions)))), positions)
+
+    inputs = images(1, 5, 1), images(1, 5, 3)
+    assert equivariance(stirred(Cloud(ours.NormReLU(fields, "o3", last=True))), "E(3)", inputs, count=6).lost == ()
+    assert [row.name for row in equivariance(stirred(Cloud(nn.ReLU())), "E(3)", inputs, count=6).lost] == ["bend"]
+
+
+@pytest.mark.usefixtures("in_double")
+def test_messages_between_points():
+    messages = stirred(ours.ESCNConv(2, 3, 2, 1))
+    edges = torch.tensor([[0, 1, 2, 3], [1, 2, 0, 1]])
+
+    class Messages(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.messages = messages
+
+        def forward(self, features, vectors):
+            return self.messages(features, vectors, None, edges)
+
+    inputs = images(4, 9, 2), images(4, 3)
+    assert equivariance(Messages(), "SO(3)", inputs, count=5).lost == ()
+    radial = stirred(ours.RadialConv(3, 4.0))
+    assert (
+        equivariance(radial, SpaceMotion("E(3)", "stay", "points"), (images(1, 5, 3), images(1, 5, 3)), count=5).lost
+        == ()
+    )

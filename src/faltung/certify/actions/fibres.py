@@ -10,6 +10,7 @@ from torch import Tensor
 
 from faltung.certify.actions.fields import Kind
 from faltung.nn.symmetry import (
+    FieldBatchNorm,
     FourierReLU,
     GatedFields,
     GroupBatchNorm,
@@ -147,13 +148,12 @@ def _resampling(layer: Any) -> tuple[OfChannels, OfChannels]:
     return (part, whole) if isinstance(layer, GroupUpsample) else (whole, part)
 
 
-def _activation(layer: Any) -> tuple[OfChannels, OfChannels]:
-    gates = getattr(layer, "gates", 0)
-    whole = Irreps((*layer.fields.parts, *([(gates, "0")] if gates else [])))
-    return Turning(whole, layer.group), Turning(layer.fields, layer.group)
+def _single(layer: Any) -> tuple[OfChannels, OfChannels] | None:
+    """Layers of single fields; those of points, whose fields stand on the last axis, are none of a grid."""
+    return None if layer.last else (Turning(layer.received(), layer.group), Turning(layer.fields, layer.group))
 
 
-OF_LAYERS: dict[type, Callable[[Any], tuple[OfChannels, OfChannels]]] = {
+OF_LAYERS: dict[type, Callable[[Any], tuple[OfChannels, OfChannels] | None]] = {
     GroupConv: lambda m: (
         cosets(m.acting, m.source_fibre, m.in_fields), cosets(m.acting, m.into, m.out_fields)
     ),
@@ -163,9 +163,10 @@ OF_LAYERS: dict[type, Callable[[Any], tuple[OfChannels, OfChannels]]] = {
     GroupUpsample: _resampling,
     SteerableConv: lambda m: (Turning(m.before, m.group), Turning(m.after, m.group)),
     VoxelConv: lambda m: (Turning(m.before, "o3"), Turning(m.after, "o3")),
-    NormReLU: _activation,
-    GatedFields: _activation,
-    FourierReLU: _activation,
+    NormReLU: _single,
+    GatedFields: _single,
+    FieldBatchNorm: _single,
+    FourierReLU: lambda m: (Turning(m.fields, m.group),) * 2,
     PositionOrientationGrid: lambda m: (Directed(m), Directed(m)),
 }  # fmt: skip
 """What each layer takes and makes: a line for each."""

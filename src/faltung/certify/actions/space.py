@@ -13,11 +13,16 @@ from faltung.certify.actions.fields import UNKNOWN, FieldAction, Kind
 from faltung.certify.steps import Step
 from faltung.errors import ArgumentError
 from faltung.nn.symmetry import (
+    ESCNConv,
+    FieldBatchNorm,
+    GatedFields,
     GauntPower,
     GauntProduct,
+    NormReLU,
     PointConv,
     PositionOrientationBlock,
     PositionOrientationConv,
+    RadialConv,
     SO2Conv,
     SphereActivation,
 )  # fmt: skip
@@ -118,9 +123,19 @@ def _directed(grid: Tensor) -> tuple[tuple[Kind, ...], Kind]:
     return (own, Places(grid.shape[1], True)), own
 
 
-OF_LAYERS: dict[type, Callable[[Any], tuple[tuple[Kind, ...], Kind]]] = {
+def _single(m: Any) -> tuple[tuple[Kind, ...], Kind] | None:
+    """Layers of single fields, of which those of points have them on the last axis."""
+    return ((Turned(m.received()),), Turned(m.fields)) if m.last and m.group == "o3" else None
+
+
+OF_LAYERS: dict[type, Callable[[Any], tuple[tuple[Kind, ...], Kind] | None]] = {
     PointConv: lambda m: ((Turned(m.before), POINTS), Turned(m.after)),
+    RadialConv: lambda m: ((INVARIANTS, Places(m.space, True)), INVARIANTS),
+    NormReLU: _single,
+    GatedFields: _single,
+    FieldBatchNorm: _single,
     SO2Conv: lambda m: ((_harmonics(m.l_in), VECTORS), _harmonics(m.l_out)),
+    ESCNConv: lambda m: ((_harmonics(m.l_in), VECTORS), _harmonics(m.l_out)),
     GauntProduct: _product,
     GauntPower: lambda m: ((_harmonics(m.l),), _harmonics(m.l3)),
     SphereActivation: lambda m: ((_harmonics(m.l),), _harmonics(m.l)),

@@ -163,7 +163,7 @@ class GatedFields(OfFields):
     def parameter_count(self) -> int:
         return 0
 
-    def _received(self) -> Irreps:
+    def received(self) -> Irreps:
         return Irreps((*self.fields.parts, *([(self.gates, self.scalar)] if self.gates else [])))
 
     @classmethod

@@ -70,19 +70,19 @@ class OfFields(Layer):
                 yield name, x[:, at : at + size(name)]
                 at += size(name)
 
-    def _received(self) -> Irreps:
+    def received(self) -> Irreps:
         """The fields of the input."""
         return self.fields
 
     def symmetries(self) -> Iterable[Symmetry]:
-        before, after = self._received(), self.fields
+        before, after = self.received(), self.fields
         if self.last:
             for name, element in _elements(self.group):
                 yield Symmetry(name, partial(_turned, before, element), partial(_turned, after, element))
         elif self.group == "o3":
             for g in (7, 14, 21, 28, 47):
-                moves = (partial(turn_volume, self.acting, g, fields) for fields in (before, after))
-                yield Symmetry(f"element {g}", *moves)
+                one, two = (partial(turn_volume, self.acting, g, fields) for fields in (before, after))
+                yield Symmetry(f"element {g}", one, two)
         else:
             yield from field_acts(self.acting, before, after)
 
