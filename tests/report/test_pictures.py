@@ -65,18 +65,18 @@ class AtAPlace(nn.Module):
 def test_the_map_of_shifts_is_what_was_kept():
     torch.manual_seed(0)
     x = torch.zeros(8, 1, 16, 16)
-    x[:, 0, 7:10, 7:10] = 1  # one place around the middle is safe, two are not
+    x[::2, 0, 7:10, 7:10] = 1  # one place around the middle is safe, two are not, for every other sample
     model = AtAPlace()
     subject = Subject(read(model, x), "full", model, x[:1], batch=x)
     values = shifts.steadiness(subject, x)
-    assert values["fooled"] == look.shift_adversary(model, x, 3).rate == 1
+    assert values["fooled"] == look.shift_adversary(model, x, 3).rate == 0.5
     body, words = pictured(Pictured(subject), "Answers kept")
-    assert "fewest, 0%, when moved by" in words
+    assert "fewest, 50%, when moved by" in words
     shares = {n: float(s) for s, n in re.findall(r'fill-opacity="([\d.]+)"[^>]*><title>(\(.*?\)): ', body)}
     assert len(shares) == 49
     for name, share in shares.items():
         down, across = map(int, name.strip("()").split(","))
-        assert share == (max(abs(down), abs(across)) <= 1), name
+        assert share == (1 if max(abs(down), abs(across)) <= 1 else 0.5), name
     assert body.count("var(--bad)") == 1
 
 
