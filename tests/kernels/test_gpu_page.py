@@ -6,7 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 torch = pytest.importorskip("torch")
@@ -67,6 +67,7 @@ def small(gpu, monkeypatch):
     return gpu
 
 
+@settings(deadline=None, derandomize=True, database=None)
 @given(
     batch=st.sampled_from([1, 3, 64]), channels=st.sampled_from([1, 5, 768]), each=st.integers(1, 1 << 32),
     free=st.integers(1, 1 << 38),
@@ -78,7 +79,7 @@ def test_rows_shrink_until_they_fit(gpu, batch, channels, each, free):
     assert B * C * each <= gpu.page.SHARE * free or (B, C) == (1, 1)
     assert B == 1 or channels == C  # the batch goes first
     if (batch, channels) != (B, C):  # and no further than needed
-        more = (2 * B, C) if channels == C else (B, 2 * C)
+        more = (2 * B + 1, C) if channels == C else (B, 2 * C + 1)  # at least what was halved last
         assert more[0] * more[1] * each > gpu.page.SHARE * free
 
 
