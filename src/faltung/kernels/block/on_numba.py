@@ -9,13 +9,14 @@ Every value is the same sum in the same order whatever the bands, so the bits do
 """
 
 from collections.abc import Callable
+from itertools import accumulate
 
 import numpy as np
 
 from faltung.kernels import native
 from faltung.kernels.block.layout import FLOATS, Cut, cut, segments, vectors
 from faltung.kernels.native import address, lanes
-from faltung.kernels.threads import scratch, spread
+from faltung.kernels.threads import Own, share
 
 DEPTH, VECTORS = 4, 2
 OUTPUTS = 4  # of a group that are filtered together
@@ -254,13 +255,9 @@ def _run(
     sizes = np.array([C, wide, H, W, *taps, group, *cuts], np.int64)
     given = [address(v) for v in (x, y, *others, sizes)]
 
-    def task(first: int, last: int) -> None:
-        at = [scratch(made.bytes + 8 * 16)]
-        for size in made.sizes:
-            at.append(at[-1] + -(-size * FLOATS // 64) * 64)
-        work(*given, *places(*at[:4]), address(numbers), at[4], first, last)
-
-    spread(task, N * made.strips * parts, threads)
+    at = list(accumulate((-(-size * FLOATS // 64) * 64 for size in made.sizes), initial=0))
+    own = [Own(place) for place in places(*at[:4])]
+    share(work, (*given, *own, address(numbers), Own(at[4])), N * made.strips * parts, threads, own=made.bytes + 8 * 16)
     return y
 
 

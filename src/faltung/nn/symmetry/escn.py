@@ -10,8 +10,9 @@ from torch import Tensor
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import Example, Layer
+from faltung.nn.base import Example, Layer, Symmetry
 from faltung.nn.symmetry.edges import arrived, pairs
+from faltung.nn.symmetry.motions import STILL, drawn_turn, edges_turned
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.so3 import align, rotate, wigner
 from faltung.nn.symmetry.sphere_activation import SphereActivation
@@ -172,6 +173,14 @@ class ESCNConv(Layer):
 
     def parameter_count(self) -> int:
         return self.first.parameter_count() + (0 if self.second is None else self.second.parameter_count())
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        if self.act is None:  # with an activation on a grid they hold up to what folds there
+            yield edges_turned(STILL)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        if self.act is None:
+            yield edges_turned(drawn_turn(random))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

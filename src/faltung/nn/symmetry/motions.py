@@ -37,11 +37,11 @@ def words(turn: np.ndarray) -> str:
 
 
 def of_harmonics(turn: np.ndarray) -> Turns:
-    """Spherical features (n, (l + 1)², channels) turned by D(turn)."""
+    """Spherical features (..., (l + 1)², channels) turned by D(turn)."""
 
     def by(x: Tensor) -> Tensor:
-        matrices = wigner(round(x.shape[1] ** 0.5) - 1, torch.from_numpy(turn))
-        return rotate(x, [d.to(x) for d in matrices])
+        matrices = wigner(round(x.shape[-2] ** 0.5) - 1, torch.from_numpy(turn))
+        return rotate(x.reshape(-1, *x.shape[-2:]), [d.to(x) for d in matrices]).reshape(x.shape)
 
     return by
 

@@ -5,14 +5,17 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from faltung.errors import ArgumentError
 from faltung.nn import functional
-from faltung.nn.base import LINEAR, Example, Layer
+from faltung.nn.base import LINEAR, Example, Layer, Symmetry
+from faltung.nn.moves import same
 from faltung.nn.symmetry.directions import cutoff, polynomials
 from faltung.nn.symmetry.edges import arrived, lengths, offsets
+from faltung.nn.symmetry.motions import drawn_turn, points_moved
 
 
 class RadialConv(Layer):
@@ -107,6 +110,13 @@ class RadialConv(Layer):
     def parameter_count(self) -> int:
         h, c = self.hidden, self.channels
         return self.degree * h + h + h * h + h + h * c + c
+
+    def symmetries(self) -> Iterable[Symmetry]:
+        yield from self.random_symmetries(np.random.default_rng(0))
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        turn = drawn_turn(random, self.space, bool(random.integers(2)))
+        yield points_moved(same, same, turn, random.uniform(-1, 1, self.space), int(random.integers(99)))
 
     @property
     def claims(self) -> frozenset[str]:
