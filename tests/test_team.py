@@ -1,6 +1,7 @@
 """Kernels on the threads of torch's own loops: who works, what is kept, and where the pool takes over."""
 
 import ctypes
+import itertools
 import os
 import subprocess
 import sys
@@ -229,6 +230,20 @@ def test_shared_kernels_come_to_every_item_once(asked, count):
         assert (hits == 1).all()
         own = [memory.__array_interface__["data"][0] for memory in threads._here.memory.values()]
         assert set(who) <= set(own)
+
+
+def test_every_seat_has_memory_of_its_own(monkeypatch):
+    seen = []
+    block = dealer.block
+    monkeypatch.setattr(dealer, "block", lambda *given: seen.append(given[3]) or block(*given))
+    kernel = native.load("test-marks", marks)
+    hits, who = np.zeros(640, np.int64), np.zeros(640, np.int64)
+    for own in (100, 4096, 1 << 20):
+        threads.share(kernel, (native.address(hits), native.address(who), dealer.Own(0)), 640, 4, own=own)
+        places = sorted(seen[-1])
+        assert len(places) == 4
+        assert all(after - before >= own for before, after in itertools.pairwise(places))
+        assert not any(place % 64 for place in places)
 
 
 def test_shared_kernels_run_without_a_team_too():
