@@ -141,6 +141,13 @@ def test_a_tensor_is_varied_as_an_array_and_longer_batches_begin_alike():
     assert made.dtype == np.float32
     assert np.array_equal(synth.vary(torch.tensor(x), rng=2).numpy(), made)
     assert np.array_equal(synth.vary(x[:11], rng=2), made[:11])
+    for short in (torch.float16, torch.bfloat16):
+        half = torch.tensor(x).to(short)
+        assert torch.equal(synth.vary(half, rng=2), torch.tensor(synth.vary(half.float().numpy(), rng=2)).to(short))
+    assert np.array_equal(
+        synth.vary(x.astype(np.float16), rng=2),
+        synth.vary(x.astype(np.float16).astype(np.float32), rng=2).astype(np.float16),
+    )
     assert np.array_equal(x, batch(30).astype(np.float32))  # what came is not changed
 
 

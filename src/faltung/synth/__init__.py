@@ -4,7 +4,8 @@ system = synth.ifs.sample(3, rng=0)             a random fractal, contracting by
 image = synth.ifs.render(system.points(100_000, rng=0), 224)
 synth.FractalClasses(100, 1000, seed=0)[17]     (image, label), the same on every machine
 synth.plasma((480, 640), 0.5, generator=0)      clouds by zero-stuffing and two small convolutions a level
-synth.hybrid_augment(x, generator=0)            other images' high frequencies
+synth.hybrid_augment(x, generator=0)            other images' high frequencies; hybrid_single(x): another version's
+synth.Cascade([synth.LocalAugment(synth.warp, fields=2), synth.LocalAugment(synth.brighten)])    for image, mask and points
 """
 
 from faltung.synth import ifs as ifs

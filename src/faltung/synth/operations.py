@@ -110,13 +110,18 @@ def vary(x: Any, severity: float = 3.0, rng: Source = 0, operations: Sequence[Op
     source = random(rng, "synth.vary")
     # All numbers of a picture are drawn whichever operation it gets, so that a longer batch starts like a shorter one.
     draws = source.random((len(x), 3))
-    given = x.detach().cpu().numpy() if is_torch(x) else x
+    given = x.detach().cpu() if is_torch(x) else x
+    if x.dtype.itemsize < 4:  # SciPy interpolates no half precision
+        given = given.float() if is_torch(x) else given.astype(np.float32)
+    given = np.asarray(given)
     out = np.empty_like(given)
     for picture, made, (which, strength, sign) in zip(given, out, draws, strict=True):
         operation = operations[int(which * len(operations))]
         level = 0.01 + strength * (severity / 10 - 0.01)
         made[...] = operation(picture, -level if sign < 0.5 and operation in SIGNED else level)
-    return import_torch("synth.vary").as_tensor(out, device=x.device) if is_torch(x) else out
+    if is_torch(x):
+        return import_torch("synth.vary").as_tensor(out, dtype=x.dtype, device=x.device)
+    return out.astype(x.dtype, copy=False)
 
 
 def is_real(x: Any) -> bool:
