@@ -8,7 +8,6 @@ import torch
 from torch import nn
 
 from faltung import look
-from faltung.look.counts import passes
 from faltung.readers import read
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -122,7 +121,7 @@ def test_passes_by_hand(groups, bias):
     N, C, O, side, t, step, pad = 3, 4, 8, 9, 3, 2, 1
     layer, x = nn.Conv2d(C, O, t, step, pad, groups=groups, bias=bias), torch.zeros(N, C, side, side)
     (node,) = read(layer, x).convolutions
-    forward, signal, filter_ = passes(node)
+    forward, signal, filter_ = look.passes(node)
     m = (side + 2 * pad - t) // step + 1
     products = sum(
         1 for _ in range(N) for _ in range(O) for _ in range(m * m) for _ in range(C // groups) for _ in range(t * t)
@@ -140,8 +139,8 @@ def test_passes_by_hand(groups, bias):
 def test_passes_of_a_transposed_convolution_are_those_of_its_transpose():
     down, up = nn.Conv2d(6, 4, 3, 2, 1, groups=2, bias=False), nn.ConvTranspose2d(4, 6, 3, 2, 1, groups=2, bias=False)
     (one,), (two,) = (read(m, torch.zeros(2, c, n, n)).convolutions for m, c, n in ((down, 6, 9), (up, 4, 5)))
-    (a, b, c), (d, e, f) = passes(one), passes(two)
+    (a, b, c), (d, e, f) = look.passes(one), look.passes(two)
     assert (a.macs, a.bytes, a.depth) == (e.macs, e.bytes, e.depth)
     assert (b.macs, b.bytes, b.depth) == (d.macs, d.bytes, d.depth)
     assert (c.macs, c.bytes, c.depth) == (f.macs, f.bytes, f.depth)
-    assert passes(read(nn.Linear(3, 3), torch.zeros(1, 3)).nodes[1]) == ()
+    assert look.passes(read(nn.Linear(3, 3), torch.zeros(1, 3)).nodes[1]) == ()

@@ -12,6 +12,7 @@ import faltung
 from faltung import synth
 from faltung.errors import ArgumentError
 from faltung.synth.plasma import doubled, offsets
+from faltung.synth.warping import moved
 
 
 def by_loop(image, strength, noise):
@@ -123,8 +124,6 @@ def test_mask_and_image_stay_aligned():
     change = synth.LocalAugment(synth.warp, fields=2)
     state = change.sample_state((40, 50), rng=3)
     coordinates = np.stack(np.meshgrid(np.arange(40.0), np.arange(50.0), indexing="ij"))
-    from faltung.synth.local import moved
-
     np.testing.assert_allclose(change.apply(coordinates, state), moved(state.fields, state.strength), atol=1e-10)
     image = np.random.default_rng(0).random((40, 50))
     both = change.apply(np.stack([image, image]), state)

@@ -14,7 +14,7 @@ from faltung.look.aliasing import (  # noqa: E402 - a missing torch is to be sai
 from faltung.look.atlas import Atlas, AtlasLayer, Place, Template, kernel_atlas, null_rate, place_kernels  # noqa: E402
 from faltung.look.attribution import cam, cam_weights, faithfulness  # noqa: E402
 from faltung.look.basis import FilterBasis, population_drift  # noqa: E402
-from faltung.look.counts import Count, Counts, counts  # noqa: E402
+from faltung.look.counts import Count, Counts, Pass, counts, passes  # noqa: E402
 from faltung.look.cues import Cues, channel_diversity, cue_bias  # noqa: E402
 from faltung.look.decoders import (  # noqa: E402
     DecoderSpectrum,
@@ -120,6 +120,7 @@ __all__ = [
     "Learnt",
     "LinearMap",
     "Modes",
+    "Pass",
     "Place",
     "Profile",
     "RangeTable",
@@ -180,6 +181,7 @@ __all__ = [
     "mean_curvature",
     "neighbor_residual",
     "null_rate",
+    "passes",
     "place_kernels",
     "pointing_game",
     "population_drift",
