@@ -14,3 +14,7 @@ settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true", 
 
 # Plans must not depend on what earlier runs left in the cache: here the compiler's time never counts.
 os.environ.setdefault("FALTUNG_COMPILE", "eager")
+
+# Workers that run side by side have a processor each: threads of torch's own would wait for those of the neighbours.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -22,33 +22,50 @@ if not hasattr(os, "fork"):
 def four_threads(monkeypatch):
     """A team of four that no other work on the machine sends to rest."""
     monkeypatch.setattr(team, "LATE", float("inf"))
-    team.waited(0)
+    waited()
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     yield
     torch.set_num_threads(before)
 
 
+def waited(behind: float = 0.0, idle: float = 0.0, length: float = 1e-3) -> None:
+    """A call of that length ends now, so long after the end of all work and after the caller's own."""
+    now = time.perf_counter()
+    team.waited(now - length, now - behind, now - idle)
+
+
+def rest() -> int:
+    """Calls until the team is asked again."""
+    calls = 0
+    while not team.together(lambda: None):
+        calls += 1
+    return calls
+
+
 def test_a_team_that_comes_late_rests_for_longer_and_longer(monkeypatch):
-    monkeypatch.setattr(team, "LATE", 1e-3)
-
-    def rest() -> int:
-        calls = 0
-        while not team.together(lambda: None):
-            calls += 1
-        return calls
-
+    monkeypatch.setattr(team, "LATE", 1e-2)
     lengths = []
     for _ in range(12):
-        team.waited(1.0)
+        waited(1.0, 1.0, 2.0)
         lengths.append(rest())
     assert lengths[:3] == [8, 16, 32]
     assert lengths[-2:] == [4096, 4096]
-    team.waited(1e-4)
+    waited(1e-4, 1e-4)
     assert rest() == 0
-    team.waited(1.0)
+    waited(1.0, 1.0, 2.0)
     assert rest() == 8
-    team.waited(0.0)
+    waited()
+
+
+def test_a_team_that_lies_still_in_the_middle_of_its_work_is_late_too(monkeypatch):
+    monkeypatch.setattr(team, "LATE", 1e-2)
+    waited(0.0, 0.6, 1.0)  # nothing to do for most of the call, while a piece was not done
+    assert rest() == 8
+    waited(0.0, 0.4, 1.0)  # the last piece of a few
+    assert rest() == 0
+    waited(0.0, 5e-3, 6e-3)  # not worth a rest
+    assert rest() == 0
 
 
 def workers(count: int, asked: int) -> set[int]:
@@ -211,10 +228,12 @@ def test_a_thread_takes_its_own_share_first_and_then_all_others(seat):
     before = time.perf_counter()
     deal = dealer.dealer(len(given), ctypes.cast(number, ctypes.c_void_p).value)
     ctypes.CFUNCTYPE(None, ctypes.c_void_p)(deal)(numbers.buffer_info()[0])
+    done, left = dealer.times(numbers)
     if seat > 2:  # no seat for it
-        assert count[0] == 0 == dealer.ended(numbers)
+        assert count[0] == 0 == done == left
         return
-    assert before < dealer.ended(numbers) < time.perf_counter()
+    assert before < done < time.perf_counter()
+    assert (done <= left < time.perf_counter()) if seat == 0 else left == 0
     shares = [range(3), range(3, 6), range(6, 10)]
     order = [piece for later in range(3) for piece in shares[(seat + later) % 3]]
     assert log[: count[0]].tolist() == [[1024 + 1000 * seat, p * 37 // 10, (p + 1) * 37 // 10] for p in order]

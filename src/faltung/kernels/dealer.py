@@ -4,7 +4,8 @@ A thread that enters Python waits for the interpreter's lock, and whoever waits 
 cost 30 to 60 µs a call, in machine code two. The dealer is written in LLVM's language, one for each number of arguments, and reads
 what is to be done from a block of numbers:
 
-    pieces done, seconds and nanoseconds of the end, pieces, items, seats, kernel, two words of Numba's,
+    pieces done, seconds and nanoseconds of the end, and of when the caller found no more to do,
+    pieces, items, seats, kernel, two words of Numba's,
     the arguments, for each argument 0 or 1 (counted from the thread's own memory),
     the own memory of each seat, the next piece and the end of each seat's share
 
@@ -19,8 +20,8 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-HEAD = 9  # words before the arguments
-END = 1  # where the time of the end lies
+HEAD = 11  # words before the arguments
+END, LEFT = 1, 3  # where the times lie: two words each
 
 _lock = threading.Lock()
 _engines: list[Any] = []  # machine code lives as long as its engine
@@ -38,13 +39,13 @@ def block(
     own = [1 if type(a) is Own else 0 for a in arguments]
     bounds = [seat * pieces // seats for seat in range(seats + 1)]
     return array(
-        "q", (0, 0, 0, pieces, items, seats, kernel, *spare, *arguments, *own, *memory, *bounds[:-1], *bounds[1:])
+        "q", (0, 0, 0, 0, 0, pieces, items, seats, kernel, *spare, *arguments, *own, *memory, *bounds[:-1], *bounds[1:])
     )
 
 
-def ended(numbers: array) -> float:
-    """When the last piece was done, on the clock of `time.perf_counter`."""
-    return numbers[END] + 1e-9 * numbers[END + 1]
+def times(numbers: array) -> tuple[float, float]:
+    """When the last piece was done and when the caller found no more to do, on the clock of `time.perf_counter`."""
+    return numbers[END] + 1e-9 * numbers[END + 1], numbers[LEFT] + 1e-9 * numbers[LEFT + 1]
 
 
 @cache
@@ -71,10 +72,10 @@ def _written(many: int, number: int, clock: int) -> str:
     place = HEAD + 2 * many  # of the seats' words
     words = [
         f"%at{i} = getelementptr i64, i64* %block, i64 {i}\n%w{i} = load i64, i64* %at{i}"
-        for i in range(END + 2, place)
+        for i in range(LEFT + 2, place)
     ]
     own = [f"%o{i} = mul i64 %w{HEAD + many + i}, %own\n%a{i} = add i64 %w{HEAD + i}, %o{i}" for i in range(many)]
-    given = ", ".join(["i64 %w7", "i64 %w8", *(f"i64 %a{i}" for i in range(many)), "i64 %first", "i64 %last"])
+    given = ", ".join(["i64 %w9", "i64 %w10", *(f"i64 %a{i}" for i in range(many)), "i64 %first", "i64 %last"])
     kinds = ", ".join(["i64"] * (many + 4))
     lines = "\n".join
     return f"""
@@ -84,21 +85,21 @@ enter:
 %number = call i32 %asked()
 %seat = zext i32 %number to i64
 {lines(words)}
-%seated = icmp ult i64 %seat, %w5
+%seated = icmp ult i64 %seat, %w7
 br i1 %seated, label %sit, label %leave
 sit:
 %memory = getelementptr i64, i64* %block, i64 {place}
 %mine = getelementptr i64, i64* %memory, i64 %seat
 %own = load i64, i64* %mine
 {lines(own)}
-%nexts = getelementptr i64, i64* %memory, i64 %w5
-%ends = getelementptr i64, i64* %nexts, i64 %w5
-%kernel = inttoptr i64 %w6 to i32 ({kinds})*
+%nexts = getelementptr i64, i64* %memory, i64 %w7
+%ends = getelementptr i64, i64* %nexts, i64 %w7
+%kernel = inttoptr i64 %w8 to i32 ({kinds})*
 br label %look
 look:
 %round = phi i64 [0, %sit], [%later, %pass]
 %sum = add i64 %seat, %round
-%whose = urem i64 %sum, %w5
+%whose = urem i64 %sum, %w7
 %next = getelementptr i64, i64* %nexts, i64 %whose
 %stop_at = getelementptr i64, i64* %ends, i64 %whose
 %stop = load i64, i64* %stop_at
@@ -109,23 +110,31 @@ take:
 br i1 %some, label %work, label %pass
 pass:
 %later = add i64 %round, 1
-%others = icmp ult i64 %later, %w5
-br i1 %others, label %look, label %leave
+%others = icmp ult i64 %later, %w7
+br i1 %others, label %look, label %through
 work:
 %then = add i64 %piece, 1
-%low = mul i64 %piece, %w4
-%high = mul i64 %then, %w4
-%first = udiv i64 %low, %w3
-%last = udiv i64 %high, %w3
+%low = mul i64 %piece, %w6
+%high = mul i64 %then, %w6
+%first = udiv i64 %low, %w5
+%last = udiv i64 %high, %w5
 %ignored = call i32 %kernel({given})
 %before = atomicrmw add i64* %block, i64 1 acq_rel
 %count = add i64 %before, 1
-%all = icmp eq i64 %count, %w3
+%all = icmp eq i64 %count, %w5
 br i1 %all, label %end, label %take
 end:
 %clock = inttoptr i64 {clock} to i32 (i32, i64*)*
 %second = getelementptr i64, i64* %block, i64 {END}
 %told = call i32 %clock(i32 1, i64* %second)
+br label %through
+through:
+%caller = icmp eq i64 %seat, 0
+br i1 %caller, label %tell, label %leave
+tell:
+%clock_too = inttoptr i64 {clock} to i32 (i32, i64*)*
+%since = getelementptr i64, i64* %block, i64 {LEFT}
+%told_too = call i32 %clock_too(i32 1, i64* %since)
 br label %leave
 leave:
 ret void

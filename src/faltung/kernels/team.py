@@ -4,13 +4,14 @@ Behind every parallel loop of torch its threads wait for the next one without sl
 A kernel that wakes threads of its own meanwhile shares the processors with them and takes up to twice as long. So it asks them.
 
 A team returns only when all of its threads have come back. On a machine with other work to do one of them may not even have begun
-when the others are done: then the team is left alone for a while.
+when the others are done, or may lie still in the middle of its work: then the team is left alone for a while.
 """
 
 import ctypes
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -27,10 +28,16 @@ _number = 0
 _forked = False
 
 
-def waited(seconds: float) -> None:
-    """Tell for how long the team has kept its caller behind the end of the work; the next calls of `together` decide by it."""
+def waited(began: float, done: float, left: float) -> None:
+    """Tell when a call on the team began, when all its work was done, and when the caller found no more to do: it is back now.
+
+    A team is late if it keeps its caller for long behind the end of the work, or for most of the call before: with pieces for
+    everybody the others are done soon after the caller, unless a busy machine does not let them go on. It is left alone then, for
+    twice as many calls as the last time if there was no good one between.
+    """
     global _left, _rest
-    late = seconds > LATE
+    now = time.perf_counter()
+    late = now - done > LATE or now - left > max(LATE, (now - began) / 2)
     _left, _rest = (_rest, min(2 * _rest, REST[1])) if late else (0, REST[0])
 
 

@@ -45,8 +45,9 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
         task(0, count)
         return
     batch = _Batch(task, count, pieces, min(threads, pieces))
+    began = time.perf_counter()
     if team.together(batch.join):
-        team.waited(time.perf_counter() - batch.done_at)
+        team.waited(began, batch.done_at, batch.left_at)
         batch.wait()
     else:
         _by_pool(batch)
@@ -68,9 +69,10 @@ def share(
         purposes = ["scratch", *(f"scratch {seat}" for seat in range(1, seats))]
         memory = [_memory(p, own).__array_interface__["data"][0] if own else 0 for p in purposes]
         start, spare = entry
+        began = time.perf_counter()
         numbers = dealer.block(start, spare, arguments, memory, pieces, count)
         team.enter(dealer.dealer(len(arguments), team.number()), numbers.buffer_info()[0], team_size)
-        team.waited(time.perf_counter() - dealer.ended(numbers))
+        team.waited(began, *dealer.times(numbers))
         return
 
     def task(first: int, last: int) -> None:
@@ -137,7 +139,8 @@ class _Batch:
         self.task, self.count, self.pieces, self.seats = task, count, pieces, seats
         self.context = contextvars.copy_context()  # NumPy's error state of the caller, for one
         self.lock, self.ended = threading.Lock(), threading.Event()
-        self.taken, self.done, self.done_at = 0, 0, 0.0
+        self.taken, self.done, self.done_at, self.left_at = 0, 0, 0.0, 0.0
+        self.caller = threading.get_ident()
         self.error: BaseException | None = None
 
     def work(self) -> None:
@@ -167,6 +170,8 @@ class _Batch:
             before, _here.worker = getattr(_here, "worker", False), True
             self.work()
             _here.worker = before
+            if threading.get_ident() == self.caller:
+                self.left_at = time.perf_counter()
 
     def wait(self) -> None:
         self.ended.wait()
