@@ -322,7 +322,7 @@ class ParameterTimesZero(UnusedParameter):
         return super().forward(input) + 0 * self.unused.sum()
 
 
-@caught_by("trains", "gradient", "repeats", "compiles")
+@caught_by("trains", "gradient", "repeats", "compiles", "symmetric_slopes")
 class SlopeIsNaN(Affine):
     def forward(self, input):
         return super().forward(input) + 0 * (input - input).sqrt()

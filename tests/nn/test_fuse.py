@@ -11,6 +11,7 @@ from torch import nn
 
 from faltung import fuse
 from faltung.errors import ArgumentError, DtypeError
+from faltung.kernels import threads
 from faltung.kernels.block import on_numba as kernel
 from faltung.kernels.block.layout import MOST, NARROWEST
 from faltung.nn import ConvFirstBlock, MBConvBlock
@@ -103,7 +104,7 @@ def test_working_memory_does_not_grow_with_the_image(kind):
         x = torch.randn(1, 16, side, side).numpy()
         operands = [v.detach().numpy() for v in (fuse._first if kind == "first" else fuse._inverted)(fused.block)]
         run = getattr(kernel, kind)
-        kernel.scratch(1 << 27), kernel.scratch(1)  # what earlier calls kept is given back
+        threads.scratch(1 << 27), threads.scratch(1)  # what earlier calls kept is given back
         tracemalloc.start()
         y = run(x, *operands, "relu", 1)
         most = tracemalloc.get_traced_memory()[1]
