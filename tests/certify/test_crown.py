@@ -240,7 +240,9 @@ def test_a_convolution_and_its_matrix_have_the_same_boxes():
         torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in ("branches", "bends") else n for n in NETS]
+)
 def test_lipschitz_constants_are_no_larger_and_never_below_what_occurs(name):
     for seed, eps in ((0, 0.2), (1, 0.02)):
         model, x = built(name, seed)

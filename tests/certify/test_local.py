@@ -47,6 +47,8 @@ NETS = {
         (1, 10),
     ),
 }
+# Where the net of branches takes half a minute, the slow tests have it.
+MOSTLY = [pytest.param(name, marks=pytest.mark.slow) if name == "branches" else name for name in NETS]
 
 
 def built(name, seed=0):
@@ -74,7 +76,7 @@ def test_at_width_zero_it_is_the_norm_of_the_gradient(name):
             assert abs(bound.lower - exact) < 1e-9 * exact
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", MOSTLY)
 def test_it_never_falls_with_the_width_and_is_never_below_what_occurs(name):
     model, x = built(name)
     for norm in ("linf", "l2"):
@@ -120,7 +122,7 @@ def test_results_lie_within_their_interval():
         interval(model, x + 1, x)
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", MOSTLY)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_lines_are_between_intervals_and_cuts_and_never_below_what_occurs(name, seed):
     model, x = built(name, seed)

@@ -41,7 +41,15 @@ def test_pictures_are_drawn_and_show_something(kind):
     assert again.tobytes() == image.tobytes(), "the seed is fixed"
 
 
-@pytest.mark.parametrize("kind", [k for k in NAMED if "training" not in k.portrait.shows], ids=lambda kind: kind.name)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        pytest.param(k, marks=pytest.mark.slow) if k.name.startswith("lie-") else k  # half a minute each
+        for k in NAMED
+        if "training" not in k.portrait.shows
+    ],
+    ids=lambda kind: kind.name,
+)
 def test_inference_at_realistic_size_is_the_definition(kind):
     """Some kernels run for large inputs only."""
     case = Case(kind, kind.portrait)
