@@ -38,6 +38,7 @@ from faltung.methods import negacyclic, overlap
 from faltung.planner import machine as machines
 from faltung.planner import wisdom
 from faltung.planner.choose import crossing, plan_problem
+from faltung.planner.plan import Plan
 from faltung.planner.policy import Policy
 from faltung.planner.tune_spectra import ring, small_matrices, spectra, timed
 from faltung.problem import Problem
@@ -222,8 +223,8 @@ def _solve(rates: dict[str, float], rate: str, method: methods.Method, problem: 
     return max((seconds - fixed) / slope, least)
 
 
-def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
-    """Shortest time of a plan on random arrays, the one least disturbed: three calls or more, while they fit the budget."""
+def ready(problem: Problem, policy: Policy) -> tuple[Plan, dict[str, Any]]:
+    """A plan and random operands that its method takes."""
     plan = plan_problem(problem, policy)
     operands = {name: _random(problem, name) for name in plan.operands}
     if policy.only in (("running",), ("window",)):
@@ -233,6 +234,12 @@ def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
     if policy.only == ("limbs",):  # whole types, which take as many limbs as the cost says
         for values in operands.values():
             values[0] = np.iinfo(values.dtype).min
+    return plan, operands
+
+
+def seconds_of(problem: Problem, policy: Policy, budget: float = 0.4) -> float:
+    """Shortest time of a plan on random arrays, the one least disturbed: three calls or more, while they fit the budget."""
+    plan, operands = ready(problem, policy)
     wait = _waiting(problem.device)
     plan(**operands)
     times: list[float] = []
@@ -264,6 +271,8 @@ def _random(problem: Problem, name: str) -> Any:
     dtype = {"x": problem.x_dtype, "k": problem.k_dtype, "y": problem.out_dtype}[name]
     if np.dtype("float32" if dtype == "bfloat16" else dtype).kind in "biu":
         values = rng.integers(0, 2, shape).astype(dtype)
+    elif dtype == "object":  # Python's whole numbers, which every algebra of objects knows
+        values = rng.integers(0, 1 << 24, shape).astype(object)
     else:
         values = rng.standard_normal(shape, dtype="float32")
         values = values + 1j * values[::-1] if dtype.startswith("complex") else values
