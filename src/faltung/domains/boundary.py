@@ -66,7 +66,10 @@ class Boundary(NamedTuple):
 
         Shapes: returns int64 of length `size + lo + hi` (a negative pad crops).
         """
-        p = np.arange(-lo, size + hi)
+        return self.standing(size, np.arange(-lo, size + hi))
+
+    def standing(self, size: int, p: np.ndarray) -> np.ndarray:
+        """The index in the signal behind positions p of the extended axis, the signal's first one being 0; -1 for the constant."""
         if self.kind == "constant":
             return np.where((p < 0) | (p >= size), -1, p)
         if self.kind == "edge":

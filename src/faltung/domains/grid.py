@@ -103,10 +103,15 @@ class Grid:
         box = [slice(None)] * lead + [slice(lo, lo + n) for n, (lo, _) in zip(self.n, self.pads, strict=True)]
         out[tuple(box)] = x
         for a, fill in enumerate(self.fills(zero)):
-            lo, n = self.pads[a][0], self.n[a]
-            for margin in (slice(0, lo), slice(lo + n, self.padded[a])):
-                if margin.stop > margin.start:
-                    self._extend(out, a, lead, box, margin, fill)
+            signal = out[tuple(box)]
+            for margin, source in self._margins[a]:
+                box[lead + a] = margin
+                if source is None:
+                    out[tuple(box)] = fill
+                elif isinstance(source, slice):
+                    out[tuple(box)] = signal[(slice(None),) * (lead + a) + (source,)]
+                else:
+                    out[tuple(box)] = np.take(signal, source, axis=lead + a)
             box[lead + a] = slice(None)
         return out
 
@@ -121,22 +126,19 @@ class Grid:
         kinds = {b.kind for b in self.boundary}
         return frozenset(b.value for b in self.boundary) if kinds == {"constant"} else frozenset()
 
-    def _extend(self, out: np.ndarray, a: int, lead: int, box: list[slice], margin: slice, fill: Value) -> None:
-        """Fill one margin of axis `a`; earlier axes are whole by now, of later ones only the inner part stands."""
-        lo, hi = self.pads[a]
-        target, source = list(box), list(box)
-        target[lead + a] = margin
-        if self.boundary[a].kind == "constant":
-            out[tuple(target)] = fill
-            return
-        at = self.boundary[a].sources(self.n[a], lo, hi)[margin] + lo
-        step = int(at[1] - at[0]) if at.size > 1 else 1
-        if step in (1, -1) and np.all(np.diff(at) == step):  # a plain or mirrored copy
-            stop = int(at[-1]) + step
-            source[lead + a] = slice(int(at[0]), None if stop < 0 else stop, step)
-            out[tuple(target)] = out[tuple(source)]
-        else:
-            out[tuple(target)] = np.take(out[tuple(source)], at - lo, axis=lead + a)
+    @cached_property
+    def _margins(self) -> tuple[list[tuple[slice, slice | np.ndarray | None]], ...]:
+        """Of each axis its margins in the padded array, and the signal's positions that stand there; None for the constant."""
+        made = []
+        for boundary, n, (lo, hi) in zip(self.boundary, self.n, self.pads, strict=True):
+            margins: list[tuple[slice, slice | np.ndarray | None]] = []
+            whole = max(n + lo + hi, 0)
+            for start, stop in ((0, min(max(lo, 0), whole)), (max(lo + n, 0), whole)):
+                if stop > start:
+                    at = boundary.standing(n, np.arange(start - lo, stop - lo))
+                    margins.append((slice(start, stop), None if boundary.kind == "constant" else _row(at)))
+            made.append(margins)
+        return tuple(made)
 
     def _gather(self, x: np.ndarray, zero: Value) -> np.ndarray:
         """Extend and crop one axis after the other; what is cropped may still be the source of the other margin."""
@@ -167,16 +169,26 @@ class Grid:
         y = padded
         for a in range(self.ndim - 1, -1, -1):
             n, (lo, hi), axis = self.n[a], self.pads[a], lead + a
-            table = self.boundary[a].sources(n, lo, hi)
-            inner = slice(*(min(max(edge, 0), table.size) for edge in (lo, lo + n)))
+            inner = slice(*(min(max(edge, 0), n + lo + hi) for edge in (lo, lo + n)))
             folded = np.zeros((*y.shape[:axis], n, *y.shape[axis + 1 :]), dtype=y.dtype)
             to, at = np.moveaxis(folded, axis, 0), np.moveaxis(y, axis, 0)
             to[inner.start - lo : inner.stop - lo] = at[inner]
-            for p in (*range(inner.start), *range(inner.stop, table.size)):
-                if table[p] >= 0:
-                    to[table[p]] += at[p]
+            for margin, source in self._margins[a]:
+                if isinstance(source, slice):
+                    to[source] += at[margin]
+                elif source is not None:
+                    np.add.at(to, source, at[margin])
             y = folded
         return y
+
+
+def _row(at: np.ndarray) -> slice | np.ndarray:
+    """The places as a slice where they lie in a row, ahead or backwards."""
+    step = int(at[1] - at[0]) if at.size > 1 else 1
+    if step not in (1, -1) or np.any(np.diff(at) != step):
+        return at
+    stop = int(at[-1]) + step
+    return slice(int(at[0]), None if stop < 0 else stop, step)
 
 
 def pads_of_mode(mode: str, reach: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
