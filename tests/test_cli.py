@@ -1,5 +1,6 @@
 """The command line: it does what the library does, and answers every mistake with one sentence and exit code 2."""
 
+import json
 import runpy
 import subprocess
 import sys
@@ -192,17 +193,19 @@ def test_bench_runs_what_lies_in_the_checkout(here, monkeypatch, capsys):
     assert sys.argv == before
 
 
-def test_tune_reports_where_it_wrote(monkeypatch, capsys):
-    tuning = import_module("faltung.planner.tune")
+def test_tune_reports_where_it_wrote_and_what_is_gained(tmp_path, monkeypatch, capsys):
+    tuning, path = import_module("faltung.planner.tune"), tmp_path / "profile.json"
+    path.write_text(json.dumps({"regret": {"shipped": 1.25, "tuned": 1.04}}))
 
     def tune(progress):
         progress(0.5, "loops")
         progress(1.0)
-        return "profile.json"
+        return path
 
     monkeypatch.setattr(tuning, "tune", tune)
     done("tune")
-    assert capsys.readouterr().out == "wrote profile.json\n"
+    gained = "choices of the drawn problems took 4 % longer than the fastest ways; 25 % by the shipped rates"
+    assert capsys.readouterr().out == f"wrote {path}\n{gained}\n"
 
 
 def test_help_and_version(capsys):

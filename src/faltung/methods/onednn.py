@@ -80,6 +80,8 @@ class OneDNN(Method):
         values = s.B * s.N * (s.C * math.prod(problem.grid.padded) + s.O * math.prod(problem.grid.m))
         # Dense kernels work on blocks of 16 outputs, and on as many channels where these are not a few only.
         blocks = -(-s.O // 16) * 16 / s.O * (-(-s.C // 16) * 16 / s.C if s.C >= 8 else 1.0) if dense else 1.0
+        if blocked:
+            blocks = -(-s.B // 16) * 16 / s.B
         if not dense and problem.unknown != "out" and flat and not blocked:  # plain loops in place of kernels
             kind = "onednn.thin-signal" if problem.unknown == "x" else "onednn.thin-filter"
         single = problem.compute_dtype == "float32"

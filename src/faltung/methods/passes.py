@@ -47,11 +47,12 @@ class Tiled(VectorSums):
     def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         layout, dtype = _layout(problem, 1, self.window, machine.cache), problem.compute_dtype
         items = layout.items[0]
-        work = items * math.prod(layout.extents) * machine.seconds("blocks.stage", dtype)
+        staged = items * math.prod(layout.extents[:-1])
+        work = staged * (layout.extents[-1] * machine.seconds("blocks.stage", dtype) + machine.seconds("rows.visit"))
         sizes = list(layout.extents)
         for a, t in enumerate(layout.t):
             sizes[a] = layout.tile[a]
-            vectors = items * math.prod(sizes) / lanes(dtype)
+            vectors = items * math.prod(sizes[:-1]) * -(-sizes[-1] // lanes(dtype))
             work += vectors * self.sums(t, t / layout.tile[a], a == len(sizes) - 1, machine, dtype)
         return work, items
 
