@@ -1,6 +1,7 @@
 """Kernels on the threads of torch's own loops: who works, what is kept, and where the pool takes over."""
 
 import ctypes
+import functools
 import itertools
 import os
 import subprocess
@@ -195,6 +196,63 @@ def test_a_forked_child_works_without_the_team():
 def test_without_torch_there_is_no_team():
     code = "from faltung.kernels import team; import sys; sys.exit(team.together(print) or 'torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
+
+
+_PRODUCTS = """
+import torch  # first: the library of the products looks for the team's when it is loaded
+import numpy as np, sys
+from faltung import Policy, Problem
+from faltung.gram import kernel_sum
+from faltung.kernels import team, threads
+from faltung.planner import plan_problem
+from faltung.testing.problems import operands
+team.LATE = float("inf")
+torch.set_num_threads(2)
+assert team.together(lambda: None)
+if sys.argv[1] == "control":
+    a = np.ones((300, 300))
+    threads.spread(lambda first, last: a @ a, 4, 2)
+elif sys.argv[1] == "sums":
+    threads.available = lambda: 2
+    points = np.random.default_rng(1).normal(size=(3000, 16))
+    kernel_sum(points, points, "gaussian", method="tiles")
+else:
+    kind = sys.argv[1]
+    line = f'correlate "b c *s, o c *s -> b o *s" x=1x160x1500:{kind} k=160x160x5:{kind} out={kind} pad=2:2 boundary=constant'
+    p = plan_problem(Problem.parse(line), Policy(only="segments", threads=2))
+    p(**operands(p.problem, 0, "normal"))
+"""
+
+
+@functools.cache
+def said(what: str) -> str:
+    """What a process that multiplies matrices on two threads says on its error stream."""
+    words = [sys.executable, "-c", _PRODUCTS, what]
+    given = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    return subprocess.run(words, timeout=300, check=True, capture_output=True, text=True, env=given).stderr
+
+
+@pytest.mark.parametrize("what", ["float32", "float64", "sums"])
+def test_matrix_products_do_not_run_on_the_team(what):
+    if "OpenMP" not in said("control"):
+        pytest.skip("this NumPy's products do not mind the team")
+    assert said(what) == ""
+
+
+@pytest.mark.parametrize("multiplies", [False, True])
+def test_tasks_that_multiply_have_the_pool_and_no_more_threads_within(multiplies):
+    names, inside = set(), []
+
+    def task(first: int, last: int) -> None:
+        names.add(threading.current_thread().name)
+        own = threading.get_ident()
+        threads.spread(lambda a, b: inside.append(threading.get_ident() == own), 8, 4)
+        time.sleep(0.01)
+
+    threads.spread(task, 16, 4, multiplies=multiplies)
+    assert any(name.startswith("faltung-") for name in names) == multiplies
+    assert inside
+    assert all(inside)
 
 
 def log_of_pieces() -> tuple:

@@ -31,7 +31,9 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(task: Callable[[int, int], None], count: int, threads: int, grain: int = 1) -> None:
+def spread(
+    task: Callable[[int, int], None], count: int, threads: int, grain: int = 1, *, multiplies: bool = False
+) -> None:
     """Call `task(start, stop)` over consecutive pieces of range(count) that cover it once, on up to `threads` threads.
 
     The pieces depend on count, threads and grain only; a task must write what no other piece writes, so the result does not
@@ -39,6 +41,8 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
 
     Args:
         grain: the smallest piece worth handing to another thread.
+        multiplies: whether the task calls NumPy's matrix products, `@` or `dot`. Their library has threads of its own and no
+            knowledge of the team's: it warns on the team that it may hang. Such tasks run on the pool.
     """
     pieces = _pieces(count, threads, grain)
     if pieces <= 1:
@@ -46,7 +50,7 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
         return
     batch = _Batch(task, count, pieces, min(threads, pieces))
     began = time.perf_counter()
-    if team.together(batch.join):
+    if not multiplies and team.together(batch.join):
         team.waited(began, batch.done_at, batch.left_at)
         batch.wait()
     else:
@@ -183,7 +187,11 @@ def _by_pool(batch: _Batch) -> None:
     jobs = _pool(batch.seats - 1)
     for _ in range(batch.seats - 1):
         jobs.put(batch)
-    batch.work()
+    before, _here.worker = getattr(_here, "worker", False), True  # a call within a piece runs there: the others are at work
+    try:
+        batch.work()
+    finally:
+        _here.worker = before
     batch.wait()
 
 
