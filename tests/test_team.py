@@ -1,6 +1,7 @@
 """Kernels on the threads of torch's own loops: who works, what is kept, and where the pool takes over."""
 
 import ctypes
+import functools
 import itertools
 import os
 import subprocess
@@ -127,6 +128,67 @@ def test_an_interrupt_between_two_pieces_reaches_the_caller():
     assert team.together(lambda: None)
 
 
+def test_a_caller_without_a_seat_finds_a_good_team_in_time(monkeypatch):
+    def together(work) -> bool:
+        """Two others have taken both seats before the caller comes."""
+        for other in [threading.Thread(target=work) for _ in range(2)]:
+            other.start()
+            other.join()
+        work()
+        return True
+
+    monkeypatch.setattr(team, "LATE", 20.0)
+    monkeypatch.setattr(team, "together", together)
+    threads.spread(lambda first, last: None, 8, 2)
+    assert team._left == 0
+
+
+class Interrupted:
+    """A lock at which Python raises in the main thread, the first time after `when` is true."""
+
+    def __init__(self, when) -> None:
+        self.lock, self.when = threading.Lock(), when
+
+    def __enter__(self) -> None:
+        if threading.current_thread() is threading.main_thread() and self.when():
+            self.when = lambda: False
+            raise KeyboardInterrupt
+        self.lock.acquire()
+
+    def __exit__(self, *error) -> None:
+        self.lock.release()
+
+
+def test_a_thread_that_was_interrupted_has_helpers_again():
+    batch, calls = threads._Batch(lambda first, last: None, 8, 8, 2), itertools.count()
+    batch.lock = Interrupted(lambda: next(calls) == 4)
+    with pytest.raises(KeyboardInterrupt):
+        batch.join()
+    assert 0 < batch.done < 8
+    assert len(workers(8, 2)) == 2
+
+
+def test_an_interrupted_caller_waits_for_pieces_at_work_and_leaves_the_others():
+    began, ended, starts = threading.Event(), threading.Event(), []
+
+    def task(first: int, last: int) -> None:
+        starts.append(first)
+        if threading.current_thread() is threading.main_thread():
+            began.wait(20)
+        else:
+            began.set()
+            time.sleep(0.3)
+            ended.set()
+
+    batch = threads._Batch(task, 100, 100, 2)
+    batch.lock = Interrupted(began.is_set)
+    with pytest.raises(KeyboardInterrupt):
+        threads._by_pool(batch)
+    assert ended.is_set()
+    assert len(starts) == 2
+    assert not batch.busy - {threading.get_ident()}
+
+
 def test_a_call_within_a_piece_runs_there():
     inside = []
 
@@ -197,6 +259,63 @@ def test_without_torch_there_is_no_team():
     assert subprocess.run([sys.executable, "-c", code], timeout=60, check=False).returncode == 0
 
 
+_PRODUCTS = """
+import torch  # first: the library of the products looks for the team's when it is loaded
+import numpy as np, sys
+from faltung import Policy, Problem
+from faltung.gram import kernel_sum
+from faltung.kernels import team, threads
+from faltung.planner import plan_problem
+from faltung.testing.problems import operands
+team.LATE = float("inf")
+torch.set_num_threads(2)
+assert team.together(lambda: None)
+if sys.argv[1] == "control":
+    a = np.ones((300, 300))
+    threads.spread(lambda first, last: a @ a, 4, 2)
+elif sys.argv[1] == "sums":
+    threads.available = lambda: 2
+    points = np.random.default_rng(1).normal(size=(3000, 16))
+    kernel_sum(points, points, "gaussian", method="tiles")
+else:
+    kind = sys.argv[1]
+    line = f'correlate "b c *s, o c *s -> b o *s" x=1x160x1500:{kind} k=160x160x5:{kind} out={kind} pad=2:2 boundary=constant'
+    p = plan_problem(Problem.parse(line), Policy(only="segments", threads=2))
+    p(**operands(p.problem, 0, "normal"))
+"""
+
+
+@functools.cache
+def said(what: str) -> str:
+    """What a process that multiplies matrices on two threads says on its error stream."""
+    words = [sys.executable, "-c", _PRODUCTS, what]
+    given = os.environ | {"OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2"}
+    return subprocess.run(words, timeout=300, check=True, capture_output=True, text=True, env=given).stderr
+
+
+@pytest.mark.parametrize("what", ["float32", "float64", "sums"])
+def test_matrix_products_do_not_run_on_the_team(what):
+    if "OpenMP" not in said("control"):
+        pytest.skip("this NumPy's products do not mind the team")
+    assert said(what) == ""
+
+
+@pytest.mark.parametrize("multiplies", [False, True])
+def test_tasks_that_multiply_have_the_pool_and_no_more_threads_within(multiplies):
+    names, inside = set(), []
+
+    def task(first: int, last: int) -> None:
+        names.add(threading.current_thread().name)
+        own = threading.get_ident()
+        threads.spread(lambda a, b: inside.append(threading.get_ident() == own), 8, 4)
+        time.sleep(0.01)
+
+    threads.spread(task, 16, 4, multiplies=multiplies)
+    assert any(name.startswith("faltung-") for name in names) == multiplies
+    assert inside
+    assert all(inside)
+
+
 def log_of_pieces() -> tuple:
     """A kernel that notes the pieces in the order in which they come, with where its own memory lies."""
 
@@ -263,6 +382,15 @@ def test_every_seat_has_memory_of_its_own(monkeypatch):
         assert len(places) == 4
         assert all(after - before >= own for before, after in itertools.pairwise(places))
         assert not any(place % 64 for place in places)
+
+
+def test_large_memory_of_the_seats_is_not_kept():
+    kernel, own = native.load("test-marks", marks), threads.KEPT + 4096
+    hits, who = np.zeros(640, np.int64), np.zeros(640, np.int64)
+    threads.share(kernel, (native.address(hits), native.address(who), dealer.Own(0)), 640, 4, own=own)
+    assert (hits == 1).all()
+    assert 0 not in who
+    assert max((memory.size for memory in threads._here.memory.values()), default=0) <= threads.KEPT
 
 
 def test_shared_kernels_run_without_a_team_too():

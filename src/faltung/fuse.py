@@ -75,6 +75,9 @@ class FusedBlock(nn.Module):
     Raises:
         ArgumentError: a block that cannot be one pass, when it is made, or since then (see `refusal`); an input of other sizes.
         DtypeError: an input that is not float32 in the processor's memory.
+        The backward pass raises ArgumentError where the block cannot be one pass any more, or a statistic was changed since.
+
+    Threads: as many as the policies of its convolutions allow.
 
     Source: as `block`.
     """
@@ -119,11 +122,13 @@ class _Recomputed(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, made: Any, names: tuple[str, ...], input: Tensor, *parameters: Tensor) -> Tensor:
         ctx.made, ctx.names, ctx.buffers = made, names, dict(made.named_buffers())
+        ctx.versions = {name: _version(value) for name, value in ctx.buffers.items()}
         ctx.save_for_backward(input, *parameters)
         return _computed(made, input)
 
     @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> tuple[Tensor | None, ...]:
+        _same(ctx)
         given = list(ctx.saved_tensors)
         asked = [n for n, needed in enumerate(ctx.needs_input_grad[2:]) if needed]
         further = torch.is_grad_enabled()  # these derivatives will be differentiated: they hang on what was given
@@ -133,6 +138,23 @@ class _Recomputed(torch.autograd.Function):
             y = torch.func.functional_call(ctx.made, values, (again[0],))
             found = iter(torch.autograd.grad(y, [again[n] for n in asked], cotangents, create_graph=further))
         return None, None, *(next(found) if n in asked else None for n in range(len(given)))
+
+
+def _same(ctx: Any) -> None:
+    """ArgumentError where the block computed again would not be the one that gave the result."""
+    said = refusal(ctx.made)
+    if said is None:
+        changed = [name for name, value in ctx.buffers.items() if _version(value) != ctx.versions[name]]
+        if not changed:
+            return
+        said = f"{changed[0]} was changed since the forward pass"
+    expected = "the block as it was in the forward pass, which its derivatives compute again"
+    raise ArgumentError.of("FusedBlock", expected, said, "call backward() before the block is changed")
+
+
+def _version(value: Tensor) -> int:
+    """How often torch has counted a change in place; it does not count those of inference tensors."""
+    return 0 if value.is_inference() else value._version
 
 
 @torch.no_grad()
@@ -145,8 +167,14 @@ def _computed(made: Any, input: Tensor) -> Tensor:
     operands = _first(made) if isinstance(made, ConvFirstBlock) else _inverted(made)
     arrays = [v.detach().contiguous().numpy() for v in (x, *operands)]
     run: Any = kernel.first if isinstance(made, ConvFirstBlock) else kernel.inverted
-    y = torch.from_numpy(run(*arrays, made.activation, available()))
+    y = torch.from_numpy(run(*arrays, made.activation, _threads(made)))
     return y.squeeze(2) if flat else y
+
+
+def _threads(made: Any) -> int:
+    """The least that a convolution of the block may take."""
+    limits = [part.policy.threads for part in (made.widen, made.mix, made.narrow) if part.policy is not None]
+    return min([available(), *(limit for limit in limits if limit is not None)])
 
 
 def _norms(module: Any) -> list[nn.Module]:

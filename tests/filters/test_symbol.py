@@ -140,6 +140,34 @@ def test_layers_are_read():
         Symbol.of(torch.nn.Linear(3, 3))
 
 
+def test_transposed_layers_of_ours_are_adjoints():
+    from faltung.nn import ConvTranspose, PHConvTranspose
+
+    for layer in (
+        ConvTranspose(1, 4, 6, 3, stride=2, groups=2, bias=False, padding_mode="circular", padding=1, output_padding=1),
+        PHConvTranspose(1, 2, 4, 6, 3, stride=2, bias=False, padding_mode="circular", padding=1, output_padding=1),
+    ):
+        layer = layer.double()
+        symbol = Symbol.of(layer)
+        assert symbol.transposed
+        columns = layer(torch.eye(4 * 5, dtype=torch.float64).reshape(-1, 4, 5)).flatten(1)
+        ours = symbol.singular_values((5,)).flatten().sort().values
+        torch.testing.assert_close(ours, torch.linalg.svdvals(columns.detach()).sort().values, atol=1e-10, rtol=1e-10)
+
+
+def test_layers_that_are_more_than_a_convolution_are_refused():
+    from faltung import nn
+
+    for layer in (
+        nn.UpsampleConv(1, 4, 4, 3, mode="transposed"), nn.UpsampleConv(1, 4, 4, 3), nn.SubPixelConv(1, 2, 2, 3, 2),
+        nn.LongConv1d(3, 9), nn.DeformConv(1, 2, 2, 3), nn.LocallyConnected(1, 2, 2, 3, 9),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError, match=f"Symbol.of: .*{type(layer).__name__}"):
+            Symbol.of(layer)
+    placed = nn.CoordConv(1, 2, 3, 3)  # a convolution and constants
+    assert torch.equal(Symbol.of(placed).weight, placed.effective_kernel())
+
+
 @pytest.mark.parametrize(
     ("arguments", "word"),
     [

@@ -62,3 +62,22 @@ def test_other_axes_are_refused(shape):
 def test_other_shares_are_refused(mix):
     with pytest.raises(ArgumentError, match="atlas"):
         init.dog_(torch.empty(4, 1, 7, 7), mix)
+
+
+def test_taps_that_are_all_equally_far_have_no_difference_of_gaussians():
+    with pytest.raises(ArgumentError, match="distances"):
+        drawn((4, 1, 2, 2))
+    for size in ((2, 2), (2, 3), (3, 2)):
+        found = drawn((40, 1, *size), mix={"first": 1, "second": 1, "gaussian": 1, "other": 1, **({"dog": 1} if 3 in size else {})})
+        np.testing.assert_allclose(found.square().sum((1, 2, 3)).numpy(), 1, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(0, 1, 5, 5), (4, 0, 5, 5)])
+def test_a_tensor_without_slices_stays_as_it_is(shape):
+    assert drawn(shape).shape == shape
+
+
+@pytest.mark.parametrize("gain", [-1.0, float("nan"), float("inf")])
+def test_other_gains_are_refused(gain):
+    with pytest.raises(ArgumentError, match="gain"):
+        drawn((4, 1, 5, 5), gain=gain)

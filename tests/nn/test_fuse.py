@@ -3,17 +3,19 @@
 import copy
 import tracemalloc
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from faltung import fuse
+from faltung import Policy, fuse
 from faltung.errors import ArgumentError, DtypeError
 from faltung.kernels import threads
+from faltung.kernels.block import contract
 from faltung.kernels.block import on_numba as kernel
-from faltung.kernels.block.layout import MOST, NARROWEST
+from faltung.kernels.block.layout import MOST, NARROWEST, cut
 from faltung.nn import ConvFirstBlock, MBConvBlock
 
 ACTS = ("gelu", "relu", "relu6", "silu")
@@ -183,3 +185,57 @@ def test_parameters_given_for_one_call_are_those_of_the_derivative():
     theirs = torch.autograd.grad(torch.func.functional_call(whole, plain, (x,)).square().sum(), list(other.values()))
     for a, b in zip(ours, theirs, strict=True):
         torch.testing.assert_close(a, b, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("change", [
+    lambda whole: whole.train(),
+    lambda whole: whole.norms[1].running_var.mul_(2),
+    lambda whole: whole.mix.register_forward_hook(lambda *_: None),
+    lambda whole: whole.train()(torch.randn(4, 3, 9)) is whole.eval(),
+])  # fmt: skip
+def test_derivatives_of_a_block_that_has_changed_since_are_refused(change):
+    whole = made("inverted", 1, 3, 3, "silu", True)
+    x = torch.randn(2, 3, 9, requires_grad=True)
+    y = fuse.block(whole)(x)
+    with torch.no_grad():
+        change(whole)
+    with pytest.raises(ArgumentError, match="FusedBlock: expected the block as it was"):
+        y.sum().backward()
+    assert x.grad is None
+
+
+def test_the_policies_of_the_convolutions_limit_the_threads(monkeypatch):
+    asked = []
+    run = kernel.inverted
+    monkeypatch.setattr(kernel, "inverted", lambda *given: asked.append(given[-1]) or run(*given))
+    monkeypatch.setattr(fuse, "available", lambda: 5)
+    with torch.no_grad():
+        for policy in (None, Policy(), Policy(threads=3), Policy(threads=8)):
+            fuse.block(MBConvBlock(2, 4, norm=False, policy=policy))(torch.randn(1, 4, 6, 6))
+    assert asked == [5, 5, 3, 5]
+
+
+def test_cuts_are_made_once():
+    cut.cache_clear()
+    fused = fuse.block(made("first", 2, 8, 3, "relu", False))
+    with torch.no_grad():
+        for _ in range(3):
+            fused(torch.randn(1, 8, 20, 20))
+    assert cut.cache_info().misses == 1
+    assert cut.cache_info().hits == 2
+
+
+@pytest.mark.parametrize("act", ACTS)
+def test_activations_at_the_ends_of_the_numbers(act):
+    """The kernel, the contract and the block in torch agree at infinities, at NaN and where exponentials overflow."""
+    x = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e38, -1e38, 100.0, -100.0, 0.0]).repeat(5).reshape(1, 1, 5, 8)
+    one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+    operands = one[:, None], one, zero, np.ones((1, 1, 1), np.float32), zero, one[:, None], one, zero
+    found = kernel.inverted(x.numpy(), *operands, act, 1)
+    with np.errstate(all="ignore"):
+        stated = contract.inverted(x.numpy().astype(float), *operands, act)
+    bend = {"gelu": nn.GELU(), "relu": nn.ReLU(), "relu6": nn.ReLU6(), "silu": nn.SiLU()}[act]
+    for wanted in (stated, (x + bend(bend(x))).numpy()):
+        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    if act in ("gelu", "silu"):
+        assert np.isnan(found[..., 1]).all()

@@ -186,3 +186,54 @@ def test_wrong_settings_get_a_sentence():
     ):
         with pytest.raises(ArgumentError, match=word):
             make()
+
+
+LONG = {
+    "radius": lambda **how: SGConv(2, 2, 300, "radius", piece=4, skip=False, **how),
+    "steep": lambda **how: SGConv(2, 2, 300, "radius", piece=4, skip=False, power=(0.5, 0.6), **how),
+    "pieces": lambda **how: SGConv(2, 2, 300, "axes", piece=4, skip=False, **how),
+    "taps": lambda **how: LongConv(2, 2, 300, init="random", squash=0.0, skip=False, **how),
+}
+
+
+@pytest.mark.parametrize("rate", [1.0, 0.75])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("kind", LONG)
+@torch.no_grad()
+def test_places_are_counted_in_more_than_half_precision(kind, dtype, rate):
+    """Taps far out are those of the layer in float64 of the same parameters, to the rounding of the taps alone."""
+    torch.manual_seed(0)
+    layer = LONG[kind]().eval().to(dtype)
+    wanted = LONG[kind]().eval().double()
+    wanted.load_state_dict(layer.state_dict())
+    if layer.axes is None:
+        found, exact = (each.kernel((280, 290), (rate, rate))[0].double() for each in (layer, wanted))
+    else:
+        found, exact = (each.axes[0].constructor.filters(280, rate).double() for each in (layer, wanted))
+    assert found.shape == exact.shape
+    assert (found - exact).abs().max() <= 8 * torch.finfo(dtype).eps * exact.abs().max()
+    far = exact.flatten()[exact.flatten().abs() > 0.02 * exact.abs().max()]
+    assert len(far) > 100
+
+
+@pytest.mark.parametrize("make", [
+    lambda: SGConv(2, 2, 5, piece=2), lambda: SGConv(2, 2, 5, "radius", piece=2), lambda: LongConv(2, 2, 5),
+    lambda: LongConv(2, 2, 5, separable=True),
+])  # fmt: skip
+def test_parameters_are_drawn_again(make):
+    torch.manual_seed(3)
+    layer = make()
+    before = {name: value.clone() for name, value in layer.state_dict().items()}
+    layer.reset_parameters()
+    for name, value in layer.state_dict().items():
+        assert torch.equal(value, before[name]) == (name == "skip"), name
+    torch.manual_seed(3)
+    assert all(torch.equal(value, before[name]) for name, value in make().state_dict().items())
+
+
+@pytest.mark.parametrize("words", [("bidirectional",) * 3, ("causal", "bidirectional"), ("anticausal", "causal", "causal")])
+@torch.no_grad()
+def test_a_kernel_by_the_radius_has_norm_one_at_first(words):
+    layer = SGConv(len(words), 2, 9, "radius", words, piece=3, skip=False, dtype=F64)
+    whole, _ = layer.kernel((99,) * len(words), (1.0,) * len(words))
+    assert torch.allclose(whole.flatten(1).norm(dim=1), torch.ones(2, dtype=F64), atol=1e-12)

@@ -406,3 +406,12 @@ def test_wrong_models_and_targets_are_refused(net):
     for target in (3, int, None):
         with pytest.raises(DtypeError, match="a layer's name"):
             tools.swap(net, target)
+
+
+def test_what_is_not_one_convolution_is_refused_by_name():
+    from faltung.tools.convolutions import Place
+    from faltung.tools.replacement import Target
+
+    for layer in (nn.LongConv1d(3, 9), nn.SubPixelConv(1, 3, 3, 3, 2)):
+        with pytest.raises(DtypeError, match=f"swap: .*{type(layer).__name__}"):
+            Target.of("Conv1d", {}, True).replace(Place(("one",), layer), None)

@@ -106,3 +106,9 @@ def test_wrong_kernels_change_nothing():
     assert torch.equal(layer.weight, before)
     with pytest.raises(DtypeError, match="Linear"):
         fit(torch.nn.Linear(2, 3), torch.zeros(3, 2))
+
+
+@pytest.mark.parametrize("make", [nn.LongConv1d, nn.SGConv1d])
+def test_filters_over_all_of_time_have_no_one_kernel(make):
+    with pytest.raises(DtypeError, match=f"fit: .*{make.__name__}"):
+        fit(make(3, 9), torch.ones(3, 1, 9))

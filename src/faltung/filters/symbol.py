@@ -72,15 +72,23 @@ class Symbol:
         """The symbol of a convolution layer of torch or of this library, transposed ones included.
 
         Raises:
-            ArgumentError: something without the settings of a convolution.
+            ArgumentError: something without the settings of a convolution; a layer of this library that is not one convolution or its
+                transpose, up to constants (it enlarges, moves its taps), or whose kernel depends on the input's length.
         """
+        said, transposed = getattr(layer, "claims", None), bool(getattr(layer, "transposed", False))
+        constants = hasattr(layer, "position_bias")  # which differ from place to place
+        if not (said is None or "shift-invariant" in said or transposed or constants):
+            raise ArgumentError.of(
+                "Symbol.of", "a layer that is one convolution, or its transpose", type(layer).__name__,
+                "pass the kernel of its convolution: Symbol(weight, ...)",
+            )  # fmt: skip
         made = getattr(layer, "effective_kernel", None)
         weight = made() if callable(made) else getattr(layer, "weight", None)
         if weight is None or not hasattr(layer, "dilation") or not hasattr(layer, "groups"):
             raise ArgumentError.of(
                 "Symbol.of", "a convolution layer", type(layer).__name__, "pass the kernel itself: Symbol(weight, ...)"
             )
-        return cls(weight, layer.stride, layer.dilation, layer.groups, bool(getattr(layer, "transposed", False)))
+        return cls(weight, layer.stride, layer.dilation, layer.groups, transposed)
 
     @property
     def ndim(self) -> int:

@@ -163,7 +163,7 @@ def by_tiles(x: np.ndarray, y: np.ndarray, w: np.ndarray, radial: Radial) -> tup
                 values = radial.of(cdist(piece, x, radial.norm))
             sums[start : start + len(piece)] = values @ w
 
-    spread(task, len(y), available(), rows)
+    spread(task, len(y), available(), rows, multiplies=True)
     n, d = x.shape
     if radial.name == "gaussian":  # the exponent's error, of which the exponential is no steeper
         return sums, total * EPS * (n + 4 + 4 * (d + 3) * reach**2)

@@ -25,7 +25,8 @@ def dog_(
     variance 1 give results of variance gain². σ is drawn from 1/2 to k / 3, ρ from 1.4 to 4, both evenly in their logarithm, the
     direction of u evenly. `other` are normal taps.
 
-    Shapes: tensor (out, in / groups, k, k), at least 2 taps along each axis; filled in place and returned.
+    Shapes: tensor (out, in / groups, k, k), at least 2 taps along each axis; filled in place and returned. Without slices there is
+    nothing to fill.
 
     Args:
         mix: the share of each class, of gaussian, dog, first, second, uniform, cross, delta and other; divided by their sum. The
@@ -34,7 +35,8 @@ def dog_(
         gain: at least 0. Default 1.   generator: of torch. Default: torch's own.
 
     Raises:
-        ArgumentError: other axes or classes, shares below 0 or all 0.
+        ArgumentError: other axes or classes, shares below 0 or all 0, a gain below 0; a share of `dog` for 2 × 2 taps, which are all
+            equally far from the middle, so that both Gaussians are the same.
 
     Error: tensor's own rounding.
     Source: Babaiee, Kiasari, Rus and Grosu, Unveiling the unseen: identifiable clusters in trained depthwise convolutional
@@ -55,6 +57,14 @@ def dog_(
         raise ArgumentError.of(
             "dog_", f"shares of at least 0 of {', '.join(CLASSES)}", str(dict(mix)), "name classes of the atlas"
         )
+    if not (gain >= 0 and math.isfinite(gain)):
+        raise ArgumentError.of("dog_", "a gain of at least 0", repr(gain), "the signs of the slices are drawn")
+    if mix.get("dog", 0) > 0 and tuple(tensor.shape[2:]) == (2, 2):
+        raise ArgumentError.of(
+            "dog_", "taps at different distances from the middle for class dog", "2 x 2 taps", "leave dog out of mix"
+        )
+    if not tensor.numel():
+        return tensor
     count, size = tensor.shape[0] * tensor.shape[1], (int(tensor.shape[2]), int(tensor.shape[3]))
     kinds = _dealt({kind: share / total for kind, share in mix.items()}, count)
     order = torch.randperm(count, generator=generator).tolist()

@@ -4,6 +4,7 @@ Kernels release the interpreter lock, so plain threads suffice. The caller works
 number of threads may call at once, and a call from inside a worker runs there, so that nothing can deadlock or oversubscribe.
 """
 
+import contextlib
 import contextvars
 import math
 import os
@@ -31,7 +32,9 @@ def available() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def spread(task: Callable[[int, int], None], count: int, threads: int, grain: int = 1) -> None:
+def spread(
+    task: Callable[[int, int], None], count: int, threads: int, grain: int = 1, *, multiplies: bool = False
+) -> None:
     """Call `task(start, stop)` over consecutive pieces of range(count) that cover it once, on up to `threads` threads.
 
     The pieces depend on count, threads and grain only; a task must write what no other piece writes, so the result does not
@@ -39,6 +42,8 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
 
     Args:
         grain: the smallest piece worth handing to another thread.
+        multiplies: whether the task calls NumPy's matrix products, `@` or `dot`. Their library has threads of its own and no
+            knowledge of the team's: it warns on the team that it may hang. Such tasks run on the pool.
     """
     pieces = _pieces(count, threads, grain)
     if pieces <= 1:
@@ -46,8 +51,8 @@ def spread(task: Callable[[int, int], None], count: int, threads: int, grain: in
         return
     batch = _Batch(task, count, pieces, min(threads, pieces))
     began = time.perf_counter()
-    if team.together(batch.join):
-        team.waited(began, batch.done_at, batch.left_at)
+    if not multiplies and team.together(batch.join):
+        team.waited(began, batch.done_at, batch.left_at or batch.done_at)  # a caller without a seat looked for nothing
         batch.wait()
     else:
         _by_pool(batch)
@@ -67,7 +72,8 @@ def share(
     if pieces > 1 and entry and (team_size := team.asked()):
         seats = min(threads, pieces)
         purposes = ["scratch", *(f"scratch {seat}" for seat in range(1, seats))]
-        memory = [_memory(p, own).__array_interface__["data"][0] if own else 0 for p in purposes]
+        held = [_memory(p, own) if own <= KEPT else lined((own,), np.dtype(np.uint8)) for p in purposes] if own else []
+        memory = [array.__array_interface__["data"][0] for array in held] or [0] * seats
         start, spare = entry
         began = time.perf_counter()
         numbers = dealer.block(start, spare, arguments, memory, pieces, count)
@@ -140,22 +146,35 @@ class _Batch:
         self.context = contextvars.copy_context()  # NumPy's error state of the caller, for one
         self.lock, self.ended = threading.Lock(), threading.Event()
         self.taken, self.done, self.done_at, self.left_at = 0, 0, 0.0, 0.0
+        self.busy: set[int] = set()  # threads that have a piece
         self.caller = threading.get_ident()
         self.error: BaseException | None = None
 
     def work(self) -> None:
+        """Take pieces until there are none. A call within a piece runs there: the other threads are at work."""
+        before = getattr(_here, "worker", False)
+        try:
+            _here.worker = True
+            self._take()
+        finally:  # an interrupt comes between two pieces too
+            _here.worker = before
+
+    def _take(self) -> None:
+        me = threading.get_ident()
         while True:
             with self.lock:
                 piece = self.taken
+                if piece >= self.pieces:
+                    return
                 self.taken += 1
-            if piece >= self.pieces:
-                return
+                self.busy.add(me)
             try:
                 start, stop = piece * self.count // self.pieces, (piece + 1) * self.count // self.pieces
                 self.context.copy().run(self.task, start, stop)
             except BaseException as error:  # handed to the caller's thread, which raises it
                 self.error = self.error or error
             with self.lock:
+                self.busy.discard(me)
                 self.done += 1
                 if self.done == self.pieces:
                     self.done_at = time.perf_counter()
@@ -167,9 +186,7 @@ class _Batch:
             self.seats -= 1
             seated = self.seats >= 0
         if seated:
-            before, _here.worker = getattr(_here, "worker", False), True
             self.work()
-            _here.worker = before
             if threading.get_ident() == self.caller:
                 self.left_at = time.perf_counter()
 
@@ -178,13 +195,25 @@ class _Batch:
         if self.error is not None:
             raise self.error
 
+    def stop(self) -> None:
+        """Give out no more pieces and wait for those at work: they write to memory that the caller is about to let go."""
+        with self.lock:
+            self.taken = self.pieces
+        while self.busy - {self.caller}:
+            with contextlib.suppress(KeyboardInterrupt):  # one is being raised
+                time.sleep(1e-4)
+
 
 def _by_pool(batch: _Batch) -> None:
     jobs = _pool(batch.seats - 1)
-    for _ in range(batch.seats - 1):
-        jobs.put(batch)
-    batch.work()
-    batch.wait()
+    try:
+        for _ in range(batch.seats - 1):
+            jobs.put(batch)
+        batch.work()
+        batch.wait()
+    except BaseException:
+        batch.stop()
+        raise
 
 
 def _pool(workers: int) -> queue.SimpleQueue:

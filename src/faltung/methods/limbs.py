@@ -123,6 +123,7 @@ class Limbs(Method):
         y: np.ndarray | None = None
         weights = list(cut.shifts(len(spectra), len(prepared)).items())
         parts: list[Any] = [None] * threads
+        multiplies = problem.sizes.C > 1 and problem.sizes.O > 1
         for start in range(0, len(weights), threads):  # as many inverse transforms at a time as there are threads
             some = weights[start : start + threads]
 
@@ -131,7 +132,7 @@ class Limbs(Method):
                     mixed = _mixed(spectra, prepared, some[number][1], grid.ndim)
                     parts[number] = fourier.signal(mixed, lengths, True, threads)[(..., *ends)]
 
-            spread(task, len(some), threads)
+            spread(task, len(some), threads, multiplies=multiplies)
             y = _put_together(parts[: len(some)], [shift for shift, _ in some], y, problem.compute_dtype, threads)
         assert y is not None
         return y

@@ -94,7 +94,7 @@ class Segments(Spectral):
                 mixed = fourier.product(fourier.spectrum(tiles, lengths), prepared[b : b + 1], grid.ndim)
                 _place(problem, fourier.signal(mixed, lengths, real), y[b : b + 1, many], (*lead, q), valid)
 
-        spread(task, len(jobs), context.threads)
+        spread(task, len(jobs), context.threads, multiplies=s.C > 1 and s.O > 1)
         return y
 
 

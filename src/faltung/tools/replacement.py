@@ -172,6 +172,10 @@ def _plain(old: Any) -> Any:
     if isinstance(old, (Conv, ConvTranspose)):
         return old
     if hasattr(old, "effective_kernel"):
+        if not is_convolution(old):
+            raise DtypeError.of(
+                "swap", "layers that are one convolution with one kernel", type(old).__name__, "leave that layer out"
+            )
         frozen = old.freeze()
         return frozen if isinstance(frozen, Conv) else Conv.from_torch(frozen)
     kind: Any = ConvTranspose if isinstance(old, TRANSPOSED) else Conv

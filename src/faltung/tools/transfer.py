@@ -39,7 +39,7 @@ def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None, rounds: in
         The relative difference `‖effective_kernel − kernel‖ / ‖kernel‖` that is left.
 
     Raises:
-        ArgumentError: a kernel of another shape.   DtypeError: a layer without an effective kernel.
+        ArgumentError: a kernel of another shape.   DtypeError: a layer that is no `ConvLayer`, such as a filter over all of time.
 
     Error: the problem is solved in float64, and the parameters are rounded to their own type.
 
@@ -50,8 +50,8 @@ def fit(layer: ConvLayer, kernel: Tensor, bias: Tensor | None = None, rounds: in
         >>> fit(Conv2d(2, 3, 3), torch.ones(3, 2, 3, 3)) < 1e-6
         True
     """
-    if not hasattr(layer, "effective_kernel"):
-        raise DtypeError.of("fit", "a layer with an effective kernel", type(layer).__name__, "pass a ConvLayer")
+    if not isinstance(layer, ConvLayer):
+        raise DtypeError.of("fit", "a layer with one effective kernel", type(layer).__name__, "pass a ConvLayer")
     training = layer.training
     work = _double(copy.deepcopy(layer).eval())
     names = [name for name, p in work.named_parameters() if p.requires_grad]

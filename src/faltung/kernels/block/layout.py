@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 BUDGET = 1 << 20
 """Bytes of a tile's memory that are aimed at: about what a core's own cache holds."""
@@ -22,8 +23,8 @@ class Cut:
     Fields:
         width: columns of a strip.   strips: how many there are.   rows: of a band.   bands: how many there are.
         slots: lines of widened rows that are kept at a time.   pitch: values of a line.
-        staged, temp, hop: values of a channel in the panel that is read, in rows of products, and in the panel of filtered values.
-        sizes: values of the four buffers.
+        staged, hop: values of a channel in the panel that is read, and in the panel of filtered values.
+        sizes: values of the four buffers: the panel that is read, rows of products, lines, the panel of filtered values.
     """
 
     width: int
@@ -42,6 +43,7 @@ class Cut:
         return sum(-(-size * FLOATS // 64) * 64 for size in self.sizes)
 
 
+@lru_cache(1024)
 def cut(
     kind: str, channels: int, wide: int, height: int, width: int, taps: tuple[int, ...], group: int, block: int, lanes: int,
     rows: int,

@@ -11,7 +11,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
 from faltung.nn.functional.shrink import checked_threshold, checked_window
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, checked_chance, heads_of
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, checked_chance, heads_of, wide
 from faltung.planner import Policy
 
 INITS = ("random", "double_exp")
@@ -82,7 +82,7 @@ class FreeFilter(FilterConstructor):
             return
         nn.init.normal_(self.weight, std=0.02)
         count, length = self.channels, self.longest
-        like = {"dtype": self.weight.dtype, "device": self.weight.device}
+        like = {"dtype": wide(self.weight), "device": self.weight.device}
         speed = (count / 2) ** (torch.arange(count, **like) / count)
         self.weight.mul_(torch.exp(-torch.arange(length, **like) / length * speed[:, None, None]))
 
@@ -192,8 +192,7 @@ def at_rate(taps: Tensor, length: int, rate: float) -> Tensor:
     n = taps.shape[-1]
     if rate == 1.0:
         return nn.functional.pad(taps, (0, max(length - n, 0)))[..., :length]
-    place = torch.arange(length, dtype=taps.dtype, device=taps.device) * rate
-    low = place.floor()
-    part = place - low
-    taps, low = nn.functional.pad(taps, (0, 2)), low.clamp(max=n).long()
-    return rate * ((1 - part) * taps[..., low] + part * taps[..., low + 1])
+    place = torch.arange(length, dtype=wide(taps), device=taps.device) * rate
+    low = place.floor().clamp(max=n)
+    part, low, padded = (place - low).clamp(max=1), low.long(), nn.functional.pad(taps, (0, 2))
+    return (rate * ((1 - part) * padded[..., low] + part * padded[..., low + 1])).to(taps.dtype)

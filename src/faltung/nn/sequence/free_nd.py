@@ -13,8 +13,8 @@ from faltung.nn import functional
 from faltung.nn.base import Example, shown
 from faltung.nn.functional.shrink import checked_threshold, checked_window
 from faltung.nn.sequence.free import INITS, SOURCE, LongConv1d, at_rate
-from faltung.nn.sequence.sequence import checked_chance
-from faltung.nn.sequence.spatial import Margins, SpatialLong, axis_parameters, offsets
+from faltung.nn.sequence.sequence import checked_chance, wide
+from faltung.nn.sequence.spatial import Margins, SpatialLong, axis_parameters, offsets, reset_axes
 from faltung.planner import Policy
 
 
@@ -99,12 +99,15 @@ class LongConv(SpatialLong):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the taps of a whole kernel, see `init`."""
+        """Draw the taps, see `init`."""
+        if self.axes is not None:
+            reset_axes(self)
+            return
         if self.init == "random":
             nn.init.normal_(self.weight, std=0.002)
             return
         nn.init.normal_(self.weight, std=0.02)
-        channel = torch.arange(self.channels, dtype=self.weight.dtype, device=self.weight.device)
+        channel = torch.arange(self.channels, dtype=wide(self.weight), device=self.weight.device)
         speed = (self.channels / 2) ** (channel / self.channels)
         for axis, (n, word) in enumerate(zip(self.length, self.words, strict=True), 1):
             far = offsets(word, n, self.weight)[0].flip(0).abs() / n

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of, wide
 from faltung.planner import Policy
 
 MODES = ("cat", "sum")
@@ -138,7 +138,7 @@ class MultiScale(FilterConstructor):
 
     def filters(self, length: int, rate: float = 1.0) -> Tensor:
         pieces = self.weight * self.weights()
-        like = {"dtype": pieces.dtype, "device": pieces.device}
+        like = {"dtype": wide(pieces), "device": pieces.device}
         reach = min(length, self.reach(rate))
         # The middle of tap l is at (l + ½) · rate, measured in taps of rate 1.
         middles = (torch.arange(reach, **like) + 0.5) * rate
@@ -159,7 +159,8 @@ class MultiScale(FilterConstructor):
         taps = torch.cat(parts, -1) if taps is None else taps
         if self.power is not None:
             taps = taps * torch.exp(-self.power[..., None] * torch.log(middles + 1 - 0.5 * rate))
-        return nn.functional.pad(rate * taps / self.norm[..., None], (0, length - reach))
+        taps = (rate * taps / self.norm[..., None]).to(pieces.dtype)
+        return nn.functional.pad(taps, (0, length - reach))
 
     def _stretched(self, piece: Tensor, at: Tensor) -> Tensor:
         """The piece (channels, heads, piece) at places in [0, piece], number j filling the place from j to j + 1."""
@@ -192,9 +193,9 @@ class MultiScale(FilterConstructor):
                     low = int(at)
                     above = piece[:, min(low + 1, self.piece - 1)]
                     taps[c, :, step] += (1 - (at - low)) * piece[:, low] + (at - low) * above
-        steps = torch.arange(taps.shape[-1], dtype=taps.dtype)
+        steps = torch.arange(taps.shape[-1], dtype=wide(taps))
         fade = 1 if self.power is None else (1 + rate * steps) ** -self.power[..., None]
-        return (rate * taps * fade / self.norm[..., None])[..., :length]
+        return (rate * taps * fade / self.norm[..., None]).to(taps.dtype)[..., :length]
 
     def parameter_count(self) -> int:
         count = self.channels * self.heads

@@ -12,7 +12,8 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
 from faltung.nn.sequence.multi_scale import SOURCE, MultiScale, SGConv1d
-from faltung.nn.sequence.spatial import Margins, SpatialLong, axis_parameters, offsets
+from faltung.nn.sequence.sequence import wide
+from faltung.nn.sequence.spatial import Margins, SpatialLong, axis_parameters, offsets, reset_axes
 from faltung.planner import Policy
 
 ALONG = ("axes", "radius")
@@ -99,42 +100,50 @@ class SGConv(SpatialLong):
             )
         self.constructor = MultiScale(channels, reach[0], piece, 1, *settings, **factory)
         self.register_buffer("norm", torch.ones(self.channels, **factory))
-        self.reset_parameters()
+        self._take_norm()
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Draw the pieces of a kernel by the radius and take its norm: numbers of offsets at each distance times squares."""
+        """Draw the pieces; of a kernel by the radius its norm too: numbers of offsets at each distance times squares."""
+        if self.axes is not None:
+            reset_axes(self)
+            return
         self.constructor.reset_parameters()
+        self._take_norm()
+
+    @torch.no_grad()
+    def _take_norm(self) -> None:
         weight, reach = self.constructor.weight, self.constructor.longest or 1
-        counts = torch.ones(1, dtype=torch.float64, device=weight.device)  # of offsets by the square of their distance
+        squares = torch.zeros(1, dtype=torch.long, device=weight.device)  # of distances, those alone that there are
+        counts = torch.ones(1, dtype=torch.float64, device=weight.device)  # of offsets at each of them
         for word in self.words:
             more = counts.new_zeros(reach**2)
             for far in range(reach):
-                some = counts[: reach**2 - far**2]
-                more[far**2 : far**2 + len(some)] += some * (2 if far and word == "bidirectional" else 1)
-            counts = more
-        distance = torch.arange(len(counts), dtype=torch.float64, device=weight.device).sqrt()
-        taps = self.constructor.filters(reach)[:, 0].double()
-        squares = [(self._at(one[None], distance)[0].square() * counts).sum() for one in taps]
-        self.norm.copy_(torch.stack(squares).sqrt())
+                some = int(torch.searchsorted(squares, reach**2 - far**2))
+                more[squares[:some] + far**2] += counts[:some] * (2 if far and word == "bidirectional" else 1)
+            squares = more.nonzero()[:, 0]
+            counts = more[squares]
+        taps, distance = self.constructor.filters(reach)[:, 0].double(), squares.double().sqrt()
+        found = [(self._at(one[None], distance)[0].square() * counts).sum() for one in taps]
+        self.norm.copy_(torch.stack(found).sqrt())
 
     def kernel(self, sizes: tuple[int, ...], rates: tuple[float, ...]) -> tuple[Tensor, Margins]:
         reach = self.constructor.longest or 1
         taps = self.constructor.filters(reach)[:, 0]
-        square, margins = taps.new_zeros((1,) * self.ndim), []
+        square, margins = taps.new_zeros((1,) * self.ndim, dtype=wide(taps)), []
         for axis, (word, size, rate) in enumerate(zip(self.words, sizes, rates, strict=True)):
             at, pair = offsets(word, min(size, math.ceil(reach / rate)), taps)
             square = square + ((at * rate) ** 2).reshape(-1, *[1] * (self.ndim - 1 - axis))
             margins.append(pair)
         scale = (math.prod(rates) / self.norm).reshape(-1, *[1] * self.ndim)
-        return (scale * self._at(taps, square.sqrt()))[:, None], margins
+        return (scale * self._at(taps, square.sqrt())).to(taps.dtype)[:, None], margins
 
     @staticmethod
     def _at(taps: Tensor, distance: Tensor) -> Tensor:
         """The filters (channels, n) at these distances (*), on straight lines between their taps, zero from the n-th on."""
         n = taps.shape[-1]
         low = distance.floor().clamp(max=n)
-        part, low = distance - low, low.long()
+        part, low = (distance - low).clamp(max=1), low.long()
         taps = nn.functional.pad(taps, (0, 2))
         # At a distance of n or more both neighbours are zeros, whatever their shares.
         return (1 - part) * taps[:, low] + part * taps[:, low + 1]

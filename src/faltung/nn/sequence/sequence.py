@@ -368,6 +368,11 @@ def masked(input: Tensor, mask: Any) -> Tensor:
     return torch.where(mask[:, None], input, torch.zeros((), dtype=input.dtype, device=input.device))
 
 
+def wide(like: Tensor) -> torch.dtype:
+    """The type in which places and distances are counted: whole numbers of bfloat16 end at 256, all of float16 at 65504."""
+    return torch.promote_types(like.dtype, torch.float32)
+
+
 def checked_rate(rate: Any) -> float:
     """The rate as a number above 0; ArgumentError otherwise."""
     if isinstance(rate, bool) or not isinstance(rate, Real) or not 0 < float(rate) < float("inf"):

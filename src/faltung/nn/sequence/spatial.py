@@ -9,7 +9,7 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, Layer
 from faltung.nn.functional.definition import conv_by_taps
-from faltung.nn.sequence.sequence import DIRECTIONS, checked_rate
+from faltung.nn.sequence.sequence import DIRECTIONS, checked_rate, wide
 from faltung.planner import Policy
 
 Margins = list[tuple[int, int]]
@@ -110,10 +110,18 @@ class SpatialLong(Layer):
 
 
 def offsets(word: str, taps: int, like: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """How far back each tap of a correlation looks along an axis with that direction, and the axis' margins."""
+    """How far back each tap of a correlation looks along an axis with that direction, in float32 or wider; the axis' margins."""
     more = taps - 1
     low, high = (0 if word == "anticausal" else more), (0 if word == "causal" else more)
-    return torch.arange(low, -high - 1, -1, dtype=like.dtype, device=like.device), (low, high)
+    return torch.arange(low, -high - 1, -1, dtype=wide(like), device=like.device), (low, high)
+
+
+@torch.no_grad()
+def reset_axes(layer: SpatialLong) -> None:
+    """Draw the filters along all axes."""
+    along: Any = layer.axes
+    for axis in along:
+        axis.constructor.reset_parameters()
 
 
 def axis_parameters(layer: SpatialLong) -> int:
