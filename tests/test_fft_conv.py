@@ -317,6 +317,39 @@ def test_one_pass_for_all_derivatives_equals_those_of_the_definition(dtype, gate
                 assert (one - other).norm() <= near * other.norm()
 
 
+def lying(how, *shape):
+    """Random tensors of a shape that lie otherwise in memory."""
+    b, c, n = shape
+    if how == "parts":  # of one projection, as sequence models split it
+        return torch.randn(b, 4 * c, n, dtype=torch.float64).split(c, 1)
+    if how == "turned":
+        return [t.transpose(0, 1) for t in torch.randn(4, c, b, n, dtype=torch.float64)]
+    if how == "steps":
+        return [t[..., ::2] for t in torch.randn(4, b, c, 2 * n, dtype=torch.float64)]
+    return torch.randn(b, 4 * c, n, dtype=torch.float64).split(c, 1)[0], *torch.randn(3, b, c, n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("how", ["parts", "turned", "steps", "unlike"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("only", ["negacyclic", "overlap"])
+def test_operands_may_lie_in_memory_as_they_like(how, batch, only):
+    """Views with gaps, turned axes, steps, and a cotangent of the same kind give what copies of them give."""
+    torch.manual_seed(batch)
+    k, policy = torch.randn(2, 90, dtype=torch.float64), faltung.Policy(only=only)
+    *signals, cotangent = lying(how, batch, 2, 128)
+    for gates in range(4):
+        x, a, b = (t if use else None for t, use in zip(signals, (1, gates & 1, gates & 2), strict=True))
+        results = []
+        for given in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
+            mine = [None if t is None else t.detach().requires_grad_() for t in given]
+            y = F.gated_conv(*mine, policy=policy)
+            known = [t for t in mine if t is not None]
+            results.append((y, *torch.autograd.grad(y, known, cotangent)))
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-11, rtol=1e-11)
+        torch.testing.assert_close(results[0][0], plain(x, k, a, b), atol=1e-11, rtol=1e-11)
+
+
 @pytest.mark.parametrize("only", [(), ("negacyclic",), ("overlap",)])
 def test_many_cotangents_at_once_are_one_after_the_other(only):
     torch.manual_seed(5)
