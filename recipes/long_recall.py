@@ -95,9 +95,9 @@ def main(quick: bool) -> str:
 
 Copy: {COPIED} of {TOKENS} tokens, a pause of {PAUSE} steps, then the tokens again, in order. Recall: {PAIRS} pairs of one of {KEYS}
 keys and its value among {TOKENS}, then a key whose value is to be said. Share of right tokens in fresh sequences; a guess is right
-in {1 / TOKENS:.3f} of them; {seeds} run{"s" * (seeds > 1)}, each from a seed of
-its own and tested on 256 sequences from another. Two blocks of {WIDTH} channels, each with one long filter a channel and a GELU, or with two in a Hyena
-operator of order 2; {seconds:g} seconds of processor time for each model and task, on as many batches of 32 as that allows.
+in {1 / TOKENS:.3f} of them; {seeds} run{"s" * (seeds > 1)}, each from a seed of its own and
+tested on 256 sequences from another. Two blocks of {WIDTH} channels, each with one long filter a channel and a GELU, or with two in
+a Hyena operator of order 2; {seconds:g} seconds of processor time for each model and task, on as many batches of 32 as that allows.
 
 {table(header, lines)}
 
@@ -110,7 +110,8 @@ Claimed: long filters copy across long pauses; recall by a key needs products of
     missed = [name for name, gated in kinds if not gated and name not in copied]
     return f"""{text}
 
-Here copying is learnt, at more than 95 % in the mean, by {", ".join(copied) or "none"} without gates, and not by {", ".join(missed) or "none"}.
+Here copying is learnt, at more than 95 % in the mean, by {", ".join(copied) or "none"} without gates, and not by
+{", ".join(missed) or "none"}.
 Recall: {gains}.
 
 The task was made easier once (8 pairs and 4 keys in place of 24 and 16) and the rate of learning set to 0.01, one for all kinds.

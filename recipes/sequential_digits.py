@@ -119,8 +119,9 @@ Claimed: filters over the whole sequence tell digits that are read pixel by pixe
 
 Here {len(better)} of the {len(long)} kinds of long filters beat two filters of five taps ({near_by:.3f}); {best} comes best
 ({long[best]:.3f}), {worst} last ({long[worst]:.3f}). Within a point of free taps or above: {", ".join(close) or "none"}.
-Budgets are of time, so what is slow to make has fewer steps. With {len(data[3])} test digits a share p is known within
-√(p(1 − p) / {len(data[3])}), about 0.02 at 0.8, and three seeds tell little of their own spread: smaller differences say nothing."""
+Budgets are of time, so what is slow to make has fewer steps. With {len(data[3])} test digits a share p is
+known within √(p(1 − p) / {len(data[3])}), about 0.02 at 0.8, and three seeds tell little of their own spread: smaller differences
+say nothing."""
 
 
 if __name__ == "__main__":
