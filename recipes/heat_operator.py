@@ -159,10 +159,11 @@ def main(quick: bool) -> str:
 
 Functions on [0, 1], sampled at {SAMPLES} middles of cells, to what becomes of them: heat in a bar with insulated ends (the first
 {TERMS} cosines; conductivity times time {SPREAD:g}; exact), and Burgers' equation with viscosity {VISCOSITY:g}, u = 0 at both ends,
-after {TIME:g} units of time (from {TERMS} sines, by Hopf's integral over {FINE} places a unit). {count} pairs to learn from, {count // 4} to choose the rate of learning by
-from {", ".join(f"{rate:g}" for rate in rates)}, and {count // 4} others to test on once, also sampled twice as finely, which no
-network was trained on. {seconds:g} seconds of processor time each, on as many batches of 32 as that allows; error as a share of the
-size of the result, in the mean. All have width {WIDTH} and take the place as an input.
+after {TIME:g} units of time (from {TERMS} sines, by Hopf's integral over {FINE} places a unit).
+{count} pairs to learn from, {count // 4} to choose the rate of learning by from {", ".join(f"{rate:g}" for rate in rates)}, and
+{count // 4} others to test on once, also sampled twice as finely, which no network was trained on. {seconds:g} seconds of processor
+time each, on as many batches of 32 as that allows; error as a share of the size of the result, in the mean. All have width {WIDTH}
+and take the place as an input.
 
 {table(header, lines)}
 

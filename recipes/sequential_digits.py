@@ -79,10 +79,11 @@ def main(quick: bool) -> str:
     seconds, seeds, rates = (0.05, 1, RATES[:2]) if quick else (4.0, 3, RATES)
     data = digits(quick)
     inner = halved(data)
-    lines, found = [], {}
+    lines, found, edge = [], {}, []
     for name in BLOCKS:
         # What is chosen by sees neither the test digits nor the seeds of the runs that are reported.
         chosen = max(rates, key=lambda rate: accuracy(name, inner, seconds, rate, 100)[0])
+        edge += [name] if chosen == max(rates) else []
         runs = [accuracy(name, data, seconds, chosen, seed) for seed in range(seeds)]
         found[name] = statistics.mean(right for right, _, _ in runs)
         shown = ", ".join(f"{right:.3f}" for right, _, _ in runs)
@@ -119,6 +120,7 @@ Claimed: filters over the whole sequence tell digits that are read pixel by pixe
 
 Here {len(better)} of the {len(long)} kinds of long filters beat two filters of five taps ({near_by:.3f}); {best} comes best
 ({long[best]:.3f}), {worst} last ({long[worst]:.3f}). Within a point of free taps or above: {", ".join(close) or "none"}.
+The largest rate was chosen, so that a still larger one might serve better, for {", ".join(edge) or "none"}.
 Budgets are of time, so what is slow to make has fewer steps. With {len(data[3])} test digits a share p is
 known within √(p(1 − p) / {len(data[3])}), about 0.02 at 0.8, and three seeds tell little of their own spread: smaller differences
 say nothing."""
