@@ -130,7 +130,8 @@ Claimed: squashing or smoothing free taps lets them generalise; structured filte
     best = max(structured, key=found.__getitem__)
     return f"""{text}
 
-Here, on the quarter that nothing was chosen by, plain free taps gain {free:.1f} dB; a tenth of a decibel or more above them: {helped}.
+Here, on the quarter that nothing was chosen by, plain free taps gain {free:.1f} dB; a tenth of a decibel or more above them:
+{helped}.
 Of the structured filters {best} comes best, {found[best]:.1f} dB;
 the best filter for that quarter itself would reach {found["Wiener filter of the last quarter"]:.1f} dB, that of the first half
 reaches {found["Wiener filter of the first half"]:.1f} dB there. One training for each setting."""
