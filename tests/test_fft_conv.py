@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import faltung
-from faltung.errors import ArgumentError
+from faltung.errors import ArgumentError, DtypeError
 from faltung.nn import functional as F
 
 
@@ -123,6 +123,100 @@ def test_gradients_of_sparse_spectra():
     assert torch.autograd.gradgradcheck(run, (x, k, a))
 
 
+def test_gradients_of_sparse_spectra_of_complex_filters():
+    """A real signal under a complex filter is a complex one; both maps of the derivative have derivatives."""
+    torch.manual_seed(4)
+    x, k = drawn(2, 1, 5), drawn(1, 3, dtype=torch.complex128)
+    mask = np.arange(6) < 4  # of complex filters no mirror image is asked
+
+    def run(x, k):
+        return faltung.fft_conv(x, k, spectrum_mask=mask, factors=(3, 2))
+
+    wanted = torch.fft.ifft(torch.fft.fft(x, 6) * torch.fft.fft(k, 6) * torch.from_numpy(mask))[..., :5]
+    torch.testing.assert_close(run(x, k), wanted, atol=1e-13, rtol=1e-13)
+    assert torch.autograd.gradcheck(run, (x, k))
+    assert torch.autograd.gradgradcheck(run, (x, k))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    kinds=st.tuples(*[st.sampled_from(["float16", "bfloat16", "float32", "float64"])] * 4),
+    gates=st.integers(0, 3),
+    torched=st.booleans(),
+)
+def test_a_sparse_spectrum_of_any_precision_is_the_one_in_double_precision_rounded(kinds, gates, torched):
+    """The result and the derivatives have the dtypes that products of such tensors have, and one rounding's error."""
+    torch.manual_seed(gates)
+    mask = np.abs(np.fft.fftfreq(48)) < 0.2
+    kinds = kinds if torched else tuple(kind.removeprefix("b") for kind in kinds)
+    shapes = (3, 2, 30), (2, 20), *((3, 2, 30) if gates & bit else None for bit in (1, 2))
+    given = [None if s is None else torch.randn(s).to(getattr(torch, kind)) for s, kind in zip(shapes, kinds, strict=True)]
+    known = [t for t in given if t is not None]
+    wide = [None if t is None else t.to(torch.float64, copy=True).requires_grad_() for t in given]
+    u = wide[0] if wide[2] is None else wide[0] * wide[2]
+    wanted = torch.fft.ifft(torch.fft.fft(u, 48) * torch.fft.fft(wide[1], 48) * torch.from_numpy(mask)).real[..., :30]
+    wanted = wanted if wide[3] is None else wanted * wide[3]
+    if not torched:
+        values = [None if t is None else t.numpy() for t in given]
+        y = faltung.fft_conv(*values, spectrum_mask=mask)
+        kind = np.result_type(*(v for v in values if v is not None))
+        assert y.dtype == kind
+        assert np.linalg.norm(y - wanted.detach().numpy()) <= max(1e-6, np.finfo(kind).eps) * wanted.norm()
+        return
+    for t in known:
+        t.requires_grad_()
+    y = faltung.fft_conv(*given, spectrum_mask=mask)
+    kind = sum(torch.zeros((), dtype=t.dtype) for t in known).dtype
+    assert y.dtype == kind
+    assert (y.double() - wanted).norm() <= max(1e-6, torch.finfo(kind).eps) * wanted.norm()
+    cotangent = torch.randn_like(y)
+    ours = torch.autograd.grad(y, known, cotangent)
+    theirs = torch.autograd.grad(wanted, [t for t in wide if t is not None], cotangent.double())
+    for t, one, other in zip(known, ours, theirs, strict=True):
+        assert one.dtype == t.dtype
+        assert (one.double() - other).norm() <= max(1e-6, torch.finfo(t.dtype).eps) * other.norm()
+
+
+@pytest.mark.parametrize("kind", ["int64", "uint8", "bool"])
+@pytest.mark.parametrize("which", ["x", "k", "in_gate"])
+@pytest.mark.parametrize("torched", [False, True])
+def test_a_sparse_spectrum_refuses_whole_numbers_by_name(kind, which, torched):
+    given = {"x": np.ones((2, 3, 40)), "k": np.ones((3, 25)), "in_gate": np.ones((2, 3, 40))}
+    given[which] = given[which].astype(kind)
+    given = {name: torch.from_numpy(t) if torched else t for name, t in given.items()}
+    with pytest.raises(DtypeError, match=rf"spectrum_mask: expected values of float16.* got {kind}"):
+        faltung.fft_conv(**given, spectrum_mask=np.ones(64, bool))
+
+
+def test_what_is_not_finite_stays_within_its_row_of_a_sparse_spectrum():
+    """Two rows that share a filter are one complex signal, but not where one holds a NaN."""
+    x, k = np.ones((4, 2, 40)), np.ones((2, 25))
+    x[1, 0, 7] = np.nan
+    y = faltung.fft_conv(x, k, spectrum_mask=np.ones(64, bool))
+    assert np.isnan(y[1, 0]).all()
+    y[1, 0] = 0
+    assert np.isfinite(y).all()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch on its own internals
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_a_sparse_spectrum_compiles_with_its_gradients(kind):
+    mask = np.abs(np.fft.fftfreq(70)) < 0.2
+    known = drawn(2, 3, 40, dtype=kind), drawn(3, 25, dtype=kind), drawn(2, 3, 40, dtype=kind)
+
+    def run(x, k, a):
+        return faltung.fft_conv(x, k, a, a, spectrum_mask=mask, factors=(10, 7))
+
+    results = [call(*known) for call in (torch.compile(run, backend="aot_eager", fullgraph=True), run)]
+    assert results[0].dtype == kind
+    near = 1e-12 if kind == torch.float64 else 0.02
+    torch.testing.assert_close(*results, atol=near, rtol=near)
+    weight = torch.randn_like(results[0])
+    slopes = [torch.autograd.grad(y, known, weight) for y in results]
+    for one, other in zip(*slopes, strict=True):
+        assert (one - other).norm() <= near * other.norm()
+
+
 @pytest.mark.parametrize("n", [1000, pytest.param(65_536, marks=pytest.mark.slow)])
 def test_half_precision_data(n):
     """The reference's tolerance for 0.02-scaled data in half precision is 1e-2 absolute; ours is 5e-3 relative, gradients too."""
@@ -221,6 +315,39 @@ def test_one_pass_for_all_derivatives_equals_those_of_the_definition(dtype, gate
             theirs = torch.autograd.grad(z, [t for t in wide if t is not None and t.requires_grad], cotangent.double())
             for one, other in zip(ours, theirs, strict=True):
                 assert (one - other).norm() <= near * other.norm()
+
+
+def lying(how, *shape):
+    """Random tensors of a shape that lie otherwise in memory."""
+    b, c, n = shape
+    if how == "parts":  # of one projection, as sequence models split it
+        return torch.randn(b, 4 * c, n, dtype=torch.float64).split(c, 1)
+    if how == "turned":
+        return [t.transpose(0, 1) for t in torch.randn(4, c, b, n, dtype=torch.float64)]
+    if how == "steps":
+        return [t[..., ::2] for t in torch.randn(4, b, c, 2 * n, dtype=torch.float64)]
+    return torch.randn(b, 4 * c, n, dtype=torch.float64).split(c, 1)[0], *torch.randn(3, b, c, n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("how", ["parts", "turned", "steps", "unlike"])
+@pytest.mark.parametrize("batch", [1, 3])
+@pytest.mark.parametrize("only", ["negacyclic", "overlap"])
+def test_operands_may_lie_in_memory_as_they_like(how, batch, only):
+    """Views with gaps, turned axes, steps, and a cotangent of the same kind give what copies of them give."""
+    torch.manual_seed(batch)
+    k, policy = torch.randn(2, 90, dtype=torch.float64), faltung.Policy(only=only)
+    *signals, cotangent = lying(how, batch, 2, 128)
+    for gates in range(4):
+        x, a, b = (t if use else None for t, use in zip(signals, (1, gates & 1, gates & 2), strict=True))
+        results = []
+        for given in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
+            mine = [None if t is None else t.detach().requires_grad_() for t in given]
+            y = F.gated_conv(*mine, policy=policy)
+            known = [t for t in mine if t is not None]
+            results.append((y, *torch.autograd.grad(y, known, cotangent)))
+        for one, other in zip(*results, strict=True):
+            torch.testing.assert_close(one, other, atol=1e-11, rtol=1e-11)
+        torch.testing.assert_close(results[0][0], plain(x, k, a, b), atol=1e-11, rtol=1e-11)
 
 
 @pytest.mark.parametrize("only", [(), ("negacyclic",), ("overlap",)])

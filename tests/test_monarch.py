@@ -57,17 +57,19 @@ def test_convolutions_agree_with_the_fft(factors):
     x, k = random.standard_normal(N), random.standard_normal(N)
     wanted = np.fft.ifft(np.fft.fft(x) * np.fft.fft(k)).real
     y = through(x, k, factors)
-    assert np.abs(y - wanted).max() <= 5e-15 * np.abs(wanted).max() * 2
+    assert np.abs(y - wanted).max() <= 5e-15 * np.abs(wanted).max()
     assert np.sqrt(np.mean((y - wanted) ** 2) / np.mean(wanted**2)) <= 5e-15
 
 
 @pytest.mark.parametrize("factors", SETS)
-@pytest.mark.parametrize(("stored", "low", "high"), [("float16", 3e-4, 8e-4), ("bfloat16", 2.4e-3, 6.4e-3)])
-def test_half_precision_in_between_costs_what_it_should(factors, stored, low, high):
+@pytest.mark.parametrize("stored", ["float16", "bfloat16"])
+def test_half_precision_in_between_costs_what_is_stated(factors, stored):
+    """The root mean square over sixteen draws: 5 to 7 in 10,000; 4 to 5 in 1,000 with two factors, 5 to 6 with three."""
     random, N = np.random.default_rng(1), int(np.prod(factors))
-    x, k = random.standard_normal(N), random.standard_normal(N) / np.sqrt(N)
+    x, k = random.standard_normal((16, N)), random.standard_normal(N) / np.sqrt(N)
     wanted = np.fft.ifft(np.fft.fft(x) * np.fft.fft(k)).real
     off = np.sqrt(np.mean((through(x, k, factors, stored) - wanted) ** 2) / np.mean(wanted**2))
+    low, high = (5e-4, 7e-4) if stored == "float16" else ((4e-3, 5e-3) if len(factors) == 2 else (5e-3, 6e-3))
     assert low <= off <= high
 
 

@@ -15,6 +15,8 @@ from faltung.kernels.monarch import on_numpy
 from faltung.kernels.monarch.contract import digits
 
 STORED = ("float16", "bfloat16")
+MASKED = {"float16": "float32", "bfloat16": "float32"} | {n: n for n in ("float32", "float64", "complex64", "complex128")}
+"""The dtypes that sparse spectra serve, each with the one that it is computed in."""
 _COMPLEX = {"float32": "complex64", "float64": "complex128", "complex64": "complex64", "complex128": "complex128"}
 
 
@@ -129,10 +131,23 @@ def sparse_conv(
         factors: their product is N. A value that no kept frequency has for its digit is left out of that digit's products: the
             work is that of the product of all kept values, not of the kept frequencies alone.
 
+    Returns:
+        The common dtype of x and k. float16 is computed in single precision and rounded once.
+
     Raises:
         ArgumentError: a mask of another length, or one that keeps k but not −k, which would make real results complex.
+        DtypeError: integers or booleans.
+
+    Error: as `dft` there and back; of float16 one rounding of the result.
     """
     factors, mask = _checked(factors, len(mask)), np.asarray(mask, bool)
+    for values in (x, k):
+        if str(values.dtype) not in MASKED:
+            raise DtypeError.of(
+                "monarch.sparse_conv", f"values of {', '.join(MASKED)}", str(values.dtype), "convert them first"
+            )
+    kind = np.result_type(x, k)
+    x, k = (values.astype(MASKED[str(kind)], copy=False) for values in (x, k))
     N, dtype = len(mask), _COMPLEX[str(x.dtype)]
     real = not np.iscomplexobj(x)
     if real and not np.array_equal(mask, mask[-np.arange(N) % N]):
@@ -143,21 +158,22 @@ def sparse_conv(
             "mirror it",
         )
     if not mask.any():
-        return np.zeros_like(x)
+        return np.zeros_like(x, kind)
     keep = kept_digits(mask, factors)
     with_ = on_numpy.sparse(on_numpy.tables(factors, dtype), keep)
     spectrum = np.where(mask, np.fft.fft(k, N).astype(dtype), 0) / N
     taps = on_numpy.permuted(spectrum.conj() if adjoint else spectrum, factors, keep).astype(dtype)
     flat = x.reshape(-1, *x.shape[-2:])
-    if real:  # two samples that share the filter are one complex signal
+    pairs = real and bool(np.isfinite(flat).all())  # else one sample's NaN would reach its partner
+    if pairs:  # two samples that share the filter are one complex signal
         joined = np.zeros((-(-len(flat) // 2), *flat.shape[1:]), dtype)
         joined.real, joined.imag[: len(flat) // 2] = flat[0::2], flat[1::2]
     else:
-        joined = flat
+        joined = flat.astype(dtype, copy=False)
     z = on_numpy.backward(on_numpy.forward(joined, with_) * taps, with_, x.shape[-1])
-    if not real:
-        return z.reshape(x.shape)
-    y = np.empty(flat.shape, x.dtype)
+    if not pairs:
+        return (z.real if real else z).reshape(x.shape).astype(kind, copy=False)
+    y = np.empty(flat.shape, kind)
     y[0::2], y[1::2] = z.real, z.imag[: len(flat) // 2]
     return y.reshape(x.shape)
 

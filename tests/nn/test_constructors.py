@@ -45,6 +45,22 @@ MAKERS = {
         )
         for init in ("legs", "legt", "lmu", "lagt", "fourier")
     },
+    **{
+        f"s4d-lin {disc}": lambda channels, heads, length, disc=disc, **options: DiagonalStateSpace(
+            channels, heads=heads, disc=disc, **options
+        )
+        for disc in ("bilinear", "backward")
+    },
+    **{
+        f"dense legs {disc}": lambda channels, heads, length, disc=disc, **options: DenseStateSpace(
+            channels, heads=heads, disc=disc, **options
+        )
+        for disc in ("zoh", "backward")
+    },
+    # Steps of the forward Euler method stay bounded for decays that are slow against the step, without oscillation.
+    "s4d-real euler": lambda channels, heads, length, **options: DiagonalStateSpace(
+        channels, state=16, heads=heads, init="s4d-real", disc="euler", dt=(0.001, 0.1), **options
+    ),
     "krylov": lambda channels, heads, length, **options: DenseStateSpace(
         channels, heads=heads, method="krylov", **options
     ),
@@ -106,6 +122,30 @@ def test_steps_are_the_convolution(name, dtype):
 @torch.no_grad()
 def test_steps_stay_with_the_convolution_for_16k_steps(name, dtype):
     check_steps(name, dtype, 16_384, 1e-5 if dtype == torch.float32 else 1e-10)
+
+
+@pytest.mark.parametrize("disc", ["zoh", "bilinear", "backward", "euler", 0.3])
+@pytest.mark.parametrize("kind", [DiagonalStateSpace, DenseStateSpace])
+def test_filters_have_the_derivatives_of_finite_differences_whatever_the_step(kind, disc):
+    torch.manual_seed(0)
+    made = kind(1, state=4, heads=2, disc=disc, dt=(0.05, 0.2), dtype=F64)
+    names, values = zip(*((name, p.detach().requires_grad_()) for name, p in made.named_parameters()), strict=True)
+
+    def filters(*given):
+        return torch.func.functional_call(_Filters(made), {f"made.{n}": p for n, p in zip(names, given, strict=True)}, (9,))
+
+    assert torch.autograd.gradcheck(filters, values)
+
+
+class _Filters(nn.Module):
+    """A constructor's filters as a call, which torch can make with other parameters."""
+
+    def __init__(self, made):
+        super().__init__()
+        self.made = made
+
+    def forward(self, length):
+        return self.made.filters(length)
 
 
 # The plain layer
@@ -187,6 +227,31 @@ def test_no_array_holds_all_powers(name, monkeypatch):
     lists = max(channels * made.state**2, 4 * channels * made.state * math.isqrt(length))
     assert max(allowed, lists) <= channels * made.state * length / 8
     assert largest(made, length) <= max(allowed, lists)
+
+
+@pytest.mark.parametrize("name", [name for name in MAKERS if name.startswith(("s4d", "dense", "dplr", "damped"))])
+def test_no_array_of_a_layer_holds_all_powers(name, monkeypatch):
+    """The whole layer forwards and backwards, and pieces of a stream: nothing near (channels, state, samples)."""
+    from faltung.nn.sequence import low_rank
+
+    channels, length = 4, 1 << 14
+    layer = SequenceConv(made_by(name, channels, 1, length))
+    allowed = 2 * channels * length  # such as the real and imaginary parts of one filter's spectrum
+    assert allowed <= channels * layer.constructor.state * length / 8
+    monkeypatch.setattr(low_rank, "AT_ONCE", allowed)
+    x = torch.randn(1, channels, length, dtype=F64, requires_grad=True)
+    with Largest() as whole:
+        torch.autograd.grad(layer(x).square().sum(), [x, *layer.parameters()])
+    with Largest() as pieces, torch.no_grad():
+        found = []
+        now = layer.initial_state(1)
+        for piece in x.split(length // 2, -1):
+            y, now = layer.chunk(piece, now)
+            found.append(y)
+    assert whole.numel <= allowed
+    assert pieces.numel <= allowed
+    with torch.no_grad():
+        assert off(torch.cat(found, -1), layer(x)) < 1e-9
 
 
 def test_a_list_of_all_powers_would_be_seen():

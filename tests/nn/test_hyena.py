@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from faltung import Policy
 from faltung.errors import ArgumentError
 from faltung.nn import FreeFilter, Hyena, ImplicitConv1d, ImplicitFilter
 from faltung.nn.sequence import LOCAL
@@ -135,3 +136,64 @@ def test_it_looks_where_it_is_told():
         Hyena(3, 20, direction="both")
     with pytest.raises(ArgumentError, match="even number of heads"):
         Hyena(3, 20, direction="bidirectional", constructor=FreeFilter)
+
+
+def steps_back(y):
+    """How often each kind of step stands in the graph of a result."""
+    seen, open_, found = set(), [y.grad_fn], []
+    while open_:
+        step = open_.pop()
+        if step is None or step in seen:
+            continue
+        seen.add(step)
+        found.append(step.name())
+        open_ += [before for before, _ in step.next_functions]
+    return found
+
+
+@pytest.mark.parametrize("direction", ["causal", "anticausal", "bidirectional"])
+@pytest.mark.parametrize("only", [(), ("negacyclic",), ("overlap",)])
+def test_gates_are_multiplied_in_the_pass_that_convolves(direction, only):
+    """The result and all derivatives are those of filtering, then multiplying; kept for them is no more."""
+    torch.manual_seed(0)
+    policy, n = Policy(only=only), 900
+    heads = 2 if direction == "bidirectional" else 1
+    make = lambda c, n: FreeFilter(c, n, heads, 0.0, dropout=0.0, dtype=F64)  # noqa: E731
+    layer = Hyena(3, 700, order=2, short=2, constructor=make, direction=direction, dtype=F64, policy=policy)
+    x, weight, known = normal(2, 3, n).requires_grad_(), normal(2, 3, n, seed=2), list(layer.parameters())
+    y = layer(x)
+    passes = [step for step in steps_back(y) if step in ("_RingBackward", "_GatedBackward")]
+    if direction == "bidirectional":
+        assert not passes
+    else:
+        assert len(passes) == 2
+        if only:
+            assert set(passes) == {"_RingBackward" if only == ("negacyclic",) else "_GatedBackward"}
+    calls = []
+    handles = [far.register_forward_hook(lambda *_: calls.append(1)) for far in layer.far]  # a filter that is watched is called
+    apart = layer(x)
+    assert len(calls) == 2
+    assert not [step for step in steps_back(apart) if step in ("_RingBackward", "_GatedBackward")]
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(y, apart, rtol=0, atol=1e-11)
+    torch.testing.assert_close(y, layer.definition(x), rtol=0, atol=1e-11)
+    ours, theirs = (torch.autograd.grad((r * weight).sum(), (x, *known)) for r in (y, apart))
+    for one, other in zip(ours, theirs, strict=True):
+        assert (one - other).norm() <= 1e-11 * other.norm()
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.*:DeprecationWarning")  # torch on its own internals
+def test_hyena_traced_or_derived_forwards_is_hyena():
+    torch.manual_seed(0)
+    layer = Hyena(3, 20, dtype=F64)
+    x, v = normal(2, 3, 30), normal(2, 3, 30, seed=3)
+    compiled = torch.compile(layer, backend="aot_eager", fullgraph=True)
+    torch.testing.assert_close(compiled(x), layer(x), rtol=0, atol=1e-12)
+    _, forwards = torch.func.jvp(layer, (x,), (v,))
+    wide = x.clone().requires_grad_()
+    (back,) = torch.autograd.grad((layer(wide) * v).sum(), wide)
+    # <v, J v> both ways
+    torch.testing.assert_close((forwards * v).sum(), (back * v).sum(), rtol=0, atol=1e-9)
+    each = torch.func.vmap(lambda one: layer(one[None])[0])(x)
+    torch.testing.assert_close(each, layer(x), rtol=0, atol=1e-12)

@@ -9,7 +9,7 @@ import numpy as np
 from faltung import arrays, monarch
 from faltung.door import convolve
 from faltung.engine import gated_ring
-from faltung.errors import ArgumentError
+from faltung.errors import ArgumentError, DtypeError
 from faltung.planner import Policy
 
 PATTERN = gated_ring.PATTERN
@@ -42,7 +42,8 @@ def fft_conv(
         size: a circular convolution of that length, at least n and taps. Default: linear, nothing comes around.
         partial: keep the first taps only; what the others would have cost is not paid. Default: all.
         spectrum_mask: (size,) booleans in the order of numpy.fft, which frequencies of the filter are kept: a circular convolution
-            of its length, by `faltung.monarch.sparse_conv`, which leaves out what the missing digits would cost.
+            of its length, by `faltung.monarch.sparse_conv`, which leaves out what the missing digits would cost. For float16,
+            bfloat16, float32, float64, complex64 and complex128; halves are computed in single precision.
         factors: of the length of the mask. Default: two, as equal as can be.
         policy: limits; `Policy(only="monarch")` forces a method. Default none.
 
@@ -51,8 +52,9 @@ def fft_conv(
 
     Raises:
         ArgumentError: shapes, sizes, masks or gates that do not fit.
+        DtypeError: integers or booleans with a spectrum_mask.
 
-    Error: as `faltung.convolve`; with a mask that of `faltung.monarch.dft`.
+    Error: as `faltung.convolve`; with a mask that of `faltung.monarch.dft`, and of halves one rounding of the result.
     Cost: as `faltung.convolve`; gates take a pass each over a piece that fits the cache.
     Source: Fu, Kumbong, Nguyen, Ré, FlashFFTConv: efficient convolutions for long sequences with tensor cores (2024).
 
@@ -96,6 +98,11 @@ def fft_conv(
     how = Way(causal, size if size is not None and (spectrum_mask is not None or size < n + taps - 1) else None, policy)
     if spectrum_mask is not None:
         how.mask, how.factors = mask, tuple(factors) if factors is not None else monarch.factors_of(len(mask))
+        for given in (x, k, *gates.values()):
+            if given is not None and (name := arrays.dtype_name(given)) not in monarch.MASKED:
+                raise DtypeError.of(
+                    "fft_conv with spectrum_mask", f"values of {', '.join(monarch.MASKED)}", name, "convert them first"
+                )
     if arrays.is_torch(x):
         from faltung.engine.gated_torch import gated
 
@@ -121,9 +128,10 @@ class Way:
 def _gated(x: np.ndarray, k: np.ndarray, a: np.ndarray | None, b: np.ndarray | None, way: Way) -> np.ndarray:
     """Groups of channels small enough that gate, convolution and gate find their values in the cache."""
     if way.mask is not None:
-        u = x if a is None else x * a
-        y = monarch.sparse_conv(u, k.astype(u.dtype), way.mask, way.factors)
-        return y if b is None else y * b
+        kind = np.result_type(x, k, *(g for g in (a, b) if g is not None))
+        x, k, a, b = (None if t is None else t.astype(monarch.MASKED[str(kind)]) for t in (x, k, a, b))
+        y = monarch.sparse_conv(x if a is None else x * a, k, way.mask, way.factors)
+        return (y if b is None else y * b).astype(kind, copy=False)
     if a is None and b is None:
         return plainly(x, k, way)
     if (on := in_a_ring(x, k, a, b, way)) is not None and (z := gated_ring.forward(on, x, k, a, b)) is not None:

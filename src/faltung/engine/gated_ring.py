@@ -40,8 +40,11 @@ def forward(
 ) -> np.ndarray | None:
     """`((x·a) ∗ k)·b` of (b, c, n), or None where a NaN or infinity would reach what it has no part in."""
     frame, threads = on
-    x, a, b = _lying_alike(x, a, b)
+    x = dense_rows(x)
+    if a is not None and _steps(a) != _steps(x):
+        x, a = np.ascontiguousarray(x), np.ascontiguousarray(a)
     y = np.empty(x.shape, x.dtype)
+    b = b if b is None else np.ascontiguousarray(b)  # as y lies
     spectra = frame.spectra(k[:, None, None], threads)
     frame.convolve(_canonical(x), spectra, _canonical(y), threads, _perhaps(a), _perhaps(b))
     return y if finite(y, threads) else None
@@ -53,7 +56,8 @@ def backward(
 ) -> list[np.ndarray | None] | None:  # fmt: skip
     """The cotangents of x, k, a and b that are wanted, from that of the result; None where something is not finite."""
     frame, threads = on
-    x, a, b, g = _lying_alike(x, a, b, g)
+    # One set of steps serves each operand and its cotangent, and the cotangents are made dense.
+    x, a, b, g = (t if t is None else np.ascontiguousarray(t) for t in (x, a, b, g))
     of_x = np.empty(x.shape, x.dtype) if wanted[0] or wanted[2] else None
     of_k = np.empty(k.shape, x.dtype) if wanted[1] else None
     of_a, of_b = (np.empty(x.shape, x.dtype) if want else None for want in wanted[2:])
@@ -64,12 +68,9 @@ def backward(
     return found if all(of is None or finite(of, threads) for of in found) else None
 
 
-def _lying_alike(x: np.ndarray, *others: np.ndarray | None) -> tuple:
-    """All in the memory order of x, or all dense where they differ."""
-    x = dense_rows(x)
-    if any(t is not None and t.strides != x.strides for t in others):
-        return tuple(t if t is None else np.ascontiguousarray(t) for t in (x, *others))
-    return x, *others
+def _steps(t: np.ndarray) -> tuple[int, ...]:
+    """The steps in memory along axes that have more than one place."""
+    return tuple(step for step, n in zip(t.strides, t.shape, strict=True) if n > 1)
 
 
 def _canonical(t: np.ndarray) -> np.ndarray:

@@ -4,8 +4,11 @@ Where the planner chooses negacyclic transforms, one pass computes the result an
 of channels go through the planner's methods one after the other.
 """
 
+from collections.abc import Sequence
+from functools import reduce
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,6 +20,12 @@ from faltung.engine.fft_conv import PATTERN, Way, groups, in_a_ring, plainly
 
 def gated(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
     """`((x · a) ∗ k) · b` of tensors (..., c, n) and k (c, taps)."""
+    if way.mask is not None:  # widened here, so that all derivatives are as well, and rounded once
+        kind = reduce(torch.promote_types, (t.dtype for t in (x, k, a, b) if t is not None))
+        wide = getattr(torch, monarch.MASKED[str(kind).removeprefix("torch.")])
+        if any(t is not None and t.dtype != wide for t in (x, k, a, b)):
+            x, k, a, b = (None if t is None else t.to(wide) for t in (x, k, a, b))
+            return gated(x, k, a, b, way).to(kind)
     flat = x.reshape(-1, *x.shape[-2:])
     a, b = (None if g is None else g.reshape(flat.shape) for g in (a, b))
     on = in_a_ring(flat, k, a, b, way) if torch_gate.unobserved(flat, k, a, b) else None
@@ -32,7 +41,9 @@ def gated(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) ->
 
 
 def _meet(x: Tensor, k: Tensor, way: Way) -> Tensor:
-    return plainly(x, k, way) if way.mask is None else _Sparse.apply(x, k, way)
+    if way.mask is None:
+        return plainly(x, k, way)
+    return _sparse(x, k, torch.as_tensor(way.mask, device=x.device), way.factors, False)
 
 
 def _composed(x: Tensor, k: Tensor, a: Tensor | None, b: Tensor | None, way: Way) -> Tensor:
@@ -138,55 +149,37 @@ def _partial(slot: str, x: Tensor, k: Tensor, y: Tensor, way: Way) -> Tensor:
     return torch_gate.solve(problem, policy, y=y.contiguous(), **known)
 
 
-class _Sparse(torch.autograd.Function):
-    """The circular convolution with some frequencies of the filter; its adjoints are the same with conjugates."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, k: Tensor, way: Way) -> Tensor:
-        ctx.save_for_backward(x, k)
-        ctx.way = way
-        return _by_numpy(x, k, way, False)
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple:
-        x, k = ctx.saved_tensors
-        way, N = ctx.way, len(ctx.way.mask)
-        gx = _Adjoint.apply(cotangent, k, way) if ctx.needs_input_grad[0] else None
-        gk = None
-        if ctx.needs_input_grad[
-            1
-        ]:  # the filter is summed over the batch: ordinary transforms, its own length of results
-            mask = torch.from_numpy(way.mask).to(x.device)
-            spectra = (torch.fft.fft(x, N).conj() * torch.fft.fft(cotangent, N)).sum(0)
-            gk = torch.fft.ifft(spectra * mask)[..., : k.shape[1]]
-            gk = gk if k.is_complex() else gk.real
-        return gx, gk, None
+@torch.library.custom_op("faltung::sparse_spectrum", mutates_args=())
+def _sparse(x: Tensor, k: Tensor, mask: Tensor, factors: Sequence[int], adjoint: bool) -> Tensor:
+    """The circular convolution with some frequencies of the filter, or its adjoint, which has their conjugates."""
+    values, taps = (t.detach().resolve_conj().resolve_neg().cpu().numpy() for t in (x, k))
+    result = monarch.sparse_conv(values, taps, mask.cpu().numpy(), tuple(factors), adjoint)
+    return torch.from_numpy(np.ascontiguousarray(result)).to(x.device)
 
 
-class _Adjoint(torch.autograd.Function):
-    """The map back to the signal, with derivatives of its own."""
-
-    @staticmethod
-    def forward(ctx: Any, y: Tensor, k: Tensor, way: Way) -> Tensor:
-        ctx.save_for_backward(y, k)
-        ctx.way = way
-        return _by_numpy(y, k, way, True)
-
-    @staticmethod
-    def backward(ctx: Any, cotangent: Tensor) -> tuple:
-        y, k = ctx.saved_tensors
-        way, N = ctx.way, len(ctx.way.mask)
-        mask = torch.from_numpy(way.mask).to(y.device)
-        gk = torch.fft.ifft((torch.fft.fft(y, N) * torch.fft.fft(cotangent, N).conj()).sum(0) * mask)
-        gk = gk[..., : k.shape[1]]
-        return _Sparse.apply(cotangent, k, way), gk if k.is_complex() else gk.real, None
+@_sparse.register_fake
+def _(x: Tensor, k: Tensor, mask: Tensor, factors: Sequence[int], adjoint: bool) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)
 
 
-def _by_numpy(x: Tensor, k: Tensor, way: Way, adjoint: bool) -> Tensor:
-    assert way.mask is not None
-    values, taps = (t.detach().cpu().numpy() for t in (x, k))
-    result = monarch.sparse_conv(values, taps, way.mask, way.factors, adjoint)
-    return torch.from_numpy(result).to(x.device)
+def _keep(ctx: Any, inputs: tuple, output: Tensor) -> None:
+    *tensors, ctx.factors, ctx.adjoint = inputs
+    ctx.save_for_backward(*tensors)
+
+
+def _slopes(ctx: Any, cotangent: Tensor) -> tuple:
+    x, k, mask = ctx.saved_tensors
+    gx = _sparse(cotangent, k, mask, ctx.factors, not ctx.adjoint) if ctx.needs_input_grad[0] else None
+    gk = None
+    if ctx.needs_input_grad[1]:  # the filter is summed over the batch: ordinary transforms, its own length of results
+        seen, flow = torch.fft.fft(x, len(mask)), torch.fft.fft(cotangent, len(mask))
+        spectra = seen * flow.conj() if ctx.adjoint else seen.conj() * flow
+        gk = torch.fft.ifft(spectra.sum(0) * mask)[..., : k.shape[1]]
+        gk = gk if k.is_complex() else gk.real
+    return gx, gk, None, None, None
+
+
+_sparse.register_autograd(_slopes, setup_context=_keep)
 
 
 def _groups(x: Tensor, way: Way) -> list[slice]:

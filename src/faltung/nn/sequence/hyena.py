@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from faltung import torch_gate
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import PER_SAMPLE, Example, Layer, shown
+from faltung.nn.functional.convolution import MANY_CALLS
 from faltung.nn.functional.definition import conv_by_taps
 from faltung.nn.sequence.implicit import SOURCE, ImplicitFilter
 from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, State, heads_of
@@ -44,7 +46,8 @@ class Hyena(Layer):
     Raises:
         ArgumentError: settings that name no layer.
 
-    Cost: (order + 2) · channels products a sample for the projections, and order long convolutions. One sample at a time, by
+    Cost: (order + 2) · channels products a sample for the projections, and order long convolutions. Filters that look one way are
+        multiplied by their gate in the pass that convolves, see `faltung.nn.functional.gated_conv`. One sample at a time, by
     `step`, costs `length` products a filter, or what the step of a recurrent constructor costs.
 
     Source: Poli et al., Hyena hierarchy: towards larger convolutional language models (2023).
@@ -120,7 +123,7 @@ class Hyena(Layer):
         seen = functional.conv(seen, self.near, padding=self.margins, groups=len(self.near))
         z, *gates = seen.split(self.channels, 1)
         for gate, far in zip(gates, self.far, strict=True):
-            z = gate * far(z)
+            z = _gated(far, z, gate)
         return functional.conv(z, self.outward)
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -168,3 +171,20 @@ class Hyena(Layer):
         yield Example({**few, "order": 2, "short": 1, "layers": 1}, ((1, 2, 7),))
         yield Example({**few, "order": 1, "policy": LOCAL}, ((2, 2, 6),))
         yield Example({**few, "order": 1, "short": 4, "direction": "bidirectional"}, ((1, 2, 7),))
+        yield Example({**few, "order": 1, "short": 1, "layers": 1, "direction": "anticausal"}, ((1, 2, 5),))
+
+
+def _gated(far: SequenceConv, z: Tensor, gate: Tensor) -> Tensor:
+    """`gate · far(z)`, in one pass where the filter looks one way: its multiple of the input is part of the tap that meets it.
+
+    Graphs that are traced, and filters that somebody hooked on to, keep the two steps.
+    """
+    hooks = (far._forward_hooks, far._forward_pre_hooks, far._backward_hooks, far._backward_pre_hooks)
+    if far.direction == "bidirectional" or any(hooks) or not torch_gate.unobserved():
+        return gate * far(z)
+    far.expect(z, far.channels, 1)
+    policy = MANY_CALLS if far.policy is None else far.policy
+    weight = far.weight(far.constructor.filters(far.taps(z.shape[-1])))[0][:, 0]
+    if far.direction == "causal":
+        return functional.gated_conv(z, weight.flip(-1), None, gate, policy=policy)
+    return functional.gated_conv(z.flip(-1), weight, None, gate.flip(-1), policy=policy).flip(-1)
