@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from faltung import nn as fnn
-from faltung.certify import interval, local_lipschitz
+from faltung.certify import interval, local_lipschitz, radius
 from faltung.certify.box import Box, boxes
 from faltung.certify.capture import capture
 from faltung.certify.jacobians import backward
@@ -47,6 +47,7 @@ NETS = {
         (1, 10),
     ),
 }
+POOLED = nn.Sequential(nn.Conv1d(1, 2, 1), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(4, 2))
 # Where the net of branches takes half a minute, the slow tests have it.
 MOSTLY = [pytest.param(name, marks=pytest.mark.slow) if name == "branches" else name for name in NETS]
 
@@ -229,6 +230,22 @@ def test_the_model_is_left_alone():
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("gate", [nn.Hardtanh, nn.ReLU, nn.Tanh])
+def test_widths_that_overflow_bound_nothing(norm, gate):
+    """Infinite radii times zero weights are NaN: gates behind them count as open, and no bound is below what occurs."""
+    model = nn.Sequential(
+        nn.Conv1d(1, 2, 1, bias=False), nn.Conv1d(2, 1, 1, bias=False), gate(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(2, 2)
+    ).double()
+    with torch.no_grad():
+        model[0].weight.fill_(1e10)
+        model[1].weight.copy_(torch.tensor([0.0, 1e-10]).reshape(1, 2, 1))
+    x = torch.zeros(1, 1, 4, dtype=torch.float64)
+    inside = norms(jacobian(model, x[0] + 1e-3))[norm]
+    for method in METHODS if norm == "linf" else ("interval", "bab"):
+        assert local_lipschitz(model, x, 1e300, norm=norm, method=method)[0].upper >= inside
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
@@ -236,6 +253,15 @@ def test_the_model_is_left_alone():
         (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), -0.1), "eps"),
         (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), 0.1, norm="l1"), "l1"),
         (lambda: local_lipschitz(nn.Conv1d(1, 1, 1), torch.zeros(1, 1, 3), 0.1), "outputs"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), float("inf")), "eps of at least 0 and finite"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), float("nan")), "eps of at least 0 and finite"),
+        (lambda: local_lipschitz(POOLED, torch.full((1, 1, 4), float("nan")), 0.1), "finite samples"),
+        (lambda: interval(POOLED, torch.full((1, 1, 4), -torch.inf), torch.zeros(1, 1, 4)), "finite samples"),
+        (lambda: radius(POOLED, torch.full((1, 1, 4), float("nan"))), "finite samples"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=[2]), "outputs among 0 to 1"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=-1), "outputs among 0 to 1"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=[]), "at least one"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=0.5), "outputs among 0 to 1"),
     ],
 )
 def test_wrong_calls_are_refused(call, word):

@@ -151,7 +151,7 @@ def activation(step: Step) -> Activation | None:
         low, high = (0.0, 6.0) if name == "relu6" else (step.get("min_val"), step.get("max_val"))
 
         def slopes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-            return ((a > low) & (b < high)).double(), ((b >= low) & (a <= high)).double()
+            return ((a > low) & (b < high)).double(), (~((b < low) | (a > high))).double()
 
         return Activation(lambda v: v.clamp(low, high), slopes, high, low)
     if name == "elu" and step.get("alpha") == 1 and step.get("scale") == 1 and step.get("input_scale") == 1:

@@ -9,6 +9,7 @@ from faltung.certify.box import Box
 from faltung.certify.capture import Graph, Step, capture
 from faltung.certify.crown import crown_boxes, least
 from faltung.certify.network import certified
+from faltung.certify.reach import check_finite
 from faltung.errors import ArgumentError
 from faltung.readers import undisturbed
 
@@ -32,7 +33,7 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
         norm: `l2` or `linf`. Default l2.
 
     Raises:
-        ArgumentError: another norm, logits of another shape, a model that cannot be traced, or, for l∞, a step that
+        ArgumentError: another norm, samples that are not finite, logits of another shape, a model that cannot be traced, or, for l∞, a step that
             `local_lipschitz` has no rule for.
 
     Error: margins of l2 are those of the model's own arithmetic, those of l∞ are in float64; bounds are those of `lipschitz` and
@@ -49,6 +50,7 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
     if norm not in NORMS:
         raise ArgumentError.of("radius", f"a norm among {', '.join(NORMS)}", repr(norm), "choose one of these")
     graph = capture(model, x, "radius")
+    check_finite("radius", x)
     _, bounds, _ = certified(graph, rtol)
     with undisturbed(model), torch.no_grad():
         logits = model(x).double()
