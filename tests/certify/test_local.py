@@ -123,6 +123,41 @@ def test_results_lie_within_their_interval():
         interval(model, x + 1, x)
 
 
+@pytest.mark.parametrize("bounds", ["interval", "crown"])
+def test_where_torch_s_softplus_steps_down_it_is_still_within(bounds):
+    """Above 20 torch's is the identity, 2e-9 below what it is at 20."""
+    at = 20 + torch.tensor([[-1e-10, -1e-12, 0.0, 1e-12, 1e-10]], dtype=torch.float64)
+    values = nn.functional.softplus(at)
+    assert values.min() < values[0, 2] - 1e-9
+    for width in (0.0, 1e-12, 1e-10, 1e-8):
+        low, high = interval(nn.Softplus(), at - width, at + width, bounds=bounds)
+        for side in (-1, 0, 1):
+            here = nn.functional.softplus(at + side * width)
+            assert (low <= here).all()
+            assert (here <= high).all()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_loud_place_does_not_blur_a_silent_one(transposed):
+    """Results that do not read the loud sample have the error of what they read, and the box of a sample holds its result."""
+    draw = torch.Generator().manual_seed(0)
+    kind = nn.ConvTranspose1d if transposed else nn.Conv1d
+    layer = kind(1, 1, 1024, bias=False).double()
+    with torch.no_grad():
+        layer.weight.normal_(generator=draw)
+    x = torch.randn(1, 1, 6000, generator=draw, dtype=torch.float64)
+    x[..., 0] = 1e15
+    quiet = x.clone()
+    quiet[..., 0] = 0
+    low, high = interval(layer, x, x)
+    exact = layer(quiet).detach()[..., 1024:]  # where neither reads the first sample
+    low, high = low[..., 1024:], high[..., 1024:]
+    assert (high - low).max() < 1e-9
+    assert (low <= exact + 1e-12).all()
+    assert (exact <= high + 1e-12).all()
+    assert float((high - exact).max()) < 1e-9
+
+
 @pytest.mark.parametrize("name", MOSTLY)
 @pytest.mark.parametrize("seed", [0, 1])
 def test_lines_are_between_intervals_and_cuts_and_never_below_what_occurs(name, seed):
