@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from faltung import nn as fnn
-from faltung.certify import interval, local_lipschitz
+from faltung.certify import interval, local_lipschitz, radius
 from faltung.certify.box import Box, boxes
 from faltung.certify.capture import capture
 from faltung.certify.jacobians import backward
@@ -47,6 +47,7 @@ NETS = {
         (1, 10),
     ),
 }
+POOLED = nn.Sequential(nn.Conv1d(1, 2, 1), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(4, 2))
 # Where the net of branches takes half a minute, the slow tests have it.
 MOSTLY = [pytest.param(name, marks=pytest.mark.slow) if name == "branches" else name for name in NETS]
 
@@ -120,6 +121,41 @@ def test_results_lie_within_their_interval():
     assert torch.allclose(same[1], same[0], atol=1e-10)
     with pytest.raises(ArgumentError, match="low at most high"):
         interval(model, x + 1, x)
+
+
+@pytest.mark.parametrize("bounds", ["interval", "crown"])
+def test_where_torch_s_softplus_steps_down_it_is_still_within(bounds):
+    """Above 20 torch's is the identity, 2e-9 below what it is at 20."""
+    at = 20 + torch.tensor([[-1e-10, -1e-12, 0.0, 1e-12, 1e-10]], dtype=torch.float64)
+    values = nn.functional.softplus(at)
+    assert values.min() < values[0, 2] - 1e-9
+    for width in (0.0, 1e-12, 1e-10, 1e-8):
+        low, high = interval(nn.Softplus(), at - width, at + width, bounds=bounds)
+        for side in (-1, 0, 1):
+            here = nn.functional.softplus(at + side * width)
+            assert (low <= here).all()
+            assert (here <= high).all()
+
+
+@pytest.mark.parametrize("transposed", [False, True])
+def test_a_loud_place_does_not_blur_a_silent_one(transposed):
+    """Results that do not read the loud sample have the error of what they read, and the box of a sample holds its result."""
+    draw = torch.Generator().manual_seed(0)
+    kind = nn.ConvTranspose1d if transposed else nn.Conv1d
+    layer = kind(1, 1, 1024, bias=False).double()
+    with torch.no_grad():
+        layer.weight.normal_(generator=draw)
+    x = torch.randn(1, 1, 6000, generator=draw, dtype=torch.float64)
+    x[..., 0] = 1e15
+    quiet = x.clone()
+    quiet[..., 0] = 0
+    low, high = interval(layer, x, x)
+    exact = layer(quiet).detach()[..., 1024:]  # where neither reads the first sample
+    low, high = low[..., 1024:], high[..., 1024:]
+    assert (high - low).max() < 1e-9
+    assert (low <= exact + 1e-12).all()
+    assert (exact <= high + 1e-12).all()
+    assert float((high - exact).max()) < 1e-9
 
 
 @pytest.mark.parametrize("name", MOSTLY)
@@ -229,6 +265,22 @@ def test_the_model_is_left_alone():
     assert all(p.grad is None for p in model.parameters())
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize("gate", [nn.Hardtanh, nn.ReLU, nn.Tanh])
+def test_widths_that_overflow_bound_nothing(norm, gate):
+    """Infinite radii times zero weights are NaN: gates behind them count as open, and no bound is below what occurs."""
+    model = nn.Sequential(
+        nn.Conv1d(1, 2, 1, bias=False), nn.Conv1d(2, 1, 1, bias=False), gate(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(2, 2)
+    ).double()
+    with torch.no_grad():
+        model[0].weight.fill_(1e10)
+        model[1].weight.copy_(torch.tensor([0.0, 1e-10]).reshape(1, 2, 1))
+    x = torch.zeros(1, 1, 4, dtype=torch.float64)
+    inside = norms(jacobian(model, x[0] + 1e-3))[norm]
+    for method in METHODS if norm == "linf" else ("interval", "bab"):
+        assert local_lipschitz(model, x, 1e300, norm=norm, method=method)[0].upper >= inside
+
+
 @pytest.mark.parametrize(
     ("call", "word"),
     [
@@ -236,6 +288,15 @@ def test_the_model_is_left_alone():
         (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), -0.1), "eps"),
         (lambda: local_lipschitz(nn.Linear(2, 2), torch.zeros(1, 2), 0.1, norm="l1"), "l1"),
         (lambda: local_lipschitz(nn.Conv1d(1, 1, 1), torch.zeros(1, 1, 3), 0.1), "outputs"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), float("inf")), "eps of at least 0 and finite"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), float("nan")), "eps of at least 0 and finite"),
+        (lambda: local_lipschitz(POOLED, torch.full((1, 1, 4), float("nan")), 0.1), "finite samples"),
+        (lambda: interval(POOLED, torch.full((1, 1, 4), -torch.inf), torch.zeros(1, 1, 4)), "finite samples"),
+        (lambda: radius(POOLED, torch.full((1, 1, 4), float("nan"))), "finite samples"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=[2]), "outputs among 0 to 1"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=-1), "outputs among 0 to 1"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=[]), "at least one"),
+        (lambda: local_lipschitz(POOLED, torch.zeros(1, 1, 4), 0.1, outputs=0.5), "outputs among 0 to 1"),
     ],
 )
 def test_wrong_calls_are_refused(call, word):

@@ -91,8 +91,8 @@ def linear_maps(step: Step) -> list[tuple[Step, Callable[[Tensor], Tensor], Call
         operator, shape = known.operator, step.value.shape
         into = (1, operator.inputs, *known.size)
         return [(
-            known.source, lambda v: operator.apply(v.reshape(into)).reshape(shape),
-            lambda v: operator.apply(v.reshape(into), absolute=True).reshape(shape),
+            known.source, lambda v: operator.apply(v.reshape(into), local=True).reshape(shape),
+            lambda v: operator.apply(v.reshape(into), absolute=True, local=True).reshape(shape),
         )]  # fmt: skip
     if name in ("cat", "stack"):
         return [(s, *_twice(partial(_joined, step, i))) for i, s in enumerate(sources)]
@@ -151,7 +151,7 @@ def activation(step: Step) -> Activation | None:
         low, high = (0.0, 6.0) if name == "relu6" else (step.get("min_val"), step.get("max_val"))
 
         def slopes(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-            return ((a > low) & (b < high)).double(), ((b >= low) & (a <= high)).double()
+            return ((a > low) & (b < high)).double(), (~((b < low) | (a > high))).double()
 
         return Activation(lambda v: v.clamp(low, high), slopes, high, low)
     if name == "elu" and step.get("alpha") == 1 and step.get("scale") == 1 and step.get("input_scale") == 1:
@@ -190,7 +190,9 @@ def boxes(
             found[step] = Box(centre, radius)
         elif curve is not None:
             before = found[step.inputs[0]]
-            found[step] = Box.between(curve.value(before.low), curve.value(before.high))
+            made = Box.between(curve.value(before.low), curve.value(before.high))
+            # torch's curve may fall by so much where it should rise
+            found[step] = Box(made.centre, made.radius.abs() + curve.off) if curve.off else made
         elif name_of(step) in POOLS:
             before = found[step.inputs[0]]
             found[step] = Box.between(_called(step, before.low), _called(step, before.high))

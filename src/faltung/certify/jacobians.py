@@ -107,7 +107,8 @@ def windows_of(step: Step, before: Box) -> tuple[Tensor, Tensor, Tensor]:
     windows = index.flatten(-ndim).flatten(0, -2)  # (windows, places)
     nowhere = torch.full((1,), -torch.inf, dtype=torch.float64)
     low, high = (torch.cat([end.flatten(), nowhere])[windows] for end in (before.low, before.high))
-    may = (high >= low.amax(1, keepdim=True)).double() * (windows < count)
+    # written so that what overflowed to NaN counts as open, not as closed
+    may = (~(high < low.amax(1, keepdim=True))).double() * (windows < count)
     top = high.topk(min(2, high.shape[1]), 1).values
     rival = (
         torch.where(high == top[:, :1], top[:, -1:], top[:, :1])

@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 import time
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,7 +14,7 @@ from faltung.certify.bound import Bound
 from faltung.certify.box import Ball, Box
 from faltung.certify.capture import Graph, capture
 from faltung.certify.jacobians import Backward, backward
-from faltung.certify.reach import boxes_by, check_bounds
+from faltung.certify.reach import boxes_by, check_bounds, check_finite
 from faltung.certify.relaxed import row_sums
 from faltung.certify.search import attained
 from faltung.errors import ArgumentError
@@ -50,8 +51,8 @@ def local_lipschitz(
     Args:
         model: maps (batch, ...) to (batch, outputs), of convolutions, linear maps, sums, concatenations, batch normalisation,
             average and max pooling, rectifiers (also leaky), tanh, sigmoid, softplus, ELU. It is left as it was.
-        eps: half the width of the box or ball, at least 0. 0 gives the norm of the gradient (unless a gate sits at its kink).
-        norm: `linf` or `l2`. Default linf.   outputs: which results count, indices. Default: all.
+        eps: half the width of the box or ball, at least 0 and finite. 0 gives the norm of the gradient (unless a gate sits at its kink).
+        norm: `linf` or `l2`. Default linf.   outputs: which results count, indices from 0. Default: all.
         method: `interval`; `linear` (linf), which bounds gates by lines in the entries instead of by intervals and is never looser;
             `bab`, which also cuts the box where it helps most and is never looser than that. Default interval.
         bounds: how the values before activations are bounded, which says what gates can do: `interval`, or `crown`, which traces
@@ -65,9 +66,11 @@ def local_lipschitz(
         Bounds whose lower ends are norms of Jacobians at points of the box or ball, found by a projected gradient search.
 
     Raises:
-        ArgumentError: a step without a rule (named), another norm, method, bounds or ball, a result that is no (batch, outputs).
+        ArgumentError: a step without a rule (named), another norm, method, bounds or ball, an eps or samples that are not finite,
+            outputs that the model does not have, a result that is no (batch, outputs).
 
-    Error: computed in float64; intervals are widened by 1e-13 and the result by 1e-9, relatively.
+    Error: computed in float64; intervals are widened by 1e-13 and the result by 1e-9, relatively. Where a width overflows float64
+        the bound is infinite.
     Cost: for each sample and box about two evaluations and two gradients for each output; with `crown` also two gradients, from
         where it stands, for each value whose gate is open; for the lower end some forty of each.
     Source: Shi, Wang, Zhang, Kolter and Hsieh, Efficiently computing local Lipschitz constants of neural networks via bound
@@ -90,8 +93,8 @@ def local_lipschitz(
     check_bounds(bounds, who)
     if ball not in NORMS:
         raise ArgumentError.of(who, f"a ball among {', '.join(NORMS)}", repr(ball), "choose one of these")
-    if not eps >= 0:
-        raise ArgumentError.of(who, "eps of at least 0", repr(eps), "give half the width of the box")
+    if not 0 <= eps < math.inf:
+        raise ArgumentError.of(who, "eps of at least 0 and finite", repr(eps), "give half the width of the box")
     if timeout is not None and not timeout >= 0:
         raise ArgumentError.of(who, "a timeout of at least 0 seconds", repr(timeout), "leave it out for none")
     most = whole(who, "most_boxes", most_boxes, 1) if method == "bab" else 1
@@ -100,7 +103,8 @@ def local_lipschitz(
         raise ArgumentError.of(
             who, "a result (batch, outputs)", f"shape (batch, {tuple(graph.result.value.shape[1:])})", "flatten it"
         )
-    rows = torch.arange(graph.result.value.shape[1]) if outputs is None else torch.as_tensor(outputs).reshape(-1)
+    check_finite(who, x)
+    rows = _chosen(outputs, graph.result.value.shape[1])
     found = []
     with undisturbed(model):
         for sample in x.detach().double().split(1):
@@ -111,6 +115,19 @@ def local_lipschitz(
             scope = f"inputs within {eps:g} of the sample, {'in the l2 norm' if ball == 'l2' else 'place by place'}"
             found.append(Bound(lower, upper, method, scope))
     return found
+
+
+def _chosen(outputs: Any, count: int) -> Tensor:
+    """The numbers of the results that count."""
+    if outputs is None:
+        return torch.arange(count)
+    rows = torch.as_tensor(outputs).reshape(-1)
+    kinds = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+    if rows.dtype not in kinds or not len(rows) or not bool(((rows >= 0) & (rows < count)).all()):
+        raise ArgumentError.of(
+            "local_lipschitz", f"outputs among 0 to {count - 1}, at least one", repr(outputs), "leave it out for all"
+        )
+    return rows.long()
 
 
 @dataclass(frozen=True)
@@ -158,12 +175,15 @@ def _bounded(graph: Graph, box: Box, rows: Tensor, way: _Way) -> _Part:
         known.end.radius.any()
     ):  # lines and norms of narrower boxes may still be larger
         bound = min(bound, _norm(graph, backward(graph, box, rows), rows, way))
-    return _Part(box, bound * (1 + 1e-9), int((known.end.radius.sum(0) * box.radius.flatten()).argmax()))
+    bound = math.inf if math.isnan(bound) else bound * (1 + 1e-9)
+    return _Part(box, bound, int((known.end.radius.sum(0) * box.radius.flatten()).argmax()))
 
 
 def _norm(graph: Graph, known: Backward, rows: Tensor, way: _Way) -> float:
     jacobian = known.end
     largest = jacobian.centre.abs() + jacobian.radius
+    if not bool(largest.isfinite().all()):
+        return math.inf
     if way.norm == "linf":
         sums = largest.sum(1)
         if way.linear and bool(jacobian.radius.any()):

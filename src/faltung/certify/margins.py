@@ -1,5 +1,6 @@
 """How far an input may be moved before a classifier can change its mind."""
 
+import math
 from typing import Any
 
 import torch
@@ -9,6 +10,8 @@ from faltung.certify.box import Box
 from faltung.certify.capture import Graph, Step, capture
 from faltung.certify.crown import crown_boxes, least
 from faltung.certify.network import certified
+from faltung.certify.norms import check_rtol
+from faltung.certify.reach import check_finite
 from faltung.errors import ArgumentError
 from faltung.readers import undisturbed
 
@@ -28,15 +31,15 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
     Args:
         model: maps (batch, ...) to logits (batch, classes); left as it was.
         labels: the classes to be certified. Default: those that the model gives.
-        rtol: as for `lipschitz`; and how near to each other the halves of l∞ come.
+        rtol: as for `lipschitz`, above 0; and how near to each other the halves of l∞ come.
         norm: `l2` or `linf`. Default l2.
 
     Raises:
-        ArgumentError: another norm, logits of another shape, a model that cannot be traced, or, for l∞, a step that
+        ArgumentError: another norm, an rtol not above 0, samples that are not finite, logits or labels of another shape, a model that cannot be traced, or, for l∞, a step that
             `local_lipschitz` has no rule for.
 
     Error: margins of l2 are those of the model's own arithmetic, those of l∞ are in float64; bounds are those of `lipschitz` and
-        `interval`.
+        `interval`. Rounded down to the precision of x.
     Cost: of l∞ for each sample some twenty times `interval` with `crown`.
     Source: Tsuzuku, Sato and Sugiyama, Lipschitz-margin training (2018); Zhang et al., CROWN (2018).
 
@@ -48,17 +51,20 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
     """
     if norm not in NORMS:
         raise ArgumentError.of("radius", f"a norm among {', '.join(NORMS)}", repr(norm), "choose one of these")
+    check_rtol("radius", rtol)
     graph = capture(model, x, "radius")
+    check_finite("radius", x)
     _, bounds, _ = certified(graph, rtol)
     with undisturbed(model), torch.no_grad():
         logits = model(x).double()
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ArgumentError.of("radius", "logits (batch, classes)", f"shape {tuple(logits.shape)}", "wrap the model")
-    labels = logits.argmax(1) if labels is None else labels
+    labels = _labels(labels, logits)
     margins = logits.gather(1, labels[:, None]) - logits
-    reach = margins / _between(graph.result, bounds, logits.shape[1])[labels].to(logits.device)
-    reach.scatter_(1, labels[:, None], torch.inf)
-    near = reach.amin(1).clamp(min=0)
+    reach = margins / _between(graph.result, bounds, logits.shape[1]).to(logits.device)[labels]
+    # no distance where there is no margin, as between equal logits that move as one (0 / 0), or where logits overflowed
+    reach = torch.where((reach > 0) & margins.isfinite(), reach * (1 - 2.0**-50), 0.0).scatter_(1, labels[:, None], torch.inf)
+    near = reach.amin(1)
     if norm == "linf":
         places = zip(x.detach().double().split(1), labels.tolist(), near.tolist(), strict=True)
         root = graph.source.value.numel() ** 0.5
@@ -66,8 +72,26 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
             # what l2 says may be 0, where its bound is infinite
             found = [_box_width(graph, one, label, least_ / root, rtol) for one, label, least_ in places]
         near = torch.tensor(found, dtype=torch.float64, device=near.device)
-    # rounded down: to a lesser precision it may have been rounded up
-    return (near * (1 - torch.finfo(x.dtype).eps)).to(x.dtype) if norm == "linf" else near.to(x.dtype)
+    return _down(near, x.dtype)
+
+
+def _labels(labels: Any, logits: Tensor) -> Tensor:
+    """The class of each sample that is to be certified, where the logits are."""
+    if labels is None:
+        return logits.argmax(1)
+    count, classes = logits.shape
+    found = torch.as_tensor(labels).to(logits.device)
+    whole = not (found.is_floating_point() or found.is_complex())
+    if found.shape != (count,) or not whole or not bool(((found >= 0) & (found < classes)).all()):
+        came = f"shape {tuple(found.shape)} of {found.dtype}, {found.flatten()[:4].tolist()}"
+        raise ArgumentError.of("radius", f"labels ({count}), 0 to {classes - 1}", came, "give one class for each sample")
+    return found.long()
+
+
+def _down(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """In another precision, no value larger than it was."""
+    found = values.to(dtype)
+    return torch.where(found.double() > values, found.nextafter(torch.zeros_like(found)), found)
 
 
 def _box_width(graph: Graph, sample: Tensor, label: int, known: float, rtol: float) -> float:
@@ -83,7 +107,10 @@ def _box_width(graph: Graph, sample: Tensor, label: int, known: float, rtol: flo
 
     if not kept(0.0):
         return 0.0
-    low, high = known, max(2 * known, 1e-3 * float(sample.abs().max()), 1e-6)
+    if math.isinf(known):  # nothing depends on the input
+        return known
+    # what l2 says comes from the model's own precision, which here counts for nothing
+    low, high = known if kept(known) else 0.0, max(2 * known, 1e-3 * float(sample.abs().max()), 1e-6)
     for _ in range(60):
         if not kept(high):
             break

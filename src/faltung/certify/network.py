@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from faltung.certify.capture import Graph, Step, capture
+from faltung.certify.norms import check_rtol
 from faltung.certify.rules import factor
 from faltung.errors import ArgumentError
 
@@ -61,13 +62,13 @@ def lipschitz(model: nn.Module, example: Any, *, rtol: float = 0.01) -> Lipschit
 
     Args:
         model: a torch module that maps one tensor to one tensor; it is left as it was.
-        rtol: as for `spectral_norm`. Default 0.01.
+        rtol: as for `spectral_norm`, above 0. Default 0.01.
 
     Returns:
         A `Lipschitz`: `float(it)` is the bound, `str(it)` a table.
 
     Raises:
-        ArgumentError: a model that cannot be traced.   DtypeError: an example that is no real tensor.
+        ArgumentError: a model that cannot be traced, an rtol not above 0.   DtypeError: an example that is no real tensor.
 
     Error: the bound is of the exact map; rounding of a float32 network comes on top. Its own rounding is added.
     Cost: one trace, one evaluation, one norm for each linear step.
@@ -82,6 +83,7 @@ def lipschitz(model: nn.Module, example: Any, *, rtol: float = 0.01) -> Lipschit
         >>> 3.8 <= float(bound) <= 4.001  # at most (1 + 1) · √4
         True
     """
+    check_rtol("lipschitz", rtol)
     graph = capture(model, example, "lipschitz")
     rows, bounds, unknown = certified(graph, rtol)
     shape = " x ".join(map(str, graph.source.value.shape[1:]))

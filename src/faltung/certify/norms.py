@@ -80,8 +80,7 @@ def spectral_norm(
     who = "spectral_norm"
     if method not in METHODS:
         raise ArgumentError.of(who, f"a method among {', '.join(METHODS)}", repr(method), "choose one of these")
-    if not rtol > 0:
-        raise ArgumentError.of(who, "rtol above 0", repr(rtol), "use 0.01")
+    check_rtol(who, rtol)
     steps = None if n_iter is None else whole(who, "n_iter", n_iter, 0)
     operator = Operator.read(layer, who, transposed, **settings)
     size = None if input_size is None else _sizes(input_size, operator.ndim)
@@ -101,6 +100,12 @@ def spectral_norm(
         scope = "every input size" if max(least) <= 1 else f"every input size of at least {' x '.join(map(str, least))}"
     upper = upper if upper.requires_grad else float(upper)
     return Bound(lower, upper, said, scope)
+
+
+def check_rtol(who: str, rtol: float) -> None:
+    """Refuse a tolerance that no refinement reaches."""
+    if not rtol > 0:
+        raise ArgumentError.of(who, "rtol above 0", repr(rtol), "use 0.01")
 
 
 def upper_bound(operator: Operator, size: tuple[int, ...] | None, rtol: float) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Self
 
@@ -14,6 +14,7 @@ from faltung.errors import ArgumentError
 from faltung.filters import Symbol
 from faltung.nn import functional
 
+SUMS = replace(functional.MANY_CALLS, only=("direct",))
 SETTINGS = ("stride", "padding", "dilation", "groups", "padding_mode", "output_padding")
 
 
@@ -83,12 +84,17 @@ class Operator:
         """The number of input channels."""
         return self.weight.shape[0] if self.transposed else self.weight.shape[1] * self.groups
 
-    def apply(self, x: Tensor, absolute: bool = False) -> Tensor:
-        """The map without its bias, of x (batch, in, *n), in x's dtype; `absolute` takes the sizes of the weights."""
+    def apply(self, x: Tensor, absolute: bool = False, local: bool = False) -> Tensor:
+        """The map without its bias, of x (batch, in, *n), in x's dtype.
+
+        Args: absolute: the sizes of the weights in their place.   local: sums only, so that a result's error is relative to what it
+            reads and not, as of Fourier transforms, to the largest sample.
+        """
         weight = self.weight.to(x.dtype)
         weight = weight.abs() if absolute else weight
         options: dict[str, Any] = {
-            "stride": self.stride, "padding": self.pads, "groups": self.groups, "dilation": self.dilation
+            "stride": self.stride, "padding": self.pads, "groups": self.groups, "dilation": self.dilation,
+            "policy": SUMS if local else None,
         }  # fmt: skip
         if self.transposed:
             made = partial(

@@ -58,6 +58,8 @@ def _climbed(graph: Graph, region: Box, x: Tensor, rows: Tensor, norm: str) -> f
 def _jacobian(graph: Graph, x: Tensor, rows: Tensor, norm: str) -> tuple[Tensor, float]:
     """The Jacobian at a point, (rows, inputs), and its norm from below."""
     found = backward(graph, Box(x, torch.zeros_like(x)), rows).end
+    if not bool(found.high.isfinite().all()):  # what overflowed shows nothing
+        return torch.zeros_like(found.centre), 0.0
     if norm == "linf":
         low = float((found.centre.abs() - found.radius).clamp(min=0).sum(1).max())
     else:
