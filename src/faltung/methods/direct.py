@@ -38,9 +38,8 @@ class Direct(Method):
     def cost(self, problem: Problem, machine: Machine) -> float:
         g, s = problem.grid, problem.sizes
         strided = any(a != 1 for a in (g.stride[-1], g.dilation[-1]))
-        unit = machine.seconds("rows.strided" if strided else "rows", problem.compute_dtype)
-        if problem.over.ordered:
-            unit *= 1.5
+        kind = "rows.strided" if strided else "rows.ordered" if problem.over.ordered else "rows"
+        unit = machine.seconds(kind, problem.compute_dtype) * (1.5 if strided and problem.over.ordered else 1.0)
         if problem.over.modulus:
             unit *= 18.0  # a division for each product, which vectors do not have
         if problem.over.share:  # sums that are functions of the library, one a product

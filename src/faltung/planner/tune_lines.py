@@ -28,6 +28,9 @@ def every_kind(torch: bool) -> list[tuple[str, str]]:
         lines.append(("indirect", _line(last, "4x28x28x128", "128x128x3x3", t, 1)))
         lines.append(("indirect", _line(last, "2x112x112x4", "32x4x1x1", t)))
     for t in REALS:
+        for method in ("direct", "blocks"):
+            lines.append((method, _line(plain, "10000", "4000", t, 2000, "algebra=max-plus")))
+            lines.append((method, _line(plain, "512x1024", "7x7", t, 3, "algebra=max-plus")))
         lines.append(("window", _line(plain, "2048x2048", "31x31", t, 15)))
         lines += [(m, _line(plain, "116x182x17", "3x3x3", t, 1)) for m in ("passes", "window")]
         lines += [
