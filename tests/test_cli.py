@@ -1,6 +1,7 @@
 """The command line: it does what the library does, and answers every mistake with one sentence and exit code 2."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -385,3 +386,14 @@ def test_tune_records_the_fastest_method_of_given_problems(tmp_path, monkeypatch
 def test_tune_names_a_file_that_is_not_there(tmp_path, capsys):
     assert main(["tune", "--problems", str(tmp_path / "none.txt")]) == 2
     assert "none.txt" in capsys.readouterr().err
+
+
+def test_the_package_runs_as_a_module():
+    source = str(Path(faltung.__file__).parents[1])
+    words = [sys.executable, "-m", "faltung"]
+    given = os.environ | {"PYTHONPATH": source}
+    ran = subprocess.run([*words, "--help"], capture_output=True, text=True, check=False, env=given)
+    assert ran.returncode == 0, ran.stderr
+    assert "convolve" in ran.stdout
+    ran = subprocess.run([*words, "convolve"], capture_output=True, text=True, check=False, env=given)
+    assert ran.returncode == 2

@@ -112,3 +112,25 @@ def test_wrong_settings_are_refused():
         nn.CropSelect1d(4, model="net")
     with pytest.raises(ArgumentError):
         nn.CropSelect1d(4, resize=0)
+
+
+def test_shapes_are_those_of_the_models_result():
+    net = torch.nn.Sequential(torch.nn.Conv2d(3, 7, 3, stride=2), torch.nn.BatchNorm2d(7), torch.nn.Flatten())
+    for dtype in (torch.float32, torch.float64):
+        layer = nn.CropSelect2d((5, 6), resize=(8, 7), model=net.to(dtype))
+        x = torch.randn(2, 3, 9, 10, dtype=dtype)
+        before = {name: value.clone() for name, value in net.state_dict().items()}
+        assert layer.shapes((2, 3, 9, 10)) == (2, 7 * 3 * 3)
+        assert all(torch.equal(value, before[name]) for name, value in net.state_dict().items())
+        assert net.training
+        assert tuple(layer(x).shape) == layer.shapes(tuple(x.shape))
+
+
+class Counted(torch.nn.Module):
+    def forward(self, x):
+        return x[x > 0]
+
+
+def test_shapes_that_values_decide_are_not_made_up():
+    with pytest.raises(ArgumentError, match="follows from its input's"):
+        nn.CropSelect1d(3, model=Counted()).shapes((1, 1, 5))

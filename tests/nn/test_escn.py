@@ -245,3 +245,19 @@ def test_what_does_not_fit_is_refused():
     ):  # fmt: skip
         with pytest.raises(ArgumentError):
             call()
+
+
+def test_other_kinds_of_inputs_are_refused_in_the_callers_terms():
+    x, vectors, edges = torch.zeros(3, 4, 1), torch.ones(2, 3), torch.tensor([[0, 1], [1, 2]])
+    plain, told = nn.ESCNConv(1, 1, 1, 1), nn.ESCNConv(1, 1, 1, 1, edge_dim=2, hidden=3)
+    for layer, given, word in (
+        (plain, (x, vectors, None, [[0, 1], [1, 2]]), r"edges \(2, count\) of int64"),
+        (plain, (x, [[1.0, 0.0, 0.0]] * 2, None, edges), "vectors as a tensor"),
+        (plain, (x, vectors.long(), None, edges), "vectors as a tensor"),
+        (plain, (x, vectors, torch.zeros(2, 2), edges), "no scalars"),
+        (told, (x, vectors, None, edges), r"scalars \(2, 2\)"),
+        (told, (x, vectors, [[0.0, 0.0]] * 2, edges), r"scalars \(2, 2\)"),
+        (told, (x[None], torch.ones(1, 3, 3, 3), [0.0]), r"scalars \(1, 3, 3, 2\)"),
+    ):
+        with pytest.raises(ArgumentError, match=f"ESCNConv: expected {word}"):
+            layer(*given)

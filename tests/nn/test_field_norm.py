@@ -1,5 +1,6 @@
 """Activations and norms of fields of space: against e3nn's, under any turn and mirror, on volumes and on points."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -176,3 +177,14 @@ def test_what_does_not_fit_is_refused():
     ):  # fmt: skip
         with pytest.raises(ArgumentError):
             call()
+
+
+@pytest.mark.parametrize(("group", "text"), [("so2", "2x1 + 0"), ("o2", "1 + 2 + 0"), ("o3", "0e + 1o + 2e")])
+def test_fields_at_points_are_drawn_any_turn(group, text):
+    layer = nn.FieldBatchNorm(text, group, last=True).double().eval()
+    x, seen = torch.randn(7, layer.fields.dim, dtype=torch.float64), set()
+    for seed in range(12):
+        (one,) = layer.random_symmetries(np.random.default_rng(seed))
+        seen.add(one.name)
+        torch.testing.assert_close(layer(*one.moved((x,))), one.wanted(layer(x)))
+    assert seen == ({"a rotation"} if group == "so2" else {"a rotation", "a rotation with a mirror"})

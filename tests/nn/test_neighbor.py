@@ -57,3 +57,16 @@ def test_it_moves_with_whole_cells_and_not_with_parts(cell):
 def test_wrong_settings_are_refused(given):
     with pytest.raises(ArgumentError):
         nn.NeighborResidual(**given)
+
+
+@pytest.mark.parametrize("reference", ["topleft", "mean"])
+@pytest.mark.parametrize("size", [(0,), (4, 0), (0, 3)])
+def test_an_axis_without_samples_stays_without(reference, size):
+    x = torch.zeros(2, 3, *size)
+    assert nn.NeighborResidual(2, reference)(x).shape == x.shape
+
+
+def test_shifts_are_declared_for_sizes_that_cells_divide_alone():
+    (shift,) = nn.NeighborResidual(3).symmetries()
+    assert shift.fits(torch.zeros(1, 1, 6, 3))
+    assert not shift.fits(torch.zeros(1, 1, 6, 4))

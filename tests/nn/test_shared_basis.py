@@ -74,6 +74,21 @@ def test_what_cannot_share_is_refused():
             share_basis(layers)
 
 
+def test_a_refusal_changes_no_layer():
+    alike, other = conv(), conv(hidden=4)
+    layers = [conv(), alike, other]
+    before = [list(layer.modules()) for layer in layers]
+    with pytest.raises(ArgumentError, match="alike but for channels"):
+        share_basis(layers)
+    for layer, modules in zip(layers, before, strict=True):
+        assert all(a is b for a, b in zip(layer.modules(), modules, strict=True))
+
+
+def test_layers_on_different_devices_are_refused():
+    with pytest.raises(ArgumentError, match="layers on one device, cpu"):
+        share_basis([conv(), conv().to("meta")])
+
+
 @settings(max_examples=20, deadline=None)
 @given(dims=st.integers(1, 4), seed=st.integers(0, 99))
 def test_distances_do_not_change_with_motions(dims, seed):

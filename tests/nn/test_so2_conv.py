@@ -1,5 +1,6 @@
 """Blocks that depend on scalars of an edge: they turn with edge and features, and are plain blocks for each edge's scalars."""
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -7,8 +8,10 @@ from hypothesis import strategies as st
 
 from faltung import nn
 from faltung.errors import ArgumentError
+from faltung.nn.base import Example
 from faltung.nn.symmetry.so2_conv import GatedBlock
 from faltung.nn.symmetry.so3 import rotate, wigner
+from faltung.testing import layer_cases, layer_symmetry
 
 DOUBLE = torch.float64
 
@@ -134,3 +137,48 @@ def test_scalars_that_do_not_fit_are_refused():
     for wrong in ({"edge_dim": 0}, {"edge_dim": 2, "hidden": 0}):
         with pytest.raises(ArgumentError):
             nn.SO2Conv(1, 1, 2, 2, **wrong)
+
+
+def test_other_kinds_of_inputs_are_refused_before_anything_is_turned():
+    x, edge, layer = torch.zeros(3, 9, 1), torch.ones(3, 3), nn.SO2Conv(1, 1, 2, 2, highest=1)
+    for wrong in ([[1.0, 0.0, 0.0]] * 3, None, edge.long(), edge[:2]):
+        with pytest.raises(ArgumentError, match="SO2Conv: expected x .* and edge"):
+            layer(x, wrong)
+    with pytest.raises(ArgumentError, match="scalars .* but got list"):
+        nn.SO2Conv(1, 1, 2, 2, edge_dim=2)(x, edge, [[0.0, 0.0]] * 3)
+    frame = layer.frame(edge)
+    for wrong in (torch.zeros(3, 4, 1), torch.zeros(3, 9, 2)):
+        with pytest.raises(ArgumentError, match="SO2Conv: expected (an input .batch, 9|1 channels)"):
+            layer.mix(wrong, frame)
+
+
+class Skewed(nn.SO2Conv):
+    """Wrong with mirrors: an order has a part B after all, as large as A."""
+
+    def _block(self, m, part, signs, scalars):
+        found = super()._block(m, part, signs, scalars)
+        return [found[0] - found[1], found[1] + found[0]] if m else found
+
+    def definition(self, *inputs):
+        return self.forward(*inputs)
+
+
+def test_the_contract_sees_a_mirror_that_is_broken():
+    few = {"in_channels": 1, "out_channels": 2, "l_in": 2, "l_out": 2}
+    for mirrors in (False, True):
+        case = layer_cases.Case(Skewed, Example({**few, "mirrors": mirrors}, ((2, 9, 1), (2, 3))))
+        if not mirrors:
+            layer_symmetry.symmetric(case)  # rotations do not see it
+            continue
+        with pytest.raises(AssertionError, match="mirror"):
+            layer_symmetry.symmetric(case)
+
+
+@pytest.mark.parametrize("make", [lambda **how: nn.SO2Conv(1, 1, 1, 1, **how), lambda **how: nn.ESCNConv(1, 1, 1, 1, **how)])
+def test_mirrors_are_declared_where_they_are_kept(make):
+    def names(layer):
+        drawn = [one for seed in range(20) for one in layer.random_symmetries(np.random.default_rng(seed))]
+        return [{one.name for one in found} for found in (layer.symmetries(), drawn)]
+
+    assert names(make()) == [{"a rotation"}] * 2
+    assert names(make(mirrors=True)) == [{"a rotation", "a rotation with a mirror"}] * 2

@@ -406,3 +406,22 @@ def test_a_profile_that_does_not_fit_gives_way_to_the_shipped_one(tmp_path, usua
 def test_planning_leaves_no_files(tmp_path):
     ask(tmp_path)
     assert not [p for p in tmp_path.iterdir() if p.suffix != ".bin"]
+
+
+def test_handing_work_over_costs_what_the_threads_of_the_problem_cost():
+    """Torch's team where the arrays are tensors, the pool for arrays of NumPy; nothing else of the machine differs."""
+    base = this_machine()
+    rates = base.rates | {"thread": 1e-3, "team": 1e-6}
+    pool = replace(base, rates=rates, threads=4)
+    on_team = replace(pool, team=True)
+    assert (pool.seconds("thread"), on_team.seconds("thread")) == (1e-3, 1e-6)
+    others = [kind for kind in rates if kind != "thread"]
+    assert [on_team.seconds(kind) for kind in others] == [pool.seconds(kind) for kind in others]
+    line = 'correlate "b c *s, o c *s -> b o *s" x=2x16x40x40:float32 k=16x16x3x3:float32 out=float32 pad=1:1,1:1'
+    problem = Problem.parse(line + " boundary=constant,constant")
+    cost = {}
+    for host in ("numpy", "torch"):
+        found = planned_on(replace(problem, host=host), Policy(only="indirect"), pool)
+        assert found.machine.team == (host == "torch")
+        cost[host] = next(c.cost for c in found.candidates if c.method.name == "indirect")
+    assert cost["torch"] < cost["numpy"]

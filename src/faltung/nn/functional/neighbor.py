@@ -26,6 +26,8 @@ def neighbor_residual(x: Tensor, cell: int = 2, reference: str = "topleft") -> T
         tensor([[[ 0.,  2.,  0., -1.]]])
     """
     cell, reference = checked(cell, reference)
+    if not x.numel():
+        return x
     small = x
     for axis in range(2, x.ndim):
         small = (

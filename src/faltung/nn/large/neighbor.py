@@ -70,7 +70,10 @@ class NeighborResidual(Layer):
             axes = tuple(range(2, x.ndim))
             return x.roll((self.cell,) * len(axes), axes)
 
-        yield Symmetry(f"shift by {self.cell}, of sizes that cells divide", moved, moved)
+        def whole(x: Tensor) -> bool:
+            return all(n % self.cell == 0 for n in x.shape[2:])
+
+        yield Symmetry(f"shift by {self.cell}", moved, moved, fits=whole)
 
     def gain(self) -> float | None:
         return 1.0 if self.reference == "mean" else None

@@ -1,5 +1,6 @@
 """Crops chosen by what they show, so that a camera that moves by a pixel shows a network the same pixels: `CropSelect`."""
 
+import copy
 from collections.abc import Iterable
 from typing import Any
 
@@ -203,7 +204,8 @@ class CropSelect(Layer):
         return found if self.model is None else self.model(found)
 
     def shapes(self, *inputs: Any) -> tuple[int, ...]:
-        return (*inputs[0][:2], *(self.resize or self.crop))
+        crop = (*inputs[0][:2], *(self.resize or self.crop))
+        return crop if self.model is None else _returned(self.model, crop)
 
     def parameter_count(self) -> int:
         return sum(p.numel() for p in self.parameters())
@@ -221,6 +223,20 @@ class CropSelect(Layer):
         yield Example({"ndim": 2, "crop": 2, "score": ((1.0, -0.5), (0.25, 2.0)), "cyclic": True}, ((2, 2, 4, 3),))
         yield Example({"ndim": 3, "crop": (1, 2, 2)}, ((1, 2, 2, 4, 3),))
         yield Example({"ndim": 4, "crop": 2, "score": "contrast", "cyclic": True}, ((1, 1, 2, 3, 2, 3),))
+
+
+def _returned(model: nn.Module, size: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of a model's result, found without its numbers."""
+    one = next((p for p in model.parameters() if p.is_floating_point() or p.is_complex()), torch.empty(0))
+    try:
+        with torch.no_grad():
+            shape = copy.deepcopy(model).to("meta").eval()(torch.empty(size, dtype=one.dtype, device="meta")).shape
+    except (RuntimeError, AttributeError) as error:
+        raise ArgumentError.of(
+            "CropSelect.shapes", "a model that makes one tensor, of a shape that follows from its input's",
+            f"{type(error).__name__}: {error}", "call the layer and look at its result",
+        ) from error  # fmt: skip
+    return tuple(shape)
 
 
 def _between(n: int, m: int, like: Tensor) -> Tensor:

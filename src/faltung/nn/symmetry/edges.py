@@ -42,8 +42,7 @@ def pairs(layer: Any, edges: Any, points: int) -> tuple[Tensor, Tensor]:
     """
     who = type(layer).__name__
     if not isinstance(edges, Tensor) or edges.dtype != torch.int64 or edges.ndim != 2 or edges.shape[0] != 2:
-        came = f"{tuple(edges.shape)} of {edges.dtype}" if isinstance(edges, Tensor) else type(edges).__name__
-        raise ArgumentError.of(who, "edges (2, count) of int64", came, "give senders and receivers by number")
+        raise ArgumentError.of(who, "edges (2, count) of int64", shown_as(edges), "give senders and receivers by number")
     if not torch.compiler.is_compiling() and edges.numel() and not edges.is_meta:
         least, most = int(edges.min()), int(edges.max())
         if least < 0 or most >= points:
@@ -51,6 +50,13 @@ def pairs(layer: Any, edges: Any, points: int) -> tuple[Tensor, Tensor]:
                 who, f"edges between points 0 to {points - 1}", f"{least} to {most}", "count points from 0"
             )
     return edges[0], edges[1]
+
+
+def shown_as(given: Any) -> str:
+    """What came, for an error."""
+    if given is None:
+        return "none"
+    return f"{tuple(given.shape)} of {given.dtype}" if isinstance(given, Tensor) else type(given).__name__
 
 
 def lengths(rel: Tensor) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from torch import Tensor
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
-from faltung.nn.symmetry.edges import arrived, pairs
+from faltung.nn.symmetry.edges import arrived, pairs, shown_as
 from faltung.nn.symmetry.motions import STILL, drawn_turn, edges_turned
 from faltung.nn.symmetry.so2_conv import SO2Conv
 from faltung.nn.symmetry.so3 import align, rotate, wigner
@@ -103,16 +103,16 @@ class ESCNConv(Layer):
     def forward(
         self, features: Tensor, vectors: Tensor, scalars: Tensor | None = None, edges: Tensor | None = None
     ) -> Tensor:
-        self._checked(features, vectors, edges)
-        if edges is None:
+        ends_of = self._checked(features, vectors, scalars, edges)
+        if edges is None or ends_of is None:
             batch, points = features.shape[:2]
             wide = (batch, points, points, *features.shape[2:])
             ends = [features[:, None].expand(wide), features[:, :, None].expand(wide)]
             sent = torch.cat(ends if self.receivers else ends[:1], -1).flatten(0, 2)
-            told = None if scalars is None else self._listed(scalars, vectors)
+            told = None if scalars is None else scalars.flatten(0, 2)
             messages = self._messages(sent, vectors.flatten(0, 2), told)
             return messages.unflatten(0, (batch, points, points)).sum(2) / math.sqrt(self.neighbours)
-        senders, receivers = pairs(self, edges, features.shape[0])
+        senders, receivers = ends_of
         ends = [features.index_select(0, senders)]
         if self.receivers:
             ends.append(features.index_select(0, receivers))
@@ -129,9 +129,13 @@ class ESCNConv(Layer):
         live = vectors.detach().square().sum(-1) > 0
         return torch.where(live[:, None, None], found, 0)
 
-    def _checked(self, features: Tensor, vectors: Tensor, edges: Tensor | None) -> None:
+    def _checked(self, features: Any, vectors: Any, scalars: Any, edges: Any) -> tuple[Tensor, Tensor] | None:
+        """Senders and receivers, where there are edges; ArgumentError for inputs of other kinds or shapes."""
         front = 2 if edges is None else 1
         self.expect(features, None, None)
+        if not (isinstance(vectors, Tensor) and vectors.is_floating_point()):
+            raise ArgumentError.of("ESCNConv", "vectors as a tensor of real numbers", shown_as(vectors), "convert them")
+        ends = None if edges is None else pairs(self, edges, features.shape[0])
         wide, before = ((self.l_in + 1) ** 2, self.in_channels), "(batch, points" if edges is None else "(points"
         pairwise = (*features.shape[:front], *features.shape[1:front]) if edges is None else vectors.shape[:1]
         right = features.ndim == front + 2 and features.shape[front:] == wide and vectors.shape == (*pairwise, 3)
@@ -141,14 +145,17 @@ class ESCNConv(Layer):
                 "ESCNConv", f"features {before}, {wide[0]}, {wide[1]}) and vectors {each}",
                 f"{tuple(features.shape)} and {tuple(vectors.shape)}", "match them",
             )  # fmt: skip
-
-    def _listed(self, scalars: Tensor, vectors: Tensor) -> Tensor:
-        """Scalars of all pairs as a list of edges."""
-        if scalars.shape[:-1] != vectors.shape[:-1]:
+        dim = self.first.edge_dim
+        wanted = None if dim is None else (*vectors.shape[:-1], dim)
+        right = scalars is None
+        if wanted is not None:
+            right = isinstance(scalars, Tensor) and scalars.is_floating_point() and scalars.shape == wanted
+        if not right:
             raise ArgumentError.of(
-                "ESCNConv", f"scalars for the pairs {tuple(vectors.shape[:-1])}", f"{tuple(scalars.shape)}", "match them"
+                "ESCNConv", "no scalars" if wanted is None else f"scalars {wanted} of real numbers", shown_as(scalars),
+                "give as many for every edge as edge_dim says",
             )  # fmt: skip
-        return scalars.flatten(0, 2)
+        return ends
 
     def definition(self, *inputs: Any) -> Tensor:
         """Pair by pair, by the definitions of the parts."""
@@ -177,10 +184,12 @@ class ESCNConv(Layer):
     def symmetries(self) -> Iterable[Symmetry]:
         if self.act is None:  # with an activation on a grid they hold up to what folds there
             yield edges_turned(STILL)
+            if self.first.mirrors:
+                yield edges_turned(-STILL)
 
     def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
         if self.act is None:
-            yield edges_turned(drawn_turn(random))
+            yield edges_turned(drawn_turn(random, 3, self.first.mirrors and bool(random.integers(2))))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:

@@ -57,7 +57,7 @@ def of_places(turn: np.ndarray, move: np.ndarray | None = None) -> Turns:
 
 
 def of_fields(fields: Irreps, turn: np.ndarray) -> Turns:
-    """Irreducible fields of O(3) along the last axis, turned by their matrices."""
+    """Irreducible fields along the last axis, turned by their matrices."""
     matrix = torch.from_numpy(fields.matrix(turn))
     return lambda x: x @ matrix.to(x).T
 

@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator
 from functools import partial
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from faltung.errors import ArgumentError
 from faltung.nn.base import Layer, Symmetry
 from faltung.nn.symmetry.groups import GridGroup, grid_group
 from faltung.nn.symmetry.irreps import Irreps, irreps, size
+from faltung.nn.symmetry.motions import drawn_turn, of_fields, words
 from faltung.nn.symmetry.steerable import LATTICE, field_acts
 from faltung.nn.symmetry.steerable_space import turn_volume
 
@@ -78,13 +78,18 @@ class OfFields(Layer):
         before, after = self.received(), self.fields
         if self.last:
             for name, element in _elements(self.group):
-                yield Symmetry(name, partial(_turned, before, element), partial(_turned, after, element))
+                yield Symmetry(name, of_fields(before, element), of_fields(after, element))
         elif self.group == "o3":
             for g in (7, 14, 21, 28, 47):
                 one, two = (partial(turn_volume, self.acting, g, fields) for fields in (before, after))
                 yield Symmetry(f"element {g}", one, two)
         else:
             yield from field_acts(self.acting, before, after)
+
+    def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
+        if self.last:  # a grid has no other turns than those listed
+            turn = drawn_turn(random, 3 if self.group == "o3" else 2, self.group != "so2" and bool(random.integers(2)))
+            yield Symmetry(words(turn), of_fields(self.received(), turn), of_fields(self.fields, turn))
 
 
 def per_field(values: Tensor, like: Tensor) -> Tensor:
@@ -103,8 +108,3 @@ def _elements(group: str) -> Iterator[tuple[str, np.ndarray]]:
     yield "a turn", turn
     if group != "so2":
         yield "a turn and a mirror", turn @ mirror
-
-
-def _turned(fields: Irreps, element: np.ndarray, x: Tensor) -> Tensor:
-    """Fields on the last axis, turned."""
-    return x @ torch.from_numpy(fields.matrix(element)).to(x).T

@@ -24,7 +24,8 @@ def share_basis(layers: Iterable[nn.Module]) -> tuple[PositionOrientationConv, .
         The convolutions.
 
     Raises:
-        ArgumentError: no layers, others, or such that differ in more than channels.
+        ArgumentError: no layers, others, or such that differ in more than channels or lie on different devices. Then no layer has
+            been changed.
 
     Cost: for L layers one network of hidden² products for each pair and direction in place of L, and L maps hidden·channels.
     Source: Bekkers et al., Fast, expressive SE(n) equivariant networks through weight-sharing in position-orientation space (2024).
@@ -46,11 +47,18 @@ def share_basis(layers: Iterable[nn.Module]) -> tuple[PositionOrientationConv, .
     first = convs[0].networks
     for conv in convs[1:]:
         own = conv.networks
+        places = own.grid.device, first.grid.device
+        if places[0] != places[1]:
+            raise ArgumentError.of(
+                "share_basis", f"layers on one device, {places[1]}", f"one on {places[0]}", "move them to one first"
+            )
         same = (own.radius, own.hidden, own.degree) == (first.radius, first.hidden, first.degree)
         if not same or own.grid.shape != first.grid.shape or not torch.equal(own.grid, first.grid):
             raise ArgumentError.of(
                 "share_basis", f"layers alike but for channels, such as {convs[0]}", repr(conv), "build them alike"
             )
+    for conv in convs[1:]:
+        own = conv.networks
         for mine, theirs in ((own.of_positions, first.of_positions), (own.of_directions, first.of_directions)):
             for n in range(len(mine) - 1):
                 mine[n] = theirs[n]

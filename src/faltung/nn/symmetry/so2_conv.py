@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
+from faltung.nn.symmetry.edges import shown_as
 from faltung.nn.symmetry.edge_product import harmonic_paths, path_blocks
 from faltung.nn.symmetry.motions import STILL, drawn_turn, edges_turned
 from faltung.nn.symmetry.so3 import align, couplings, quadrature, rotate, spherical_harmonics, wigner
@@ -163,17 +164,22 @@ class SO2Conv(Layer):
 
     def forward(self, x: Tensor, edge: Tensor, scalars: Tensor | None = None) -> Tensor:
         self.expect(x, (self.l_in + 1) ** 2, 1)
-        if x.shape[2] != self.in_channels or edge.shape != (x.shape[0], 3) or not edge.is_floating_point():
+        right = isinstance(edge, Tensor) and edge.shape == (x.shape[0], 3) and edge.is_floating_point()
+        if x.shape[2] != self.in_channels or not right:
             raise ArgumentError.of(
                 "SO2Conv", f"x (edges, {(self.l_in + 1) ** 2}, {self.in_channels}) and edge (edges, 3)",
-                f"{tuple(x.shape)} and {tuple(edge.shape)}", "match them",
+                f"{tuple(x.shape)} and {shown_as(edge)}", "match them",
             )  # fmt: skip
         return self.mix(x, self.frame(edge), scalars)
 
     def mix(self, x: Tensor, frame: Sequence[Tensor], scalars: Tensor | None = None) -> Tensor:
-        """The result with the frames of the edges, from `frame`."""
+        """The result with the frames of the edges, from `frame`.
+
+        Raises:
+            ArgumentError: as `within`.
+        """
+        self._checked(x, scalars, (self.l_in + 1) ** 2)
         turned = rotate(x, self._rows(frame, self.l_in))
-        self._checked(turned, scalars, len(self.read))
         mixed = self._mixed(turned, scalars).index_select(1, self.sorted)
         return rotate(mixed, self._rows(frame, self.l_out), back=True)
 
@@ -224,10 +230,10 @@ class SO2Conv(Layer):
             if scalars is not None:
                 raise ArgumentError.of("SO2Conv", "no scalars of edges", "some", "build the layer with edge_dim")
             return
-        came = "none" if scalars is None else f"{tuple(scalars.shape)} of {scalars.dtype}"
-        if scalars is None or scalars.shape != (x.shape[0], self.edge_dim) or not scalars.is_floating_point():
+        right = isinstance(scalars, Tensor) and scalars.shape == (x.shape[0], self.edge_dim)
+        if not right or not scalars.is_floating_point():  # type: ignore[union-attr]
             raise ArgumentError.of(
-                "SO2Conv", f"scalars (edges, {self.edge_dim})", came, "give as many for every edge as edge_dim says"
+                "SO2Conv", f"scalars (edges, {self.edge_dim})", shown_as(scalars), "give as many for every edge as edge_dim says"
             )
 
     def definition(self, *inputs: Any) -> Tensor:
@@ -284,9 +290,11 @@ class SO2Conv(Layer):
 
     def symmetries(self) -> Iterable[Symmetry]:
         yield edges_turned(STILL)
+        if self.mirrors:
+            yield edges_turned(-STILL)
 
     def random_symmetries(self, random: np.random.Generator) -> Iterable[Symmetry]:
-        yield edges_turned(drawn_turn(random))
+        yield edges_turned(drawn_turn(random, 3, self.mirrors and bool(random.integers(2))))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
