@@ -342,8 +342,8 @@ def test_operands_may_lie_in_memory_as_they_like(how, batch, only):
     for gates in range(4):
         x, a, b = (t if use else None for t, use in zip(signals, (1, gates & 1, gates & 2), strict=True))
         results = []
-        for given in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
-            mine = [None if t is None else t.detach().requires_grad_() for t in given]
+        for operands in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
+            mine = [None if t is None else t.detach().requires_grad_() for t in operands]
             y = F.gated_conv(*mine, policy=policy)
             known = [t for t in mine if t is not None]
             results.append((y, *torch.autograd.grad(y, known, cotangent)))
