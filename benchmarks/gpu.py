@@ -131,8 +131,9 @@ def check(device: str) -> list[str]:
         for size in sizes:
             for what, calls in planes(dtype, size, shape, device).items():
                 wanted = planes("float64", size, shape, device)[what]["torch"]()
-                came = calls["faltung"]().double()
-                wrong += compare(came, wanted, NEAR[dtype], f"{what} of {size}x{size} in {dtype}")
+                for who in ("faltung", "auto"):
+                    came = calls[who]().double()
+                    wrong += compare(came, wanted, NEAR[dtype], f"{what} of {size}x{size} in {dtype}, {who}")
     return wrong
 
 

@@ -132,7 +132,7 @@ def milliseconds(model: nn.Module, x: Tensor, calls: int) -> float:
 
 def main(quick: bool) -> str:
     torch.set_num_threads(1)  # threads that wait for each other would count as processor time
-    seconds, count, rates = (0.05, 32, RATES[:1]) if quick else (8.0, 1000, RATES)
+    seconds, count, rates = (0.05, 32, RATES[:1]) if quick else (6.0, 1000, RATES)
     errors, counts, clocks, steps_of, rates_of = {}, {}, {}, {}, {}
     for operator in (heat, burgers):
         train, held = drawn(operator, count, 1), drawn(operator, count // 4, 2)

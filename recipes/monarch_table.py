@@ -43,14 +43,9 @@ def operations(factors: tuple[int, ...]) -> tuple[float, float | None]:
 def work(mask: np.ndarray, factors: tuple[int, ...]) -> float:
     """The products that are left when digits which no kept frequency has are dropped, as a share of all."""
     kept = [len(digits) for digits in monarch.kept_digits(mask, factors)]
-    n, left, all_ = math.prod(factors), 0.0, n_all(factors)
-    for i, f in enumerate(factors):
-        left += math.prod(kept[: i + 1]) * n / math.prod(factors[:i])
-    return left / all_
-
-
-def n_all(factors: tuple[int, ...]) -> int:
-    return math.prod(factors) * sum(factors)
+    n = math.prod(factors)
+    left = sum(math.prod(kept[: i + 1]) * n / math.prod(factors[:i]) for i in range(len(factors)))
+    return left / (n * sum(factors))
 
 
 def milliseconds(call: object, calls: int) -> float:
@@ -119,9 +114,9 @@ of a split-radix FFT for powers of two.
 
 {first}
 
-A causal filter of {TAPS} taps for the sentence under noise of `denoise_series`, the best one for its first half, on the second half:
-by how many decibels the error shrinks when only the first taps are kept (`partial=`), without making the filter anew; processor
-time of a call on {len(x[0])} samples.
+A causal filter of {TAPS} taps for the sentence under noise of `denoise_series`, the best one for its first half, on the second
+half: by how many decibels the error shrinks when only the first taps are kept (`partial=`), without making the filter anew;
+processor time of a call on {len(x[0])} samples.
 
 {second}
 

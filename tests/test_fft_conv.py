@@ -150,7 +150,9 @@ def test_a_sparse_spectrum_of_any_precision_is_the_one_in_double_precision_round
     mask = np.abs(np.fft.fftfreq(48)) < 0.2
     kinds = kinds if torched else tuple(kind.removeprefix("b") for kind in kinds)
     shapes = (3, 2, 30), (2, 20), *((3, 2, 30) if gates & bit else None for bit in (1, 2))
-    given = [None if s is None else torch.randn(s).to(getattr(torch, kind)) for s, kind in zip(shapes, kinds, strict=True)]
+    given = [
+        None if s is None else torch.randn(s).to(getattr(torch, kind)) for s, kind in zip(shapes, kinds, strict=True)
+    ]
     known = [t for t in given if t is not None]
     wide = [None if t is None else t.to(torch.float64, copy=True).requires_grad_() for t in given]
     u = wide[0] if wide[2] is None else wide[0] * wide[2]
@@ -340,8 +342,8 @@ def test_operands_may_lie_in_memory_as_they_like(how, batch, only):
     for gates in range(4):
         x, a, b = (t if use else None for t, use in zip(signals, (1, gates & 1, gates & 2), strict=True))
         results = []
-        for given in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
-            mine = [None if t is None else t.detach().requires_grad_() for t in given]
+        for operands in ((x, k, a, b), tuple(None if t is None else t.contiguous() for t in (x, k, a, b))):
+            mine = [None if t is None else t.detach().requires_grad_() for t in operands]
             y = F.gated_conv(*mine, policy=policy)
             known = [t for t in mine if t is not None]
             results.append((y, *torch.autograd.grad(y, known, cotangent)))

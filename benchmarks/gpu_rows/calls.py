@@ -76,7 +76,10 @@ def sequences(batch: int, channels: int, n: int, dtype: str, device: str) -> lis
 
 
 def planes(dtype: str, size: int, shape: tuple[int, int, int], device: str) -> dict[str, Calls]:
-    """For results and both gradients of a depthwise layer: ours and torch's own."""
+    """For results and both gradients of a depthwise layer, and results of filters of each sample's own: calls by whom.
+
+    `faltung` is our kernel, `auto` what the planner chooses without being told.
+    """
     import torch
 
     import faltung
@@ -97,18 +100,34 @@ def planes(dtype: str, size: int, shape: tuple[int, int, int], device: str) -> d
     back = torch.ops.aten.convolution_backward
     rest = (None, [1, 1], [half, half], [1, 1], False, [0, 0], C)
     texts = {unknown: problem.gradient(unknown).text for unknown in ("out", "x", "k")}
+    own = torch.randn(B, C, size, size, generator=generator).to(device, kind) / size
+    each = problem.text.replace("c *s ->", "b c *s ->").replace(f"k={C}x", f"k={B}x{C}x")
+    texts["each"] = faltung.Problem.parse(each).text
+
+    def ours(text: str, **operands: Any) -> Calls:
+        return {
+            "faltung": lambda: torch_gate.solve(texts[text], only, **operands),
+            "auto": lambda: torch_gate.solve(texts[text], "", **operands),
+        }
+
     return {
         "result": {
-            "faltung": lambda: torch_gate.solve(texts["out"], only, x=x, k=k),
+            **ours("out", x=x, k=k),
             "torch": lambda: torch.conv2d(x, k[:, None], padding=half, groups=C),
         },
         "signal's gradient": {
-            "faltung": lambda: torch_gate.solve(texts["x"], only, k=k, y=y),
+            **ours("x", k=k, y=y),
             "torch": lambda: back(y, x, k[:, None], *rest, [True, False, False])[0],
         },
         "filter's gradient": {
-            "faltung": lambda: torch_gate.solve(texts["k"], only, x=x, y=y),
+            **ours("k", x=x, y=y),
             "torch": lambda: back(y, x, k[:, None], *rest, [False, True, False])[1][:, 0],
+        },
+        "result, a filter for each sample": {
+            **ours("each", x=x, k=own),
+            "torch": lambda: torch.conv2d(
+                x.reshape(1, B * C, side, side), own.reshape(B * C, 1, size, size), padding=half, groups=B * C
+            ).reshape(x.shape),
         },
     }
 

@@ -90,15 +90,24 @@ def images(device: Any, rounds: int) -> Table:
 
     def measured(size: int, dtype: str, what: str) -> Sequence[str]:
         able = calls.planes(dtype, size, IMAGES, device.name)[what]
-        return _pair(device, able, NEAR[dtype], rounds)
+        auto = able.pop("auto")
+        cells, near = _pair(device, able, NEAR[dtype], rounds), NEAR[dtype]
+        chosen = {"auto": auto, "torch": able["torch"]}
+        said = agreed(device, chosen, near) or shown(timed(device, chosen, rounds)["auto"])
+        return [cells[0], said, *cells[1:]]
 
-    whats = ("result", "signal's gradient", "filter's gradient")
+    whats = ("result", "signal's gradient", "filter's gradient", "result, a filter for each sample")
     cases = [
         Case((f"{size} × {size}", dtype, what), partial(measured, size, dtype, what))
-        for size in FILTERS for dtype in ("float16", "float32") for what in whats
+        for size in FILTERS for dtype in ("float16", "bfloat16", "float32") for what in whats
     ]  # fmt: skip
-    text = ("Milliseconds; float32 without tf32 on both sides.",)
-    header = ("filter", "dtype", "what", "faltung", "torch (cuDNN)", "torch ÷ faltung", "peak, torch ÷ faltung")
+    text = (
+        "Milliseconds; float32 without tf32 on both sides. *faltung* is its kernel of bands, *auto* what the planner chooses by",
+        "itself. Filters of each sample's own are groups of one channel to cuDNN.",
+    )
+    header = (
+        "filter", "dtype", "what", "faltung", "auto", "torch (cuDNN)", "torch ÷ faltung", "peak, torch ÷ faltung",
+    )  # fmt: skip
     heading = f"Depthwise filters over images, batch {B}, {C} channels, {side} × {side}"
     return Table("images", heading, text, header, tuple(cases))
 

@@ -15,7 +15,9 @@ from faltung.kernels.monarch import on_numpy
 from faltung.kernels.monarch.contract import digits
 
 STORED = ("float16", "bfloat16")
-MASKED = {"float16": "float32", "bfloat16": "float32"} | {n: n for n in ("float32", "float64", "complex64", "complex128")}
+MASKED = {"float16": "float32", "bfloat16": "float32"} | {
+    n: n for n in ("float32", "float64", "complex64", "complex128")
+}
 """The dtypes that sparse spectra serve, each with the one that it is computed in."""
 _COMPLEX = {"float32": "complex64", "float64": "complex128", "complex64": "complex64", "complex128": "complex128"}
 

@@ -152,6 +152,22 @@ def test_the_gated_convolution_and_its_derivatives(dtype, n, t, circular, policy
         assert float(((a - b).abs().max() / b.abs().max()).detach()) < near, name
 
 
+@pytest.mark.parametrize("n", [256, 1024, 2048])
+@pytest.mark.parametrize(
+    ("dtype", "low", "high"),
+    [(torch.float16, 4e-4, 7e-4), (torch.bfloat16, 5e-3, 1e-2), (torch.float32, 1e-7, 4e-7)],
+    ids=["float16", "bfloat16", "float32"],
+)
+def test_the_error_in_the_mean_square_is_what_is_stated(dtype, low, high, n):
+    """Before the result is rounded. Below the band products would not be of that type; bfloat16 is cut off, not rounded, here."""
+    random = np.random.default_rng(n)
+    x, k = (torch.from_numpy(random.standard_normal(shape)).to(dtype) for shape in ((1, 2, n), (1, n)))
+    kernel = monarch.Monarch(dtype, n, torch.device("cpu"))
+    y = kernel.convolve(x, kernel.spectrum(k), 0, n, dtype=torch.float32)
+    wanted = composed(x.double(), k.double()[:, None], torch.ones(()), torch.ones(()), False)
+    assert low <= float((y - wanted).square().mean().sqrt() / wanted.square().mean().sqrt()) <= high
+
+
 @pytest.mark.parametrize(("before", "after"), [(True, True), (True, False), (False, True), (False, False)])
 @pytest.mark.parametrize("circular", [False, True])
 def test_derivatives_of_derivatives_of_the_gated_convolution(before, after, circular):

@@ -299,3 +299,53 @@ def test_plans_equal_the_definition_on_the_gpu(text):
     ours, theirs = (torch.autograd.grad(out, (x, k), y, retain_graph=True) for out in (once, judge))
     for a, b in zip((once, *ours), (judge, *theirs), strict=True):
         assert float((a - b).abs().max() / b.abs().max()) < 1e-4
+
+
+SAMPLES = f'correlate "b c *s, b c *s -> b c *s" x=4x64x56x56:{{0}} k=4x64x13x13:{{0}} out={{0}} pad=6:6,6:6 {TENSORS}'
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize(
+    ("text", "dtype", "policy", "near"),
+    [
+        (SAMPLES.format("float32"), "float32", "", 1e-4),
+        (SAMPLES.format("bfloat16"), "bfloat16", "", 2e-2),
+        (LARGE.format("float16", 13, "pad=6:6,6:6", ""), "float16", "", 5e-3),
+        (LONG.format(3000, "float16", 2999, ""), "float16", "only=triton-half tolerance=0.01", 1e-2),
+    ],
+    ids=["each sample's own", "each sample's own, bfloat16", "float16 images", "float16 rows in half products"],
+)
+def test_plans_per_sample_and_in_halves_equal_the_definition_on_the_gpu(text, dtype, policy, near):
+    """Against the definition in double precision, of the rounded operands; both derivatives too."""
+    problem, kind = Problem.parse(text), getattr(torch, dtype)
+    x, k = (torch.randn(s, device="cuda").to(kind).requires_grad_() for s in (problem.x_shape, problem.k_shape))
+    plan = plan_problem(problem, faltung.Policy.parse(policy) if policy else faltung.Policy())
+    assert plan.method == ("triton-half" if policy else "triton-bands")
+    once = faltung.torch_gate.solve(problem.text, policy, x=x, k=k)
+    wide = [t.detach().double().requires_grad_() for t in (x, k)]
+    judge = faltung.torch_gate.solve(problem.text.replace(dtype, "float64"), "only=definition", x=wide[0], k=wide[1])
+    y = torch.randn_like(once)
+    ours, theirs = torch.autograd.grad(once, (x, k), y), torch.autograd.grad(judge, wide, y.double())
+    for a, b in zip((once, *ours), (judge, *theirs), strict=True):
+        assert a.dtype == kind
+        assert float((a.double() - b).abs().max() / b.abs().max()) < near
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize(("dtype", "near"), [("float32", 1e-5), ("float16", 6e-3)])
+def test_gated_rows_and_all_their_derivatives_on_the_gpu(dtype, near):
+    from faltung.nn.functional import gated_conv
+
+    kind, n = getattr(torch, dtype), 3000
+    shapes = ((2, 8, n), (8, n), (2, 8, n), (2, 8, n))
+    given = [torch.randn(s, device="cuda").to(kind).requires_grad_() for s in shapes]
+    y = gated_conv(*given, policy=faltung.Policy(tolerance=0.01))
+    assert "faltung_gated" in y.grad_fn.name()  # the kernels, not the planner's methods
+    x, k, a, b = wide = [t.detach().double().requires_grad_() for t in given]
+    wanted = b * torch.fft.irfft(torch.fft.rfft(a * x, 2 * n) * torch.fft.rfft(k, 2 * n), 2 * n)[..., :n]
+    cotangent = torch.randn_like(y)
+    ours, theirs = torch.autograd.grad(y, given, cotangent), torch.autograd.grad(wanted, wide, cotangent.double())
+    for one, other in zip((y, *ours), (wanted, *theirs), strict=True):
+        assert float((one.double() - other).norm() / other.norm()) < near

@@ -132,7 +132,9 @@ def test_filters_have_the_derivatives_of_finite_differences_whatever_the_step(ki
     names, values = zip(*((name, p.detach().requires_grad_()) for name, p in made.named_parameters()), strict=True)
 
     def filters(*given):
-        return torch.func.functional_call(_Filters(made), {f"made.{n}": p for n, p in zip(names, given, strict=True)}, (9,))
+        return torch.func.functional_call(
+            _Filters(made), {f"made.{n}": p for n, p in zip(names, given, strict=True)}, (9,)
+        )
 
     assert torch.autograd.gradcheck(filters, values)
 

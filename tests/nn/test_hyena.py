@@ -170,7 +170,9 @@ def test_gates_are_multiplied_in_the_pass_that_convolves(direction, only):
         if only:
             assert set(passes) == {"_RingBackward" if only == ("negacyclic",) else "_GatedBackward"}
     calls = []
-    handles = [far.register_forward_hook(lambda *_: calls.append(1)) for far in layer.far]  # a filter that is watched is called
+    handles = [
+        far.register_forward_hook(lambda *_: calls.append(1)) for far in layer.far
+    ]  # a filter that is watched is called
     apart = layer(x)
     assert len(calls) == 2
     assert not [step for step in steps_back(apart) if step in ("_RingBackward", "_GatedBackward")]

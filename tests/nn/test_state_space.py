@@ -404,12 +404,21 @@ def test_wrong_settings_get_a_sentence():
         *(lambda method=method: layer(2, state=8, method=method, dtype=torch.float32) for method in METHODS),
         lambda: layer(2, state=8, method="dplr", init="legt", dtype=torch.float32),
         lambda: MovingAverageConv1d(2, state=4),
-        *(lambda disc=disc: SequenceConv(DiagonalStateSpace(2, state=8, disc=disc)) for disc in ("bilinear", "backward", 0.3)),
+        *(
+            lambda disc=disc: SequenceConv(DiagonalStateSpace(2, state=8, disc=disc))
+            for disc in ("bilinear", "backward", 0.3)
+        ),
         *(lambda disc=disc: SequenceConv(DenseStateSpace(2, state=8, disc=disc)) for disc in ("zoh", "backward")),
     ],
     ids=[
-        *METHODS, "dplr of rank 2", "damped averages",
-        "diag bilinear", "diag backward", "diag 0.3", "dense zoh", "dense backward",
+        *METHODS,
+        "dplr of rank 2",
+        "damped averages",
+        "diag bilinear",
+        "diag backward",
+        "diag 0.3",
+        "dense zoh",
+        "dense backward",
     ],
 )
 def test_compiled_code(make):

@@ -129,7 +129,9 @@ def _gated(x: np.ndarray, k: np.ndarray, a: np.ndarray | None, b: np.ndarray | N
     """Groups of channels small enough that gate, convolution and gate find their values in the cache."""
     if way.mask is not None:
         kind = np.result_type(x, k, *(g for g in (a, b) if g is not None))
-        x, k, a, b = (None if t is None else t.astype(monarch.MASKED[str(kind)]) for t in (x, k, a, b))
+        wide = monarch.MASKED[str(kind)]
+        x, k = x.astype(wide, copy=False), k.astype(wide, copy=False)
+        a, b = (None if t is None else t.astype(wide, copy=False) for t in (a, b))
         y = monarch.sparse_conv(x if a is None else x * a, k, way.mask, way.factors)
         return (y if b is None else y * b).astype(kind, copy=False)
     if a is None and b is None:

@@ -57,7 +57,8 @@ def backward(
     """The cotangents of x, k, a and b that are wanted, from that of the result; None where something is not finite."""
     frame, threads = on
     # One set of steps serves each operand and its cotangent, and the cotangents are made dense.
-    x, a, b, g = (t if t is None else np.ascontiguousarray(t) for t in (x, a, b, g))
+    x, g = np.ascontiguousarray(x), np.ascontiguousarray(g)
+    a, b = (t if t is None else np.ascontiguousarray(t) for t in (a, b))
     of_x = np.empty(x.shape, x.dtype) if wanted[0] or wanted[2] else None
     of_k = np.empty(k.shape, x.dtype) if wanted[1] else None
     of_a, of_b = (np.empty(x.shape, x.dtype) if want else None for want in wanted[2:])
