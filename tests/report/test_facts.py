@@ -31,6 +31,16 @@ def test_what_is_certified_of_a_small_network():
     assert report.facts["certified radius"] <= 2**0.5
 
 
+def test_how_far_results_are_from_overflow_in_narrow_types():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    row = inspect(model, X, level="standard").layers["0"]
+    with torch.no_grad():
+        largest = float(model[0](X).abs().max())
+    for key, dtype in (("margin_half", torch.float16), ("margin_bfloat", torch.bfloat16)):
+        assert row[key] == pytest.approx(torch.finfo(dtype).max / largest)
+
+
 def test_bounds_of_a_matrix_hold_its_norm_and_the_rounding_of_finding_it():
     from faltung.certify import gram
 

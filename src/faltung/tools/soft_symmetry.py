@@ -127,8 +127,8 @@ class LinearGroup:
         ArgumentError: no pair at all, or pairs of other than square matrices, each of one size throughout.
 
     Error: a list of elements alone has to be a whole group, orthogonal; what is none gives no projection (`project` twice differs).
-        With generators P is a projection for any matrices, up to rounding, whatever their lengths: each pair counts as if its largest
-        entry were 1 (a generator and its multiples generate the same), and singular values below 1e-9 count as 0.
+        With generators P is a projection for any matrices, up to rounding, whatever their lengths: each pair counts as if its
+        largest entry were 1 (a generator and its multiples generate the same), and singular values below 1e-9 count as 0.
     Cost: a matrix product for each element; with generators one singular value decomposition at the start, of pairs·in·out rows
     and in·out columns.
     Source: Kim, Lee, Yang and Lee, Regularizing towards soft equivariance under mixed symmetries (2023).
