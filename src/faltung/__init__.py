@@ -22,6 +22,7 @@ from faltung.version import __version__
 _TORCH = {
     "antialias": "faltung.tools",
     "cite": "faltung.tools",
+    "inspect": "faltung.report",
     "swap": "faltung.tools",
     "conv_per_sample": "faltung.nn.functional",
     "conv_per_pixel": "faltung.nn.functional",

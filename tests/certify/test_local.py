@@ -270,7 +270,12 @@ def test_the_model_is_left_alone():
 def test_widths_that_overflow_bound_nothing(norm, gate):
     """Infinite radii times zero weights are NaN: gates behind them count as open, and no bound is below what occurs."""
     model = nn.Sequential(
-        nn.Conv1d(1, 2, 1, bias=False), nn.Conv1d(2, 1, 1, bias=False), gate(), nn.MaxPool1d(2), nn.Flatten(), nn.Linear(2, 2)
+        nn.Conv1d(1, 2, 1, bias=False),
+        nn.Conv1d(2, 1, 1, bias=False),
+        gate(),
+        nn.MaxPool1d(2),
+        nn.Flatten(),
+        nn.Linear(2, 2),
     ).double()
     with torch.no_grad():
         model[0].weight.fill_(1e10)

@@ -100,7 +100,7 @@ def test_what_has_another_label_has_no_distance():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_radii_are_rounded_down_to_the_precision_of_the_samples(dtype):
-    """Of small whole numbers logits are exact, so that the distance to the border is known; nearest would exceed it half the time."""
+    """Of small whole numbers logits are exact, so that distances are known; rounded to nearest half of them would be too far."""
     draw = torch.Generator().manual_seed(0)
     model = nn.Linear(5, 2, bias=False).to(dtype)
     for _ in range(8):
@@ -121,7 +121,9 @@ def test_a_width_beyond_the_precision_is_rounded_down_too():
     model = nn.Linear(1, 2, bias=False).half()
     with torch.no_grad():
         model.weight.copy_(torch.tensor([[0.0], [6e-5]]))
-    (found,) = radius(model, torch.full((1, 1), -6e4).half())  # the border, 0, is 60000 away: close to the largest number
+    (found,) = radius(
+        model, torch.full((1, 1), -6e4).half()
+    )  # the border, 0, is 60000 away: close to the largest number
     assert 5.9e4 < float(found) <= 6e4
     with torch.no_grad():
         model.weight.zero_()

@@ -32,6 +32,25 @@ def test_of_a_chain_it_is_said_what_is_left_out():
     assert np.isnan(look.transfer(valid, (9, 8), x.float()).zero_padding_error)
 
 
+@pytest.mark.parametrize("pads", [((2, 0),), ((0, 2),), ((1, 0), (1, 0)), ((3, 1),)], ids=str)
+@pytest.mark.parametrize("own", [0, 1])
+@pytest.mark.parametrize("kind", [nn.CircularPad1d, nn.ZeroPad1d])
+def test_pads_in_front_may_be_uneven(pads, own, kind):
+    """Margins delay by what stands in front: of a signal in the middle, which no margin repeats, the gains say all."""
+    torch.manual_seed(0)
+    taps = sum(map(sum, pads)) + 2 * own + 1
+    layer = nn.Conv1d(2, 3, taps, padding=own, bias=False).double()
+    model = nn.Sequential(*(kind(pad) for pad in pads), layer)
+    x = torch.zeros(1, 2, 16, dtype=torch.float64)
+    x[..., 8] = torch.randn(2, dtype=torch.float64)
+    made = look.transfer(model, 16, x)
+    with torch.no_grad():
+        after = np.fft.fft(model(x)[0].numpy())
+    np.testing.assert_allclose(np.einsum("noi,in->on", made.gains, np.fft.fft(x[0].numpy())), after, atol=1e-10)
+    if kind is nn.CircularPad1d and len(pads) == 1 and not own:
+        assert made.zero_padding_error < 1e-12
+
+
 @pytest.mark.parametrize("mode", ["zeros", "reflect", "replicate"])
 def test_what_other_margins_miss_is_measured(mode):
     """The same number by the network itself, on the same white signal; it falls as the signal grows."""

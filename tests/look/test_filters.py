@@ -206,3 +206,17 @@ def test_wrong_kernels_are_refused():
         look.entropy_ceiling(9, 25, "published")
     with pytest.raises(ArgumentError, match="each size apart"):
         look.FilterBasis.fit([drawn(2, 2, 3), drawn(2, 2, 5)])
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_kernels_are_looked_at_in_double_precision(dtype):
+    """All numbers of a kernel in half precision are those of the same kernel in double, tails of the spectrum included."""
+    torch.manual_seed(0)
+    w = (1e-3 * torch.randn(8, 4, 3, 3)).to(dtype)
+    w[:, :, 0] *= 1e-2
+    w[0, 0] = 0
+    wide = w.double()
+    for look_at in (
+        look.variance_entropy, look.filter_sparsity, look.filter_orthogonality, look.separable_share, look.duplicate_filters,
+    ):  # fmt: skip
+        assert look_at(w) == look_at(wide), look_at.__name__

@@ -358,6 +358,7 @@ def test_ranges_of_weights_and_values():
     assert (conv.weight, conv.unequal) == (100, 100)
     assert conv.value == 1e5
     assert conv.margin == pytest.approx(0.65504)
+    assert conv.margin_bfloat * conv.value == pytest.approx(torch.finfo(torch.bfloat16).max, rel=1e-12)
     assert conv.value_unequal == 100
     assert relu.broken == 0
     broken = look.ranges(model, torch.tensor([[[float("inf"), float("nan"), 1.0]]])).layers[0]

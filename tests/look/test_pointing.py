@@ -47,6 +47,12 @@ def test_both_scores_are_those_of_sets_of_places(seed, ndim, threshold):
         around = inside([(min(v), max(v) + 1) for v in zip(*high, strict=True)], sizes)
         assert float(share) == pytest.approx(len(own & around) / len(own | around))
     assert look.pointing_game(heat, boxes, 10.0).all()
+    for tolerance in (0.5, 1.0, 1.5, 2.0):  # l∞ distance of whole places, the same on both sides
+        near = look.pointing_game(heat, boxes, tolerance)
+        for one, ends, hit in zip(heat, boxes.tolist(), near, strict=True):
+            best = max(itertools.product(*map(range, sizes)), key=lambda p: float(one[p]))
+            away = min(max(abs(a - b) for a, b in zip(best, place, strict=True)) for place in inside(ends, sizes))
+            assert bool(hit) == (away <= tolerance)
     assert torch.equal(look.box_iou(3 * heat, boxes, threshold), shares)
 
 

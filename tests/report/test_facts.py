@@ -12,6 +12,50 @@ from faltung.report.section import WHOLE
 X = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
 
+def test_what_is_certified_of_a_small_network():
+    """The distance to the border of a linear map, and the factors of a layer alone and with the norm behind it."""
+    model = nn.Sequential(
+        nn.Conv1d(1, 1, 1, bias=False), nn.BatchNorm1d(1, eps=0.0), nn.Flatten(), nn.Linear(2, 2, bias=False)
+    ).eval()
+    with torch.no_grad():
+        model[0].weight.fill_(2.0)
+        model[1].running_var.fill_(0.25)  # times 2
+        model[3].weight.copy_(torch.eye(2))
+    report = inspect(model, torch.tensor([[[3.0, 1.0]]]), level="standard")
+    assert report.layers["0"]["factor"] == pytest.approx(2, rel=1e-6)
+    assert report.layers["1"]["factor"] == pytest.approx(4, rel=1e-6)
+    assert report.layers["1"]["running"] == pytest.approx(4, rel=1e-6)
+    assert report.facts["Lipschitz ≤"] == pytest.approx(4, rel=1e-6)
+    # logits 12 and 4: the gap of 8 over 4 · √2
+    assert report.facts["certified radius"] == pytest.approx(2**0.5, rel=1e-6)
+    assert report.facts["certified radius"] <= 2**0.5
+
+
+def test_how_far_results_are_from_overflow_in_narrow_types():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()).eval()
+    row = inspect(model, X, level="standard").layers["0"]
+    with torch.no_grad():
+        largest = float(model[0](X).abs().max())
+    for key, dtype in (("margin_half", torch.float16), ("margin_bfloat", torch.bfloat16)):
+        assert row[key] == pytest.approx(torch.finfo(dtype).max / largest)
+
+
+def test_bounds_of_a_matrix_hold_its_norm_and_the_rounding_of_finding_it():
+    from faltung.certify import gram
+
+    size = 64
+    model = nn.Sequential(nn.Linear(size, size, bias=False)).double()
+    rows = torch.arange(size)
+    signs = torch.tensor([[(-1.0) ** bin(int(i & j)).count("1") for j in rows] for i in rows])
+    with torch.no_grad():
+        model[0].weight.copy_(signs)  # all singular values are 8
+    row = inspect(model, torch.zeros(1, size).double()).layers["0"]
+    slack = gram.slack(size, 1, 1)
+    assert row["sigma_lower"] < 8 < row["sigma_upper"]
+    assert row["sigma_upper"] / row["sigma_lower"] == pytest.approx(1 + 2 * slack, rel=slack / 2)
+
+
 class Twice(nn.Module):
     """One layer that is called twice, on signals of two sizes."""
 

@@ -111,6 +111,23 @@ def test_the_penalty_is_zero_iff_the_layer_is_equivariant_and_its_gradient_is_th
     assert 0 < symmetric_share(layer, group)[""] < 1
 
 
+@pytest.mark.parametrize("length", [1e-10, 1.0, 1e10])
+def test_the_length_of_a_generator_says_nothing(length):
+    """It generates the same group; beside a mirror, too, and where its end is nothing."""
+    w, b = torch.randn(3, 3, dtype=torch.float64), torch.randn(3, dtype=torch.float64)
+    mirror = torch.diag(torch.tensor([1.0, 1.0, -1.0]))
+    for discrete in ([], [(mirror, mirror)]):
+        one, other = (
+            LinearGroup(generators=[(size * generator(0, 1),) * 2], discrete=discrete) for size in (1.0, length)
+        )
+        torch.testing.assert_close(other.project(w), one.project(w), rtol=0, atol=1e-12)
+        torch.testing.assert_close(other.project_bias(b), one.project_bias(b), rtol=0, atol=1e-12)
+        assert (one.project(w) - w).abs().max() > 0.1
+    still = LinearGroup(generators=[(torch.zeros(3, 3), torch.zeros(3, 3))])
+    torch.testing.assert_close(still.project(w), w, rtol=0, atol=1e-14)
+    torch.testing.assert_close(still.project_bias(b), b, rtol=0, atol=1e-14)
+
+
 def test_rotations_by_generators_are_the_limit_of_many_turns():
     w = torch.randn(3, 3, dtype=torch.float64)
     lie = LinearGroup(generators=[(generator(0, 1), generator(0, 1))]).project(w)

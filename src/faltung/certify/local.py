@@ -51,7 +51,8 @@ def local_lipschitz(
     Args:
         model: maps (batch, ...) to (batch, outputs), of convolutions, linear maps, sums, concatenations, batch normalisation,
             average and max pooling, rectifiers (also leaky), tanh, sigmoid, softplus, ELU. It is left as it was.
-        eps: half the width of the box or ball, at least 0 and finite. 0 gives the norm of the gradient (unless a gate sits at its kink).
+        eps: half the width of the box or ball, at least 0 and finite. 0 gives the norm of the gradient (unless a gate sits at
+            its kink).
         norm: `linf` or `l2`. Default linf.   outputs: which results count, indices from 0. Default: all.
         method: `interval`; `linear` (linf), which bounds gates by lines in the entries instead of by intervals and is never looser;
             `bab`, which also cuts the box where it helps most and is never looser than that. Default interval.

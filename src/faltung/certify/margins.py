@@ -35,8 +35,8 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
         norm: `l2` or `linf`. Default l2.
 
     Raises:
-        ArgumentError: another norm, an rtol not above 0, samples that are not finite, logits or labels of another shape, a model that cannot be traced, or, for l∞, a step that
-            `local_lipschitz` has no rule for.
+        ArgumentError: another norm, an rtol not above 0, samples that are not finite, logits or labels of another shape, a model
+            that cannot be traced, or, for l∞, a step that `local_lipschitz` has no rule for.
 
     Error: margins of l2 are those of the model's own arithmetic, those of l∞ are in float64; bounds are those of `lipschitz` and
         `interval`. Rounded down to the precision of x.
@@ -63,7 +63,9 @@ def radius(model: nn.Module, x: Any, labels: Tensor | None = None, *, rtol: floa
     margins = logits.gather(1, labels[:, None]) - logits
     reach = margins / _between(graph.result, bounds, logits.shape[1]).to(logits.device)[labels]
     # no distance where there is no margin, as between equal logits that move as one (0 / 0), or where logits overflowed
-    reach = torch.where((reach > 0) & margins.isfinite(), reach * (1 - 2.0**-50), 0.0).scatter_(1, labels[:, None], torch.inf)
+    reach = torch.where((reach > 0) & margins.isfinite(), reach * (1 - 2.0**-50), 0.0).scatter_(
+        1, labels[:, None], torch.inf
+    )
     near = reach.amin(1)
     if norm == "linf":
         places = zip(x.detach().double().split(1), labels.tolist(), near.tolist(), strict=True)
@@ -84,7 +86,9 @@ def _labels(labels: Any, logits: Tensor) -> Tensor:
     whole = not (found.is_floating_point() or found.is_complex())
     if found.shape != (count,) or not whole or not bool(((found >= 0) & (found < classes)).all()):
         came = f"shape {tuple(found.shape)} of {found.dtype}, {found.flatten()[:4].tolist()}"
-        raise ArgumentError.of("radius", f"labels ({count}), 0 to {classes - 1}", came, "give one class for each sample")
+        raise ArgumentError.of(
+            "radius", f"labels ({count}), 0 to {classes - 1}", came, "give one class for each sample"
+        )
     return found.long()
 
 

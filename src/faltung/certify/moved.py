@@ -136,7 +136,8 @@ def equivariance(
         model: a torch module or any function of tensors. It is called in evaluation mode and left as it is, to the bit.
         group: `shift`, `shift up to a roll` (for networks that choose their grid by the data), `fractional shift`, `C4`, `D4`,
             `Cn`, `Dn`, `p4`, `p4m`, `p6`, `p6m`, `o`, `oh`, `SO(3)`, `O(3)`, `SE(2)`, `SE(3)`, `E(3)`, `scale`, `contour`,
-            `sphere`, or an `Action` of one's own (`faltung.certify.actions`).
+            `GL+`, `SL`, `SO` (linear maps of the plane), `ball`, `sphere`, or an `Action` of one's own
+            (`faltung.certify.actions`).
         x: what the model is called with, a tensor (batch, channels, *n), or a tuple of which the first is moved; motions of
             space move all.
         count: all elements are taken where there are no more than that, else so many at random. Default 32.

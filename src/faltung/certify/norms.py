@@ -11,7 +11,7 @@ from torch import Tensor
 
 from faltung.certify import gram, supremum
 from faltung.certify.bound import Bound
-from faltung.certify.operator import Operator, copies, repeats, usual_copies
+from faltung.certify.operator import Operator, circle_copies, copies, repeats, usual_copies
 from faltung.certify.reshaped import laid_out
 from faltung.errors import ArgumentError
 from faltung.filters import Symbol
@@ -182,17 +182,16 @@ def _cases(operator: Operator, size: tuple[int, ...] | None) -> list[_Case]:
         n = None if size is None else size[axis]
         reach = d * (t - 1)
         some: list[tuple[int, float, int | None]] = []  # (stride, copies, size of the circle of results)
-        if n is None or m is None:
-            some.append((s, usual_copies(operator.padding_mode, lo, hi)[0], None))
-            if operator.padding_mode == "circular" and lo + hi <= reach:
+        if operator.padding_mode == "circular":
+            held = circle_copies(n, lo, hi, reach, s)
+            divides = n is not None and n % s == 0
+            some.append((s, held, n // s if n is not None and divides else None))
+            if n is not None and m is not None and not divides:
+                some.append((1, repeats(n, m, s), n))
+            elif n is None and s > 1 and lo + hi <= reach:
                 some.append((1, 1, None))
-                if s == 1:
-                    some = some[1:]
-        elif operator.padding_mode == "circular" and n % s == 0:
-            some.append((s, repeats(n, m, s), n // s))
-        elif operator.padding_mode == "circular":
-            some.append((1, repeats(n, m, s), n))
-            some.append((s, copies("circular", n, lo, hi), None))
+        elif n is None or m is None:
+            some.append((s, usual_copies(operator.padding_mode, lo, hi)[0], None))
         else:
             # a circle so large that no window sees two ends of the signal
             behind = max(0, (m - 1) * s - lo + reach - (n - 1)) if operator.padding_mode == "zeros" else 0

@@ -142,6 +142,19 @@ def usual_copies(mode: str, lo: int, hi: int) -> tuple[int, int]:
     return 2, lo + hi + (2 if mode == "reflect" else 0)
 
 
+def circle_copies(n: int | None, lo: int, hi: int, reach: int, s: int) -> int:
+    """How often a sample is read by one tap of windows around a circle, or held by the padded line where only that is known.
+
+    Args: n: the size of the signal, None for all sizes.   lo, hi: the margins.   reach: places that a window spans less one.
+        s: the stride.
+    """
+    if n is None:
+        return 1 if s == 1 and lo + hi <= reach else usual_copies("circular", lo, hi)[0]
+    if n % s:
+        return copies("circular", n, lo, hi)
+    return repeats(n, (n + lo + hi - reach - 1) // s + 1, s)
+
+
 def repeats(n: int, m: int, s: int) -> int:
     """How often m windows, s apart, on a circle of n places come to the same place."""
     return -(-m // (n // math.gcd(n, s)))

@@ -53,10 +53,12 @@ def transfer(source: Any, size: int | tuple[int, ...], example: Any = None) -> T
     sizes: tuple[int, ...] = ()
     chain: list[Node] = []
     bent = False
+    pads: list[Node] = []  # since the last convolution
     for node in network.nodes:
         if node.op in ("input", "same", "activation", "pad"):
             bent = bent or node.op == "activation"
             chain += [node] if node.op == "pad" else []
+            pads += [node] if node.op == "pad" else []
             continue
         plain = (
             node.op == "conv"
@@ -71,7 +73,8 @@ def transfer(source: Any, size: int | tuple[int, ...], example: Any = None) -> T
             )
         symbol = symbol_of(node)
         sizes = (size,) * symbol.ndim if isinstance(size, int) else tuple(size)
-        step = _layer_gain(symbol, sizes, node)
+        step = _layer_gain(symbol, sizes, _before(node, pads))
+        pads = []
         made = step if made is None else step @ made
         chain.append(node)
     if made is None:
@@ -101,25 +104,29 @@ def _missed(chain: list[Node], gains: np.ndarray, sizes: tuple[int, ...]) -> flo
     return float(np.linalg.norm(np.fft.fftn(y, axes=axes) - wanted)) / max(float(np.linalg.norm(wanted)), 1e-300)
 
 
-def _layer_gain(symbol: Symbol, sizes: tuple[int, ...], node: Any) -> np.ndarray:
-    """F(−ω), blocks of groups on the diagonal, with the phase of the layer's margin."""
+def _layer_gain(symbol: Symbol, sizes: tuple[int, ...], before: tuple[int, ...]) -> np.ndarray:
+    """F(−ω), blocks of groups on the diagonal, with the phase of so many samples in front along each axis."""
     blocks = np.asarray(symbol.sample(sizes))
     groups, rows, columns = len(blocks), *blocks.shape[-2:]
     made = np.zeros((*sizes, groups * rows, groups * columns), complex)
     for g in range(groups):
         made[..., g * rows : (g + 1) * rows, g * columns : (g + 1) * columns] = blocks[g].conj()
-    for axis, (n, (before, _)) in enumerate(zip(sizes, _margins(node), strict=True)):
-        wave = np.exp(-2j * np.pi * np.fft.fftfreq(n) * before)
+    for axis, (n, lead) in enumerate(zip(sizes, before, strict=True)):
+        wave = np.exp(-2j * np.pi * np.fft.fftfreq(n) * lead)
         made = made * wave.reshape([-1 if a == axis else 1 for a in range(made.ndim)])
     return made
 
 
-def _margins(node: Any) -> tuple[tuple[int, int], ...]:
-    """The layer's margin, or that of the same size where a pad stands in front of it."""
-    if any(p != (0, 0) for p in node.padding):
-        return node.padding
-    reach = [(k - 1) * d for k, d in zip(node.taps, node.dilation, strict=True)]
-    return tuple((r // 2, r - r // 2) for r in reach)
+def _before(node: Node, pads: list[Node]) -> tuple[int, ...]:
+    """The samples in front of each axis, of the layer's margin and of pads before it; without any those that keep the middle."""
+    own = [lead for lead, _ in node.padding]
+    for pad in pads:
+        last = pad.padding[max(len(pad.padding) - node.ndim, 0) :]
+        for axis, (lead, _) in enumerate(last, start=node.ndim - len(last)):
+            own[axis] += lead
+    if any(any(pair) for part in (node, *pads) for pair in part.padding):
+        return tuple(own)
+    return tuple((k - 1) * d // 2 for k, d in zip(node.taps, node.dilation, strict=True))
 
 
 def expected_gain(taps: int, mean: float, deviation: float, frequencies: Any) -> np.ndarray:

@@ -11,6 +11,7 @@ from faltung.look.tables import table
 from faltung.readers import Network, Node, read, replay
 
 HALF_LARGEST = 65504.0
+BFLOAT_LARGEST = (2 - 2.0**-7) * 2.0**127
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Ranges:
         weight: largest |weight|.   unequal: largest over smallest of the outputs' ranges, dead ones left out.   bits8:
             signal to quantisation noise in dB of weights in eight bits, one scale an output, a scale for all in `bits8_whole`.
         value: largest |value| of the result on the example.   margin: 65504 over it: below 2 half precision is in danger.
+        margin_bfloat: the largest of bfloat16, about 3.4e38, over it.
         value_unequal: of the result's channels.   broken: values that are not finite.   tiny: share of values other than 0
             that half precision would make 0 or subnormal.
     """
@@ -36,6 +38,7 @@ class Ranges:
     value_unequal: float | None
     broken: int | None
     tiny: float | None
+    margin_bfloat: float | None = None
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,14 @@ class RangeTable:
             "int8 dB (one scale)",
             "|y|",
             "half margin",
+            "bfloat margin",
             "y unequal",
             "broken",
             "tiny",
         ]
         rows = [
-            [x.name, x.op, x.weight, x.unequal, x.bits8, x.bits8_whole, x.value, x.margin, x.value_unequal, x.broken, x.tiny]
+            [x.name, x.op, x.weight, x.unequal, x.bits8, x.bits8_whole, x.value, x.margin, x.margin_bfloat, x.value_unequal,
+             x.broken, x.tiny]
             for x in self.layers
         ]  # fmt: skip
         return table(header, rows)
@@ -129,4 +134,5 @@ def _row(node: Node, value: torch.Tensor | None) -> Ranges:
     return Ranges(
         node.name, node.op, weight, unequal, eight, whole, largest, HALF_LARGEST / largest if largest else inf,
         channel_ratio(channels.cpu().numpy()), int((~finite).sum()), tiny,
+        BFLOAT_LARGEST / largest if largest else inf,
     )  # fmt: skip

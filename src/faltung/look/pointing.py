@@ -9,7 +9,7 @@ from faltung.errors import ArgumentError
 
 
 def pointing_game(heat: Tensor, boxes: Any, tolerance: float = 0.0) -> Tensor:
-    """Whether the highest place of each map lies in its object's box, or within some distance of it.
+    """Whether the highest place of each map lies in its object's box, or within some distance of the box's places.
 
     Shapes: heat (batch, *n); boxes (batch, axes, 2), places from the first on up to before the second; returns (batch), bool.
     Args: tolerance: in places, l∞, at least 0. Of several highest places the first counts. Default 0.
@@ -25,7 +25,7 @@ def pointing_game(heat: Tensor, boxes: Any, tolerance: float = 0.0) -> Tensor:
     if not tolerance >= 0:
         raise ArgumentError.of("pointing_game", "a tolerance of at least 0", repr(tolerance), "use 0")
     best = torch.stack(torch.unravel_index(heat.flatten(1).argmax(1), heat.shape[1:]), 1)
-    return ((best >= boxes[..., 0] - tolerance) & (best < boxes[..., 1] + tolerance)).all(1)
+    return ((best >= boxes[..., 0] - tolerance) & (best <= boxes[..., 1] - 1 + tolerance)).all(1)
 
 
 def box_iou(heat: Tensor, boxes: Any, threshold: float = 0.5) -> Tensor:

@@ -1,12 +1,16 @@
 """Rewritings that findings offer, each with a check: how far the new model's results are from the old one's."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from faltung.errors import ArgumentError, FaltungError, VerificationError
 from faltung.report.rewritings import KEEPING, REWRITINGS
+from faltung.report.rewritings.place import inputs_of, noise_like
 
 if TYPE_CHECKING:
     from faltung.report.report import Report
@@ -21,19 +25,22 @@ class Check:
     Fields:
         rule: whose.   done: what was rewritten, in words.   difference: of the results of the example and of noise, over the
             largest; None where it could not be done.   within: the most that is let pass, None where results are to change.
+        note: why noise was left out, "" where it was not.
     """
 
     rule: str
     done: str
     difference: float | None
     within: float | None
+    note: str = ""
 
     def __str__(self) -> str:
         if self.difference is None:
             return f"{self.rule}: {self.done}"
         most = "results are meant to change" if self.within is None else f"{self.within:.0e} is let pass"
-        far = f"results of the example and of noise differ by {self.difference:.1e} of the largest"
-        return f"{self.rule}: {self.done}; {far}, {most}"
+        tried = "the example" if self.note else "the example and of noise"
+        far = f"results of {tried} differ by {self.difference:.1e} of the largest"
+        return f"{self.rule}: {self.done}; {far}, {most}{self.note and '; '}{self.note}"
 
 
 def fix(report: "Report", rules: Sequence[str]) -> tuple[Any, list[str]]:
@@ -54,47 +61,82 @@ def fix(report: "Report", rules: Sequence[str]) -> tuple[Any, list[str]]:
                 repr(name),
                 "leave it out",
             )
-    inputs = report.example if isinstance(report.example, (tuple, list)) else (report.example,)
     try:
         model = copy.deepcopy(report.model).eval()
-    except (RuntimeError, TypeError) as error:  # tensors that are results, locks, open files
+    except Exception as error:  # tensors that are results, locks, open files, and what a class's own copying does
         raise ArgumentError.of(
-            "Report.fix",
-            "a model that can be copied",
-            f"{type(error).__name__}: {error}",
-            "make copy.deepcopy(model) work",
+            "Report.fix", "a model that can be copied", _said(error), "make copy.deepcopy(model) work"
         ) from error
     proofs = []
     with torch.no_grad():
         for name in wanted:
-            tried = [tuple(inputs), noise_like(inputs)]
-            before = [model(*copy.deepcopy(given)) for given in tried]
-            model, done = REWRITINGS[name](model, report)
-            far = max(_far(old, _ran(model, given, name)) for old, given in zip(before, tried, strict=True))
+            seen = _seen(model, inputs_of(report))
+            model, done = _rewritten(model, report, name)
+            far = largest([apart(old, _ran(model, given, name)) for given, old in seen.pairs])
             if name in KEEPING and not far <= WITHIN:
                 raise VerificationError.of(
                     "Report.fix", f"results within {WITHIN:g} of the largest after {name}", f"{far:.1e}",
                     "keep the model as it is, and report this",
                 )  # fmt: skip
-            report.checks[name] = Check(name, done, far, WITHIN if name in KEEPING else None)
+            report.checks[name] = Check(name, done, far, WITHIN if name in KEEPING else None, seen.note)
             proofs.append(str(report.checks[name]))
     return model, proofs
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What a model gives before it is rewritten: (inputs, results) each.   note: why noise is not among them, or ""."""
+
+    pairs: list[tuple[tuple[Any, ...], Any]]
+    note: str
+
+
+def _seen(model: Any, inputs: tuple[Any, ...]) -> _Seen:
+    """The results of the example and of noise; without those of noise where the model takes or shows none."""
+    from torch.utils._pytree import tree_leaves
+
+    try:
+        pairs = [(inputs, model(*copy.deepcopy(inputs)))]
+    except Exception as error:  # whatever the model's own code raises
+        raise ArgumentError.of(
+            "Report.fix", "a model that runs on its example", _said(error), "inspect(model, example)"
+        ) from error
+    noise = noise_like(inputs)
+    try:
+        result = model(*copy.deepcopy(noise))
+    except Exception as error:  # the same, as of a model that asserts what its inputs hold
+        return _Seen(pairs, f"noise was left out, which the model does not take: {_said(error)}")
+    floats = [leaf for leaf in map(_tensor, tree_leaves(result)) if leaf is not None and leaf.is_floating_point()]
+    if floats and not any(bool(leaf.isfinite().any()) for leaf in floats):
+        return _Seen(pairs, "noise was left out, of which the model gives nothing finite")
+    return _Seen([*pairs, (noise, result)], "")
+
+
+def _rewritten(model: Any, report: "Report", name: str) -> tuple[Any, str]:
+    """The rewriting itself, which may meet what nobody thought of."""
+    try:
+        return REWRITINGS[name](model, report)
+    except FaltungError:
+        raise
+    except Exception as error:
+        raise VerificationError.of(
+            "Report.fix", f"a model that {name} can rewrite", _said(error), "keep the model as it is, and report this"
+        ) from error
 
 
 def _ran(model: Any, given: Sequence[Any], name: str) -> Any:
     """The results of a rewritten model."""
     try:
         return model(*copy.deepcopy(given))
-    except (
-        RuntimeError,
-        ValueError,
-        TypeError,
-        AttributeError,
-    ) as error:  # whatever the model's own code does with sizes
+    except Exception as error:  # whatever the model's own code does with sizes
         raise VerificationError.of(
-            "Report.fix", f"a model that still runs after {name}", f"{type(error).__name__}: {error}",
+            "Report.fix", f"a model that still runs after {name}", _said(error),
             "keep the model as it is: it counts on the sizes that it has",
         ) from error  # fmt: skip
+
+
+def _said(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".removesuffix(": ")
 
 
 def checked(report: "Report", rules: Sequence[str]) -> None:
@@ -110,25 +152,48 @@ def checked(report: "Report", rules: Sequence[str]) -> None:
             report.checks[name] = Check(name, f"not done: {error}", None, None)
 
 
-def noise_like(inputs: Sequence[Any]) -> tuple[Any, ...]:
-    """Noise in place of an example's numbers: an example of zeros would show no fault of a kernel."""
-    import torch
+def apart(before: Any, after: Any) -> float:
+    """How far results are from others: the largest difference over the largest result, over all tensors and numbers.
 
-    drawn = torch.Generator().manual_seed(0)
-
-    def one(value: Any) -> Any:
-        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
-            return value
-        return torch.randn(value.shape, generator=drawn).to(value)
-
-    return tuple(map(one, inputs))
-
-
-def _far(before: Any, after: Any) -> float:
-    """The largest difference over the largest result, over all tensors; infinite for other shapes."""
+    Infinite for other shapes, dtypes or numbers of results, for whole numbers and truth values that differ at all, and where only
+    one of both is NaN or infinite.
+    """
     from torch.utils._pytree import tree_leaves
 
-    pairs = [(a, b) for a, b in zip(tree_leaves(before), tree_leaves(after), strict=True) if hasattr(a, "abs")]
-    if any(a.shape != b.shape for a, b in pairs):
-        return float("inf")
-    return max((float((a - b).abs().max() / a.abs().max().clamp(min=1e-30)) for a, b in pairs if a.numel()), default=0)
+    old, new = ([_tensor(leaf) for leaf in tree_leaves(results)] for results in (before, after))
+    if len(old) != len(new):
+        return math.inf
+    return largest([_one_apart(a, b) for a, b in zip(old, new, strict=True)])
+
+
+def largest(values: Sequence[float]) -> float:
+    """Of numbers, NaN among them counting as the largest; 0 of none."""
+    return math.nan if any(map(math.isnan, values)) else max(values, default=0.0)
+
+
+def _tensor(leaf: Any) -> Any:
+    """A result as a tensor; None for what is neither one nor a number, such as a word."""
+    import torch
+
+    return (
+        torch.as_tensor(leaf) if isinstance(leaf, (torch.Tensor, np.ndarray, np.generic, int, float, complex)) else None
+    )
+
+
+def _one_apart(a: Any, b: Any) -> float:
+    import torch
+
+    if a is None or b is None:
+        return 0.0 if a is b else math.inf
+    if a.shape != b.shape or a.dtype != b.dtype:
+        return math.inf
+    if not (a.is_floating_point() or a.is_complex()):
+        return 0.0 if torch.equal(a, b) else math.inf
+    wide = torch.complex128 if a.is_complex() else torch.float64
+    a, b = a.to(wide), b.to(wide)
+    rest = ~((a == b) | (a.isnan() & b.isnan()))
+    if not bool(rest.any()):
+        return 0.0
+    scale = a[a.isfinite()].abs().max().clamp(min=1e-30) if bool(a.isfinite().any()) else math.inf
+    far = float((a - b)[rest].abs().max() / scale)
+    return math.inf if math.isnan(far) else far

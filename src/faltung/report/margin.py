@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from math import prod
 
-from faltung.certify.operator import copies, repeats, usual_copies
+from faltung.certify.operator import circle_copies, copies, usual_copies
 from faltung.readers import Network, Node
 
 MODES = {
@@ -62,16 +62,7 @@ def growth(network: Network, node: Node) -> float | None:
         alone = len(found) == 1
         for axis, (n, (lo, hi)) in enumerate(zip(one.size, one.pads, strict=True)):
             if one.mode == "circular" and alone:
-                counts.append(_around(n, lo, hi, node.dilation[axis] * (node.taps[axis] - 1), node.stride[axis]))
+                counts.append(circle_copies(n, lo, hi, node.dilation[axis] * (node.taps[axis] - 1), node.stride[axis]))
             else:
                 counts.append(usual_copies(one.mode, lo, hi)[0] if n is None else copies(one.mode, n, lo, hi))
     return prod(counts) ** 0.5
-
-
-def _around(n: int | None, lo: int, hi: int, reach: int, stride: int) -> int:
-    """How often a sample is read by one tap of windows around a circle, or held by the padded line where that is known."""
-    if n is None:
-        return 1 if stride == 1 and lo + hi <= reach else usual_copies("circular", lo, hi)[0]
-    if n % stride:
-        return copies("circular", n, lo, hi)
-    return repeats(n, (n + lo + hi - reach - 1) // stride + 1, stride)

@@ -95,7 +95,9 @@ class Report:
                 }
                 for f in self.findings
             ],
-            "checks": {rule: vars(check) for rule, check in self.checks.items()},
+            "checks": {
+                rule: {key: _plain(value) for key, value in vars(check).items()} for rule, check in self.checks.items()
+            },
             "notes": list(self.notes),
         }
 

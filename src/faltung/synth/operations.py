@@ -64,12 +64,12 @@ def shear_y(x: np.ndarray, level: float) -> np.ndarray:
 
 
 def translate_x(x: np.ndarray, level: float) -> np.ndarray:
-    """Moved along rows by a third of the width times the level, in whole pixels towards 0."""
+    """Moved along rows by a third of the width times the level, truncated to whole pixels."""
     return _affine(x, np.eye(2), (0, int(x.shape[2] / 3 * level)))
 
 
 def translate_y(x: np.ndarray, level: float) -> np.ndarray:
-    """Moved along columns by a third of the height times the level, in whole pixels towards 0."""
+    """Moved along columns by a third of the height times the level, truncated to whole pixels."""
     return _affine(x, np.eye(2), (int(x.shape[1] / 3 * level), 0))
 
 

@@ -127,7 +127,8 @@ class LinearGroup:
         ArgumentError: no pair at all, or pairs of other than square matrices, each of one size throughout.
 
     Error: a list of elements alone has to be a whole group, orthogonal; what is none gives no projection (`project` twice differs).
-        With generators P is a projection for any matrices, up to rounding; singular values below 1e-9 of the largest count as 0.
+        With generators P is a projection for any matrices, up to rounding, whatever their lengths: each pair counts as if its
+        largest entry were 1 (a generator and its multiples generate the same), and singular values below 1e-9 count as 0.
     Cost: a matrix product for each element; with generators one singular value decomposition at the start, of pairs·in·out rows
     and in·out columns.
     Source: Kim, Lee, Yang and Lee, Regularizing towards soft equivariance under mixed symmetries (2023).
@@ -165,9 +166,13 @@ class LinearGroup:
         if generators or discrete:
             one, other = torch.eye(before).double(), torch.eye(after).double()
             # W flattened by rows: (A_out ⊗ I − I ⊗ A_inᵀ) vec W = 0, for elements as for generators of a Lie algebra.
-            self.basis = _left_alone([torch.kron(b, one) - torch.kron(other, a.T.contiguous()) for a, b in pairs])
+            self.basis = _left_alone([
+                (torch.kron(b, one) - torch.kron(other, a.T.contiguous())) / _largest(a, b) for a, b in pairs
+            ])  # fmt: skip
             lie = range(len(elements), len(elements) + len(generators))
-            self.fixed = _left_alone([b if n in lie else b - other for n, (_, b) in enumerate(pairs)])
+            self.fixed = _left_alone([
+                b / _largest(b) if n in lie else (b - other) / _largest(b, other) for n, (_, b) in enumerate(pairs)
+            ])  # fmt: skip
 
     def fits(self, layer: nn.Module) -> bool:
         """Whether the layer's weight has the size of the group's matrices."""
@@ -192,10 +197,15 @@ class LinearGroup:
         return torch.stack([b.to(v.device) @ v for _, b in self.elements]).mean(0).to(bias.dtype)
 
 
+def _largest(*matrices: Tensor) -> float:
+    """The size of the largest entry, 1 where all are 0."""
+    return max(float(m.abs().max()) for m in matrices) or 1.0
+
+
 def _left_alone(maps: list[Tensor]) -> Tensor:
-    """An orthonormal basis, in rows, of what all these matrices send to 0."""
+    """An orthonormal basis, in rows, of what all these matrices send to 0, made of matrices whose largest entries are about 1."""
     _, sizes, right = torch.linalg.svd(torch.cat(maps), full_matrices=False)
-    return right[int((sizes > 1e-9 * max(1.0, sizes.max().item())).sum()) :]
+    return right[int((sizes > 1e-9).sum()) :]
 
 
 def symmetry_penalty(model: nn.Module, groups: Mapping[str, Any]) -> dict[str, Tensor]:

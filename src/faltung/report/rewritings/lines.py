@@ -1,13 +1,30 @@
 """Convolutions over a plane as two passes along its axes, where their filters are products of lines."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from faltung.report.rewritings.place import free, named, put, sentence
+from faltung.report.rewritings.place import SMALL, free, named, put, sentence
 
 if TYPE_CHECKING:
     from faltung.report.report import Report
 
-SMALL = 1e-6  # singular values over the largest that are round-off of single precision
+
+@dataclass(frozen=True)
+class Parts:
+    """The kernels of two passes.
+
+    Fields: rows (outputs of the first pass, its inputs by group, kw).   columns (out, inputs of the second pass by group, kh).
+        paired: whether the first has one output for each pair of input and output, inputs outermost.
+    """
+
+    rows: Any
+    columns: Any
+    paired: bool
+
+    @property
+    def products(self) -> int:
+        """Multiplications of both passes for one result of each channel."""
+        return int(self.rows.numel() + self.columns.numel())
 
 
 def in_lines(model: Any, report: "Report") -> tuple[Any, str]:
@@ -17,6 +34,7 @@ def in_lines(model: Any, report: "Report") -> tuple[Any, str]:
     value decomposition of each group's matrix (out · kh, in · kw), of its exact rank; or `K[o, i, y, x] = u[o, i, y] v[o, i, x]`,
     by one pass of all pairs and one that sums them. A layer for which neither has fewer products stays.
 
+    Error: singular values below 1e-6 of the layer's largest count as zero.
     Cost: one decomposition for each group, or for each filter.
     """
     from torch import nn
@@ -31,8 +49,8 @@ def in_lines(model: Any, report: "Report") -> tuple[Any, str]:
             left[name] = "no plain layer of two axes"
             continue
         ways = [parts for parts in (through_ranks(layer), through_pairs(layer)) if parts is not None]
-        best = min(ways, key=products, default=None)
-        if best is None or products(best) >= layer.weight.numel():
+        best = min(ways, key=lambda parts: parts.products, default=None)
+        if best is None or best.products >= layer.weight.numel():
             left[name] = "two passes would not have fewer products"
             continue
         put(model, name, passes(layer, best))
@@ -40,13 +58,8 @@ def in_lines(model: Any, report: "Report") -> tuple[Any, str]:
     return model, sentence(done, len(names), "layers in two passes", left)
 
 
-def products(parts: tuple[Any, Any]) -> int:
-    """Multiplications of both passes for one result of each channel."""
-    return sum(part.numel() for part in parts)
-
-
-def through_ranks(layer: Any) -> tuple[Any, Any] | None:
-    """(rows (groups · R, in / groups, kw), columns (out, R, kh)) of the smallest R that is enough for every group."""
+def through_ranks(layer: Any) -> Parts | None:
+    """Rows (groups · R, in / groups, kw) and columns (out, R, kh) of the smallest R that is enough for every group."""
     import torch
 
     out, into, kh, kw = layer.weight.shape
@@ -59,11 +72,11 @@ def through_ranks(layer: Any) -> tuple[Any, Any] | None:
     root = s[:, :rank].sqrt()
     rows = (root[:, :, None] * v[:, :rank]).reshape(layer.groups * rank, into, kw)
     columns = (u[:, :, :rank] * root[:, None]).reshape(out, kh, rank).transpose(1, 2)
-    return rows, columns
+    return Parts(rows, columns, False)
 
 
-def through_pairs(layer: Any) -> tuple[Any, Any] | None:
-    """(rows (in · out, 1, kw), inputs outermost, columns (out, in, kh)); None for filters of a higher rank, or groups."""
+def through_pairs(layer: Any) -> Parts | None:
+    """Rows (in · out, 1, kw), inputs outermost, and columns (out, in, kh); None for filters of a higher rank, or groups."""
     import torch
 
     if layer.groups != 1:
@@ -73,15 +86,14 @@ def through_pairs(layer: Any) -> tuple[Any, Any] | None:
         return None
     root = s[..., 0].sqrt()
     rows = (root[..., None] * v[..., 0, :]).transpose(0, 1).reshape(-1, 1, layer.weight.shape[3])
-    return rows, u[..., 0] * root[..., None]
+    return Parts(rows, u[..., 0] * root[..., None], True)
 
 
-def passes(layer: Any, parts: tuple[Any, Any]) -> Any:
+def passes(layer: Any, parts: Parts) -> Any:
     """The two layers in turn, with the settings of the one whose place they take."""
     from torch import nn
 
-    rows, columns = parts
-    paired = rows.shape[1] == 1 and layer.groups == 1 and layer.in_channels > 1
+    rows, columns, paired = parts.rows, parts.columns, parts.paired
     into, out = layer.in_channels, layer.out_channels
     made = []
     for axis, (shape, groups) in enumerate((

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from faltung.report.rewritings.place import named
+from faltung.report.rewritings.place import inputs_of, named, noise_like
 
 if TYPE_CHECKING:
     from faltung.report.report import Report
@@ -10,12 +10,10 @@ if TYPE_CHECKING:
 
 def antialiased(model: Any, report: "Report") -> tuple[Any, str]:
     """A low-pass behind the strides that were found. The results change, which is what it is for."""
-    from faltung.report.fixes import noise_like
     from faltung.tools import antialias
 
-    given = tuple(report.example) if isinstance(report.example, (tuple, list)) else (report.example,)
     found = {layer.partition(":")[0]: "blur" for layer in named(report, "A1")}
-    made = antialias(model, noise_like(given), found)
+    made = antialias(model, noise_like(inputs_of(report)), found)
     before, after = made.before.mean, made.after.mean
     return (
         made.model,

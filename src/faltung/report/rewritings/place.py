@@ -1,5 +1,6 @@
 """What rewritings share: where the layers of a model are, and which of them may be changed."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from faltung.readers import Network
@@ -7,6 +8,28 @@ from faltung.report.sections.identity import calls
 
 if TYPE_CHECKING:
     from faltung.report.report import Report
+
+
+SMALL = 1e-6  # of what it is compared with: round-off of single precision
+
+
+def inputs_of(report: "Report") -> tuple[Any, ...]:
+    """A report's example as all arguments of the model."""
+    return tuple(report.example) if isinstance(report.example, (tuple, list)) else (report.example,)
+
+
+def noise_like(inputs: Sequence[Any]) -> tuple[Any, ...]:
+    """Noise in place of an example's numbers: an example of zeros would show no fault of a kernel."""
+    import torch
+
+    drawn = torch.Generator().manual_seed(0)
+
+    def one(value: Any) -> Any:
+        if not isinstance(value, torch.Tensor) or not value.is_floating_point():
+            return value
+        return torch.randn(value.shape, generator=drawn).to(value)
+
+    return tuple(map(one, inputs))
 
 
 def named(report: "Report", rule: str) -> list[str]:

@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from faltung.readers import Network, Node
-from faltung.report.rewritings.place import free, named, put, sentence
+from faltung.report.rewritings.place import SMALL, free, inputs_of, named, noise_like, put, sentence
 from faltung.report.rewritings.ways import Way, way_from
 from faltung.report.sections.identity import calls
 
 if TYPE_CHECKING:
     from faltung.report.report import Report
-
-SMALL = 1e-6  # of what it is compared with: round-off of single precision
 
 
 @dataclass(frozen=True)
@@ -56,9 +54,8 @@ def _cut(
     model: Any, report: "Report", rule: str, words: str, look: Callable[[Any, Way, Node, Any], list[Said]]
 ) -> tuple[Any, str]:
     from faltung.readers import replay
-    from faltung.report.fixes import noise_like
 
-    given = tuple(report.example) if isinstance(report.example, (tuple, list)) else (report.example,)
+    given = inputs_of(report)
     found = replay(model, given)
     assert found is not None
     network, names = found.network, named(report, rule)

@@ -29,7 +29,8 @@ class Way:
 
 
 def way_from(network: Network, node: Node) -> Way | None:
-    """The way from a layer to what alone reads it; None where channels meet, or somebody else reads them."""
+    """The way from a layer to what alone reads it; None where channels meet, somebody else reads them, or a margin of a number
+    other than 0 stands beside them."""
     at, norm, kind, zeros, columns = node, None, 0, False, 1
     while True:
         found = network.reader(at.name)
@@ -49,6 +50,8 @@ def way_from(network: Network, node: Node) -> Way | None:
         elif found.op == "avg_pool":
             zeros = zeros or any(map(any, found.padding))
         elif found.op == "pad" and len(found.padding) <= len(at.shape or ()) - 2:
+            if found.boundary == "constant" and found.settings.get("value"):
+                return None  # a number beside the results, which no factor and no shift of theirs reaches
             zeros = zeros or found.boundary == "constant"
         elif found.op == "reshape" and word == "flatten" and found.settings.get("start_dim") == 1:
             columns *= prod(n or 0 for n in (at.shape or ())[2:])

@@ -13,7 +13,7 @@ COLUMNS = (
     Column(
         "factor",
         "factor",
-        "certified factor of the step, the norm behind it and its margin included",
+        "certified factor of the step, its margin included; of a norm behind a convolution that of both together",
         "certify.lipschitz",
     ),
     Column("running", "up to here", "certified factor from the input to this step", "certify.lipschitz"),

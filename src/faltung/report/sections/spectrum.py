@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from faltung.certify import l_orth, spectral_norm
+from faltung.certify import gram, l_orth, spectral_norm
 from faltung.look import Gains, gains
 from faltung.look.singular import singular_values
 from faltung.look.spectrum import symbol_of
@@ -95,8 +95,10 @@ def matrix(weight: np.ndarray) -> dict[str, Any]:
     """The singular values of a linear map."""
     values = singular_values(weight)
     top, low = float(values[0]), float(values[-1])
+    slack = gram.slack(min(weight.shape), 1, 1)
+    upper, lower = top * (1 + slack), top * (1 - slack)
     return {
-        "sigma_upper": top * (1 + 1e-12), "sigma_lower": top, "gap": 0.0, "sigma_min": low,
+        "sigma_upper": upper, "sigma_lower": lower, "gap": (upper - lower) / upper if upper else 0.0, "sigma_min": low,
         "condition": top / low if low else float("inf"), "stable_rank": float((values**2).sum() / top**2) if top else 0.0,
     }  # fmt: skip
 

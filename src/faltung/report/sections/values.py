@@ -7,6 +7,8 @@ from faltung.report.section import Column, Rule, Section, Subject, Values
 
 COLUMNS = (
     Column("value", "largest result", "largest |result| on the example", "look.ranges"),
+    Column("margin_half", "fp16 margin", "largest number of float16 over the largest result", "look.ranges"),
+    Column("margin_bfloat", "bf16 margin", "largest number of bfloat16 over the largest result", "look.ranges"),
     Column("value_ratio", "result ratio", "largest over smallest range of the result's channels", "look.channel_ratio"),
     Column("value_broken", "results broken", "results that are NaN or infinite", "look.ranges"),
     Column("tiny", "tiny results", "share that half precision would make subnormal or 0", "look.ranges"),
@@ -24,7 +26,8 @@ def fill(subject: Subject) -> Values:
         return {}
     return {
         row.name: {
-            "value": row.value, "value_ratio": None if row.value_unequal != row.value_unequal else row.value_unequal,
+            "value": row.value, "margin_half": row.margin, "margin_bfloat": row.margin_bfloat,
+            "value_ratio": None if row.value_unequal != row.value_unequal else row.value_unequal,
             "value_broken": row.broken, "tiny": row.tiny,
         }
         for row in table.layers if row.op in ("conv", "linear") or row.broken
