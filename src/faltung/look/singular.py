@@ -1,13 +1,16 @@
 """Singular values of many matrices and of a convolution's blocks, at the cost of eigenvalues where those are as good."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from itertools import product
 from math import pi
 
 import numpy as np
 from scipy.linalg.blas import dsyrk, zherk
+from threadpoolctl import ThreadpoolController
 
 from faltung.filters.symbol import Symbol
+from faltung.kernels.threads import available, spread
 
 _SMALL = 8  # sides below which decompositions cost nothing
 _POOR = 1e-9  # squares of singular values, over the largest, below which products have lost digits
@@ -32,13 +35,38 @@ def singular_values(matrices: np.ndarray) -> np.ndarray:
         return np.linalg.svd(matrices, compute_uv=False)
     shape, (rows, columns) = matrices.shape[:-2], matrices.shape[-2:]
     found = np.zeros((np.prod(shape, dtype=int), min(rows, columns)))
-    for place, matrix in enumerate(matrices.reshape(-1, rows, columns)):
+    single = matrices.reshape(-1, rows, columns)
+
+    def one(place: int) -> None:
+        matrix = single[place]
         size = np.abs(matrix)
         used, read = size.any(1), size.any(0)  # a stride beyond the taps leaves channels of phases that nothing reads
         whole = used.all() and read.all()
         values = _values(matrix if whole else matrix[np.ix_(used, read)], float(size.max()))
         found[place, : len(values)] = values
+
+    _each(one, len(single))
     return found.reshape(*shape, -1)
+
+
+def _each(task: Callable[[int], None], count: int) -> None:
+    """`task(n)` for every n < count, on all processors, each on one.
+
+    NumPy and SciPy bring a library of matrices each. With threads of their own, those that one library has left waiting, which they
+    do without sleeping, hold the processors that the other one wants.
+    """
+
+    def some(start: int, stop: int) -> None:
+        for n in range(start, stop):
+            task(n)
+
+    with _libraries().limit(limits=1, user_api="blas"):
+        spread(some, count, available(), multiplies=True)
+
+
+@cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _values(matrix: np.ndarray, top: float) -> np.ndarray:
@@ -90,8 +118,10 @@ def grid_values(symbol: Symbol, grid: tuple[int, ...]) -> tuple[np.ndarray, np.n
     places = np.indices(symbol.size).reshape(symbol.ndim, -1) * np.array(symbol.dilation)[:, None]
     chosen = list(frequencies(grid, symbol.is_real))
     indices, counts = np.array([j for j, _ in chosen]), np.array([c for _, c in chosen])
-    values = []
-    for index in indices:
+    values = np.empty((symbol.groups, len(indices), min(symbol.channels)))
+
+    def one(number: int) -> None:
+        index = indices[number]
         # Turns and not angles are reduced, so that phases at 0 and π are exactly real.
         turns = sum(place * (j / n) for place, j, n in zip(places, index, grid, strict=True)) % 1.0
         halves = np.round(2 * turns)
@@ -101,5 +131,7 @@ def grid_values(symbol: Symbol, grid: tuple[int, ...]) -> tuple[np.ndarray, np.n
         else:  # real and imaginary parts apart, which leaves real taps as they are
             block = np.cos(2 * pi * turns) @ flat + 0j
             block -= 1j * (np.sin(2 * pi * turns) @ flat)
-        values.append(singular_values(block.reshape(symbol.groups, *symbol.channels)))
-    return indices, counts, np.stack(values, 1)
+        values[:, number] = singular_values(block.reshape(symbol.groups, *symbol.channels))
+
+    _each(one, len(indices))
+    return indices, counts, values
