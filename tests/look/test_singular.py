@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from faltung.filters.symbol import Symbol
-from faltung.look.singular import frequencies, grid_values, singular_values
+from faltung.look import singular
+from faltung.look.singular import _each, frequencies, grid_values, singular_values
 
 
 def drawn(*shape, seed=0, real=True):
@@ -59,3 +61,27 @@ def test_the_grid_is_that_of_the_symbol(ndim, groups, dilation, real):
     picked = whole[(slice(None), *indices.T)]
     np.testing.assert_allclose(values, picked, rtol=1e-9)
     assert (counts * (values**2).sum((0, 2))).sum() == pytest.approx((whole**2).sum())
+
+
+def test_each_matrix_has_one_processor_and_libraries_their_threads_back():
+    def threads():
+        return {(found["filepath"], found["num_threads"]) for found in threadpool_info() if found["user_api"] == "blas"}
+
+    before, inside = threads(), []
+    with threadpool_limits(limits=2, user_api="blas"):
+        two = threads()
+        _each(lambda n: inside.append({count for _, count in threads()}), 5)
+        assert threads() == two
+    assert inside == [{1}] * 5
+    assert threads() == before
+
+
+def test_grids_are_the_same_on_one_thread_and_on_two(monkeypatch):
+    symbol = Symbol(np.random.default_rng(0).standard_normal((12, 16, 3, 3)))
+    found = grid_values(symbol, (6, 5))
+    monkeypatch.setattr(singular, "available", lambda: 1)
+    for one, two in zip(grid_values(symbol, (6, 5)), found, strict=True):
+        np.testing.assert_array_equal(one, two)
+    monkeypatch.setattr(singular, "available", lambda: 2)
+    for one, two in zip(grid_values(symbol, (6, 5)), found, strict=True):
+        np.testing.assert_array_equal(one, two)
