@@ -68,7 +68,10 @@ def test_taps_that_are_all_equally_far_have_no_difference_of_gaussians():
     with pytest.raises(ArgumentError, match="distances"):
         drawn((4, 1, 2, 2))
     for size in ((2, 2), (2, 3), (3, 2)):
-        found = drawn((40, 1, *size), mix={"first": 1, "second": 1, "gaussian": 1, "other": 1, **({"dog": 1} if 3 in size else {})})
+        found = drawn(
+            (40, 1, *size),
+            mix={"first": 1, "second": 1, "gaussian": 1, "other": 1, **({"dog": 1} if 3 in size else {})},
+        )
         np.testing.assert_allclose(found.square().sum((1, 2, 3)).numpy(), 1, rtol=1e-5)
 
 
