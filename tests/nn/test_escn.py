@@ -250,7 +250,7 @@ def test_what_does_not_fit_is_refused():
 def test_other_kinds_of_inputs_are_refused_in_the_callers_terms():
     x, vectors, edges = torch.zeros(3, 4, 1), torch.ones(2, 3), torch.tensor([[0, 1], [1, 2]])
     plain, told = nn.ESCNConv(1, 1, 1, 1), nn.ESCNConv(1, 1, 1, 1, edge_dim=2, hidden=3)
-    for layer, given, word in (
+    for layer, inputs, word in (
         (plain, (x, vectors, None, [[0, 1], [1, 2]]), r"edges \(2, count\) of int64"),
         (plain, (x, [[1.0, 0.0, 0.0]] * 2, None, edges), "vectors as a tensor"),
         (plain, (x, vectors.long(), None, edges), "vectors as a tensor"),
@@ -260,4 +260,4 @@ def test_other_kinds_of_inputs_are_refused_in_the_callers_terms():
         (told, (x[None], torch.ones(1, 3, 3, 3), [0.0]), r"scalars \(1, 3, 3, 2\)"),
     ):
         with pytest.raises(ArgumentError, match=f"ESCNConv: expected {word}"):
-            layer(*given)
+            layer(*inputs)

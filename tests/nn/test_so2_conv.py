@@ -142,13 +142,13 @@ def test_scalars_that_do_not_fit_are_refused():
 def test_other_kinds_of_inputs_are_refused_before_anything_is_turned():
     x, edge, layer = torch.zeros(3, 9, 1), torch.ones(3, 3), nn.SO2Conv(1, 1, 2, 2, highest=1)
     for wrong in ([[1.0, 0.0, 0.0]] * 3, None, edge.long(), edge[:2]):
-        with pytest.raises(ArgumentError, match="SO2Conv: expected x .* and edge"):
+        with pytest.raises(ArgumentError, match=r"SO2Conv: expected x .* and edge"):
             layer(x, wrong)
-    with pytest.raises(ArgumentError, match="scalars .* but got list"):
+    with pytest.raises(ArgumentError, match=r"scalars .* but got list"):
         nn.SO2Conv(1, 1, 2, 2, edge_dim=2)(x, edge, [[0.0, 0.0]] * 3)
     frame = layer.frame(edge)
     for wrong in (torch.zeros(3, 4, 1), torch.zeros(3, 9, 2)):
-        with pytest.raises(ArgumentError, match="SO2Conv: expected (an input .batch, 9|1 channels)"):
+        with pytest.raises(ArgumentError, match=r"SO2Conv: expected (an input .batch, 9|1 channels)"):
             layer.mix(wrong, frame)
 
 
@@ -174,7 +174,9 @@ def test_the_contract_sees_a_mirror_that_is_broken():
             layer_symmetry.symmetric(case)
 
 
-@pytest.mark.parametrize("make", [lambda **how: nn.SO2Conv(1, 1, 1, 1, **how), lambda **how: nn.ESCNConv(1, 1, 1, 1, **how)])
+@pytest.mark.parametrize(
+    "make", [lambda **how: nn.SO2Conv(1, 1, 1, 1, **how), lambda **how: nn.ESCNConv(1, 1, 1, 1, **how)]
+)
 def test_mirrors_are_declared_where_they_are_kept(make):
     def names(layer):
         drawn = [one for seed in range(20) for one in layer.random_symmetries(np.random.default_rng(seed))]

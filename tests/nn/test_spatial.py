@@ -231,7 +231,9 @@ def test_parameters_are_drawn_again(make):
     assert all(torch.equal(value, before[name]) for name, value in make().state_dict().items())
 
 
-@pytest.mark.parametrize("words", [("bidirectional",) * 3, ("causal", "bidirectional"), ("anticausal", "causal", "causal")])
+@pytest.mark.parametrize(
+    "words", [("bidirectional",) * 3, ("causal", "bidirectional"), ("anticausal", "causal", "causal")]
+)
 @torch.no_grad()
 def test_a_kernel_by_the_radius_has_norm_one_at_first(words):
     layer = SGConv(len(words), 2, 9, "radius", words, piece=3, skip=False, dtype=F64)

@@ -72,8 +72,8 @@ class Symbol:
         """The symbol of a convolution layer of torch or of this library, transposed ones included.
 
         Raises:
-            ArgumentError: something without the settings of a convolution; a layer of this library that is not one convolution or its
-                transpose, up to constants (it enlarges, moves its taps), or whose kernel depends on the input's length.
+            ArgumentError: something without the settings of a convolution; a layer of this library that is not one convolution or
+                its transpose, up to constants (it enlarges, moves its taps), or whose kernel depends on the input's length.
         """
         said, transposed = getattr(layer, "claims", None), bool(getattr(layer, "transposed", False))
         constants = hasattr(layer, "position_bias")  # which differ from place to place

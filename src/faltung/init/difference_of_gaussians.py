@@ -35,8 +35,8 @@ def dog_(
         gain: at least 0. Default 1.   generator: of torch. Default: torch's own.
 
     Raises:
-        ArgumentError: other axes or classes, shares below 0 or all 0, a gain below 0; a share of `dog` for 2 × 2 taps, which are all
-            equally far from the middle, so that both Gaussians are the same.
+        ArgumentError: other axes or classes, shares below 0 or all 0, a gain below 0; a share of `dog` for 2 × 2 taps, which are
+            all equally far from the middle, so that both Gaussians are the same.
 
     Error: tensor's own rounding.
     Source: Babaiee, Kiasari, Rus and Grosu, Unveiling the unseen: identifiable clusters in trained depthwise convolutional

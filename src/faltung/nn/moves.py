@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 from torch.utils import _pytree as pytree
 
 
@@ -71,3 +73,19 @@ def _roll(shift: tuple[int, ...], stride: int, stays: bool, fits: Callable[..., 
         f"shift by {alike}", lambda x: x.roll(shift, axes), same if stays else lambda y: y.roll(after, axes), fits=fits,
         shift=shift, stride=stride, stays=stays,
     )  # fmt: skip
+
+
+def orthogonal(n: int, seed: int) -> Tensor:
+    """A rotation of n axes, or a mirror, drawn from a seed."""
+    return torch.from_numpy(np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0])
+
+
+def turned_channels(x: Tensor, turn: Tensor) -> Tensor:
+    """A linear map of the channels, the same at every place: x (batch, channels, *n), turn (channels, channels)."""
+    return torch.einsum("ij,bj...->bi...", turn.to(x), x)
+
+
+def finer_shift(scale: tuple[int, ...]) -> Symmetry:
+    """A circular shift by one sample along the last axes, of a result that is `scale` times as fine by as many of its own."""
+    axes = tuple(range(-len(scale), 0))
+    return Symmetry("shift by 1", lambda x: x.roll((1,) * len(axes), axes), lambda y: y.roll(scale, axes))

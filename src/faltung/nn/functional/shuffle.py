@@ -22,6 +22,11 @@ def checked(order: str) -> str:
     return order
 
 
+def adjoint_layout(weight: Tensor, groups: int) -> Tensor:
+    """The kernel (in, out / groups, *t) of a transposed convolution from one (out, in / groups, *t), and the way back."""
+    return weight.unflatten(0, (groups, -1)).transpose(1, 2).flatten(0, 1)
+
+
 def pixel_shuffle(x: Tensor, scale: Any, order: str = "torch") -> Tensor:
     """Interleave channels as finer positions.
 

@@ -18,6 +18,7 @@ from faltung import torch_gate
 from faltung.errors import ArgumentError, DtypeError
 from faltung.nn.functional import causal_solvers
 from faltung.nn.functional.convolution import conv
+from faltung.nn.functional.shuffle import adjoint_layout
 from faltung.planner import Policy
 
 SOLVERS = ("auto", "wavefront", "newton", "scan")
@@ -224,7 +225,7 @@ class _Solve(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         anchor, flips, method = ctx.settings
         groups = _grouped(flips, weight.ndim - 2)
-        turned = weight.unflatten(0, (len(groups), -1)).transpose(1, 2).flatten(0, 1)
+        turned = adjoint_layout(weight, len(groups))
         adjoint = _Solve.apply(cotangent, turned, anchor, [1 - f for f in flips], method)
         if not ctx.needs_input_grad[1]:
             return adjoint, None, None, None, None

@@ -12,8 +12,9 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry, rolled
 from faltung.nn.hyperbolic.ball import expmap0, logmap0, midpoint, mobius_add
-from faltung.nn.hyperbolic.motions import isometry, orthogonal
+from faltung.nn.hyperbolic.motions import isometry
 from faltung.nn.hyperbolic.planes import SOURCE, by_formula, identity_planes, settings, through_planes, unit_planes
+from faltung.nn.moves import orthogonal, turned_channels
 
 SPACES = ("tangent", "ball")
 
@@ -196,7 +197,7 @@ class PoincareAdd(Layer):
         seed = int(random.integers(2**31))
 
         def turned(v: Tensor) -> Tensor:
-            return torch.einsum("ij,bj...->bi...", orthogonal(v.shape[1], seed).to(v), v)
+            return turned_channels(v, orthogonal(v.shape[1], seed))
 
         yield Symmetry("a rotation of the ball", lambda *x: tuple(map(turned, x)), turned, together=True)
 

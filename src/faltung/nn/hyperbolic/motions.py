@@ -6,6 +6,7 @@ from torch import Tensor
 
 from faltung.nn.base import Symmetry
 from faltung.nn.hyperbolic.ball import expmap0, logmap0, mobius_add
+from faltung.nn.moves import orthogonal, turned_channels
 
 
 def moved(v: Tensor, turn: Tensor, way: Tensor, c: float) -> Tensor:
@@ -13,7 +14,7 @@ def moved(v: Tensor, turn: Tensor, way: Tensor, c: float) -> Tensor:
 
     Shapes: v (batch, channels, *n), turn (channels, channels) orthogonal, way (channels), the tangent vector of a point.
     """
-    points = expmap0(torch.einsum("ij,bj...->bi...", turn.to(v), v), c, 1)
+    points = expmap0(turned_channels(v, turn), c, 1)
     start = expmap0(way.to(v), c).reshape(1, -1, *[1] * (v.ndim - 2))
     return logmap0(mobius_add(start, points, c, 1), c, 1)
 
@@ -26,8 +27,3 @@ def isometry(c: float, seed: int, reach: float = 0.5) -> Symmetry:
         return moved(v, orthogonal(v.shape[1], seed), torch.from_numpy(way), c)
 
     return Symmetry("an isometry of the ball", by, by)
-
-
-def orthogonal(n: int, seed: int) -> Tensor:
-    """A rotation of n axes, or a mirror, drawn from a seed."""
-    return torch.from_numpy(np.linalg.qr(np.random.default_rng(seed).normal(size=(n, n)))[0])

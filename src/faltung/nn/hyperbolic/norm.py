@@ -12,8 +12,8 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry, rolled
 from faltung.nn.hyperbolic.ball import expmap0, gyration, logmap0, midpoint, mobius_add, project
-from faltung.nn.hyperbolic.motions import orthogonal
 from faltung.nn.hyperbolic.planes import SOURCE, settings
+from faltung.nn.moves import orthogonal, turned_channels
 
 
 class PoincareBatchNorm(Layer):
@@ -150,7 +150,7 @@ class PoincareBatchNorm(Layer):
         c, column = self.c, (1, -1, *[1] * self.ndim)
 
         def by(v: Tensor) -> Tensor:
-            return torch.einsum("ij,bj...->bi...", orthogonal(self.channels, seed).to(v), v)
+            return turned_channels(v, orthogonal(self.channels, seed))
 
         def before(v: Tensor) -> Tensor:
             mean = expmap0(self.running_mean, c).reshape(column)

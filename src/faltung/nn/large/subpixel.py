@@ -12,7 +12,8 @@ from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Layer, Symmetry, shown
 from faltung.nn.conv import Conv, ConvTranspose
-from faltung.nn.functional.shuffle import checked, pixel_shuffle, pixel_unshuffle
+from faltung.nn.functional.shuffle import adjoint_layout, checked, pixel_shuffle, pixel_unshuffle
+from faltung.nn.moves import finer_shift
 from faltung.planner import Policy
 
 _SOURCE = "Shi et al., Real-time single image and video super-resolution using an efficient sub-pixel convolutional network (2016)"
@@ -138,6 +139,14 @@ class PixelUnshuffleNd(PixelShuffleNd):
         yield Example({"scale": 2}, ((1, 1, 2, 2, 4, 2),))
 
 
+def draw_copies(weight: Tensor, bias: Tensor | None, copies: int, order: str = "torch") -> None:
+    """Draw kernels and constants from torch's distribution, the same for so many channels that are interleaved."""
+    init.icnr_(weight, copies, order)
+    if bias is not None:
+        bound = math.prod(weight.shape[1:]) ** -0.5
+        init.icnr_(bias, copies, order, lambda b: nn.init.uniform_(b, -bound, bound))
+
+
 class SubPixelConv(ConvLayer):
     """Enlarge by a convolution to `Π scale` times as many channels, which are then interleaved as finer positions.
 
@@ -219,11 +228,7 @@ class SubPixelConv(ConvLayer):
 
     def reset_parameters(self) -> None:
         """Draw parameters from torch's distribution, one kernel and constant for all interleaved channels with icnr."""
-        copies = math.prod(self.scale) if self.init == "icnr" else 1
-        init.icnr_(self.weight, copies, self.order)
-        if self.bias is not None:
-            bound = math.prod(self.weight_shape[1:]) ** -0.5
-            init.icnr_(self.bias, copies, self.order, lambda b: nn.init.uniform_(b, -bound, bound))
+        draw_copies(self.weight, self.bias, math.prod(self.scale) if self.init == "icnr" else 1, self.order)
 
     def kernel(self) -> Tensor:
         return self.weight
@@ -248,8 +253,7 @@ class SubPixelConv(ConvLayer):
 
     def symmetries(self) -> Iterable[Symmetry]:
         if self.padding_mode == "circular" and self.padding == "same":
-            axes, scale = tuple(range(-self.ndim, 0)), self.scale
-            yield Symmetry("shift by 1", lambda x: x.roll((1,) * len(axes), axes), lambda y: y.roll(scale, axes))
+            yield finer_shift(self.scale)
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.weight_shape[0])
@@ -301,7 +305,7 @@ class SubPixelConv(ConvLayer):
             tap, phase = span - 1 - place // r, place % r
             index = torch.where(tap % d == 0, phase * t + tap // d, r * t)
             weight = nn.functional.pad(weight, (0, 1)).index_select(-1, index)
-        kernel = weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)  # (in, out / groups, *taps)
+        kernel = adjoint_layout(weight, self.groups)  # (in, out / groups, *taps)
         padding = tuple(r * (span - 1 - lo) for r, span, (lo, _) in zip(self.scale, spans, self.pads, strict=True))
         made = ConvTranspose(
             self.ndim, self.in_channels, self.out_channels, tuple(kernel.shape[2:]), self.scale, padding, groups=self.groups,
@@ -329,9 +333,7 @@ class SubPixelConv(ConvLayer):
         who, ndim = f"{cls.__name__}.from_transposed", layer.ndim
         if layer.padding_mode != "zeros":
             raise ArgumentError.of(who, "margins of zeros", layer.padding_mode, "keep the transposed convolution")
-        weight = (
-            layer.weight.detach().unflatten(0, (layer.groups, -1)).transpose(1, 2).flatten(0, 1)
-        )  # (out, in, *taps)
+        weight = adjoint_layout(layer.weight.detach(), layer.groups)  # (out, in, *taps)
         padding, taps = [], []
         settings = (layer.stride, [lo for lo, _ in layer.pads], layer.kernel_size, layer.dilation, layer.output_padding)
         for r, pad, t, d, more in zip(*settings, strict=True):

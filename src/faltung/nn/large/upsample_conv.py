@@ -8,15 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from faltung import init
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import LINEAR, PER_SAMPLE, ConvLayer, Example, Symmetry, shown
 from faltung.nn.conv import Conv, ConvTranspose
 from faltung.nn.functional.definition import conv_by_taps, padded
 from faltung.nn.functional.resample import WAYS, resample, resample_by_matrices
-from faltung.nn.functional.shuffle import pixel_shuffle
-from faltung.nn.large.subpixel import PixelShuffleNd
+from faltung.nn.functional.shuffle import adjoint_layout, pixel_shuffle
+from faltung.nn.large.subpixel import PixelShuffleNd, draw_copies
+from faltung.nn.moves import finer_shift
 from faltung.planner import Policy
 
 MODES = (*WAYS, "zero", "pixelshuffle", "transposed")
@@ -126,11 +126,7 @@ class UpsampleConv(ConvLayer):
 
     def reset_parameters(self) -> None:
         """Draw parameters from torch's distribution, one kernel and constant for all phases with pixelshuffle."""
-        copies = math.prod(self.scale) if self.mode == "pixelshuffle" else 1
-        init.icnr_(self.weight, copies)
-        if self.bias is not None:
-            bound = math.prod(self.weight_shape[1:]) ** -0.5
-            init.icnr_(self.bias, copies, "torch", lambda b: nn.init.uniform_(b, -bound, bound))
+        draw_copies(self.weight, self.bias, math.prod(self.scale) if self.mode == "pixelshuffle" else 1)
 
     def kernel(self) -> Tensor:
         return self.weight
@@ -142,7 +138,7 @@ class UpsampleConv(ConvLayer):
         """The kernel (in, out / groups, *kernel_size) of the transposed form of `zero` and `transposed`."""
         if self.mode == "transposed":
             return self.weight
-        apart = self.weight.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+        apart = adjoint_layout(self.weight, self.groups)
         return apart.flip(tuple(range(2, apart.ndim)))
 
     def forward(self, input: Tensor) -> Tensor:
@@ -205,7 +201,7 @@ class UpsampleConv(ConvLayer):
             phase = (torch.arange(k, device=sums.device) - p) % r
             shape = (*sums.shape[:axis], r, *sums.shape[axis + 1 :])
             sums = sums.new_zeros(shape).index_add(axis, phase, sums)
-        return sums.unflatten(0, (self.groups, -1)).transpose(1, 2).flatten(0, 1)
+        return adjoint_layout(sums, self.groups)
 
     @property
     def claims(self) -> frozenset[str]:
@@ -213,8 +209,7 @@ class UpsampleConv(ConvLayer):
 
     def symmetries(self) -> Iterable[Symmetry]:
         if self.padding_mode == "circular" and WAYS.get(self.mode) != "linear":
-            axes, scale = tuple(range(-self.ndim, 0)), self.scale
-            yield Symmetry("shift by 1", lambda x: x.roll((1,) * len(axes), axes), lambda y: y.roll(scale, axes))
+            yield finer_shift(self.scale)
 
     def parameter_count(self) -> int:
         return math.prod(self.weight_shape) + (0 if self.bias is None else self.bias.numel())

@@ -1,6 +1,7 @@
 """What follows group convolutions on sampled elements: a pool over them, and a norm that treats them alike."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import torch
@@ -76,11 +77,8 @@ class LieGroupPool(Layer):
         return 0
 
     def symmetries(self) -> Iterable[Symmetry]:
-        def exchanged(x: Tensor) -> Tensor:
-            return x.unflatten(1, (self.fields, -1)).flip(2).flatten(1, 2)
-
         yield rolled(1, self.ndim)
-        yield Symmetry("elements in another order", exchanged)
+        yield Symmetry("elements in another order", partial(_exchanged, self.fields))
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
@@ -147,16 +145,19 @@ class LieBatchNorm(Layer):
         return 2 * self.fields
 
     def symmetries(self) -> Iterable[Symmetry]:
-        def exchanged(x: Tensor) -> Tensor:
-            return x.unflatten(1, (self.fields, -1)).flip(2).flatten(1, 2)
-
         yield rolled(1, self.ndim)
-        yield Symmetry("elements in another order", exchanged, exchanged)
+        other = partial(_exchanged, self.fields)
+        yield Symmetry("elements in another order", other, other)
 
     @classmethod
     def examples(cls) -> Iterable[Example]:
         yield Example({"ndim": 2, "fields": 2}, ((3, 6, 3, 2),))
         yield Example({"ndim": 1, "fields": 1, "momentum": None}, ((2, 3, 4),))
+
+
+def _exchanged(fields: int, x: Tensor) -> Tensor:
+    """Elements of every field in the opposite order."""
+    return x.unflatten(1, (fields, -1)).flip(2).flatten(1, 2)
 
 
 def fibres(layer: Any, input: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from faltung.nn.base import Example, Layer, Symmetry, rolled, shown
 from faltung.nn.branches.merging import AnyBatchNorm
 from faltung.nn.conv import Conv
 from faltung.nn.functional.definition import conv_by_taps
+from faltung.nn.moves import orthogonal, turned_channels
 from faltung.planner import Policy
 
 SOURCE = "Liu et al., A novel convolutional neural network architecture with a continuous symmetry (2023)"
@@ -243,8 +244,7 @@ class ChannelSphere(Layer):
         seed = int(random.integers(2**31))
 
         def turned(x: Tensor) -> Tensor:
-            q = np.linalg.qr(np.random.default_rng(seed).normal(size=(x.shape[1],) * 2))[0]
-            return torch.einsum("ij,bj...->bi...", torch.from_numpy(q).to(x), x)
+            return turned_channels(x, orthogonal(x.shape[1], seed))
 
         yield Symmetry("an orthogonal map of the channels", turned, turned)
 

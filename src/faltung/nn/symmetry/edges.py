@@ -42,7 +42,9 @@ def pairs(layer: Any, edges: Any, points: int) -> tuple[Tensor, Tensor]:
     """
     who = type(layer).__name__
     if not isinstance(edges, Tensor) or edges.dtype != torch.int64 or edges.ndim != 2 or edges.shape[0] != 2:
-        raise ArgumentError.of(who, "edges (2, count) of int64", shown_as(edges), "give senders and receivers by number")
+        raise ArgumentError.of(
+            who, "edges (2, count) of int64", shown_as(edges), "give senders and receivers by number"
+        )
     if not torch.compiler.is_compiling() and edges.numel() and not edges.is_meta:
         least, most = int(edges.min()), int(edges.max())
         if least < 0 or most >= points:

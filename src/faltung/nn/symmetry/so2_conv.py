@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, Layer, Symmetry
-from faltung.nn.symmetry.edges import shown_as
 from faltung.nn.symmetry.edge_product import harmonic_paths, path_blocks
+from faltung.nn.symmetry.edges import shown_as
 from faltung.nn.symmetry.motions import STILL, drawn_turn, edges_turned
 from faltung.nn.symmetry.so3 import align, couplings, quadrature, rotate, spherical_harmonics, wigner
 
@@ -233,7 +233,10 @@ class SO2Conv(Layer):
         right = isinstance(scalars, Tensor) and scalars.shape == (x.shape[0], self.edge_dim)
         if not right or not scalars.is_floating_point():  # type: ignore[union-attr]
             raise ArgumentError.of(
-                "SO2Conv", f"scalars (edges, {self.edge_dim})", shown_as(scalars), "give as many for every edge as edge_dim says"
+                "SO2Conv",
+                f"scalars (edges, {self.edge_dim})",
+                shown_as(scalars),
+                "give as many for every edge as edge_dim says",
             )
 
     def definition(self, *inputs: Any) -> Tensor:
