@@ -209,3 +209,11 @@ def test_one_input_s_lines_become_two_passes(kernel, out):
     torch.testing.assert_close(better(x), model(x), atol=1e-5, rtol=1e-5)
     assert "1 of 1 layers in two passes" in proof
     assert sum(p.numel() for p in better.parameters() if p.ndim > 1) < layer.weight.numel()
+
+
+def test_the_report_is_offered_at_the_top():
+    import faltung
+    from faltung import report
+
+    assert faltung.inspect is report.inspect
+    assert "inspect" in dir(faltung)

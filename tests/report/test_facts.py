@@ -6,8 +6,10 @@ from torch import nn
 
 import faltung.nn
 from faltung import certify, look
+from faltung.readers import read
 from faltung.report import inspect
-from faltung.report.section import WHOLE
+from faltung.report.section import WHOLE, Subject
+from faltung.report.sections import generator
 
 X = torch.randn(1, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -176,3 +178,28 @@ def test_facts_that_many_inputs_show():
     x = X.clone().requires_grad_()
     model(x)[0, best].backward()
     assert x.grad.abs().sum() <= report.facts["local l∞ bound"]
+
+
+class Repeats(nn.Module):
+    """Every second place, twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.a = nn.Conv2d(1, 1, 1, bias=False)
+
+    def forward(self, x):
+        return nn.functional.interpolate(self.a(x[..., ::2, ::2]), scale_factor=2)
+
+
+def test_the_spectrum_of_what_enlarges_beside_that_of_the_data():
+    """Of an autoencoder that only halves and repeats; results of another size have no such number."""
+    model = Repeats().eval()
+    nn.init.ones_(model.a.weight)
+    x = torch.randn(20, 1, 16, 16, generator=torch.Generator().manual_seed(0)).cumsum(2).cumsum(3)
+    found = generator.fill(Subject(read(model, x[:1]), "full", model, x[:1], batch=x))[WHOLE]
+    with torch.no_grad():
+        assert found["profile"] == look.profile_deviation(x[:16], model(x[:16])) > 0.05
+    larger = nn.Sequential(nn.Upsample(scale_factor=2), nn.Conv2d(1, 1, 3, padding=1)).eval()
+    other = generator.fill(Subject(read(larger, x[:1]), "full", larger, x[:1], batch=x))[WHOLE]
+    assert other["replica"] > 0
+    assert other["profile"] is None

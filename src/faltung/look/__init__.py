@@ -84,6 +84,7 @@ from faltung.look.shifting import (  # noqa: E402
 )
 from faltung.look.shortcuts import Shortcut, shortcut_test  # noqa: E402
 from faltung.look.spectrum import Gains, GainTable, gains, spectrum  # noqa: E402
+from faltung.look.tails import TailDetector, profile_deviation  # noqa: E402
 from faltung.look.theory import HessianRank, hessian_rank, hessian_rank_bound, hessian_values  # noqa: E402
 from faltung.look.worst_shifts import (  # noqa: E402
     EmbeddingShifts,
@@ -130,6 +131,7 @@ __all__ = [
     "SamplingTable",
     "ShiftAdversary",
     "Shortcut",
+    "TailDetector",
     "Template",
     "Transfer",
     "Upsampling",
@@ -187,6 +189,7 @@ __all__ = [
     "population_drift",
     "power_law_tail",
     "probed_field",
+    "profile_deviation",
     "quantisation_sqnr",
     "radial_profile",
     "ranges",
