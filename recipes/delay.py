@@ -114,7 +114,11 @@ Claimed: squashing makes free taps sparse and keeps them from learning the noise
 
 Here, at a delay of {DELAYS[-1]}, plain free taps miss {plain:.4f}; a tenth or more below them: {", ".join(below) or "none"}.
 The delay is found, with an error below 0.1, by {", ".join(found) or "none"}; not at all, with one above 0.9, by
-{", ".join(missed_by) or "none"}."""
+{", ".join(missed_by) or "none"}.
+
+A tap that starts below its threshold has no gradient, and the first taps are drawn with standard deviation 0.02, fading: a squashed
+filter whose one needed tap starts there never finds it, whatever the rate, which is what errors near 1 in one draw of two (a half
+in the mean) look like. Most chose the largest rate; a still larger one might serve them better."""
 
 
 if __name__ == "__main__":
