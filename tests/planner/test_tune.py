@@ -45,7 +45,19 @@ def test_the_lines_measure_what_costs_of_drawn_problems_hang_on():
         timed = Timed(planned_on(Problem.parse(line), Policy(only=(method,)), machines.this_machine()), 1.0)
         asked |= {name for name in SHIPPED if timed.cost({**SHIPPED, name: 2 * SHIPPED[name]}) != timed.cost(SHIPPED)}
     families = {name.partition(".")[0] for name in asked}
-    assert families >= {"rows", "blocks", "lanes", "ring", "indirect", "winograd", "onednn", "passes", "ntt", "walsh", "call"}
+    assert families >= {
+        "rows",
+        "blocks",
+        "lanes",
+        "ring",
+        "indirect",
+        "winograd",
+        "onednn",
+        "passes",
+        "ntt",
+        "walsh",
+        "call",
+    }
 
 
 def problems(count, seed="test of fits"):
@@ -98,7 +110,9 @@ def test_a_disturbed_time_counts_little(ways):
 
 def test_rates_that_no_time_tells_of_follow_the_speed_of_the_machine_but_for_devices(ways):
     true = another_machine(0.0)
-    found = fitted(SHIPPED, {"copy": SHIPPED["copy"]}, [Timed(p, Timed(p, 0).cost(true)) for group in ways for p in group])
+    found = fitted(
+        SHIPPED, {"copy": SHIPPED["copy"]}, [Timed(p, Timed(p, 0).cost(true)) for group in ways for p in group]
+    )
     assert found["karatsuba.object"] == pytest.approx(1.7 * SHIPPED["karatsuba.object"], rel=0.15)
     assert found["copy"] == pytest.approx(SHIPPED["copy"], rel=0.5)
     assert all(found[name] == SHIPPED[name] for name in SHIPPED if name.startswith(("gpu.", "cudnn.", "compile.")))

@@ -201,7 +201,9 @@ def tune(
         where = tuning.tune(progress=progress) if problems is None else tuning.measure_wisdom(_problems(problems))
     print(f"wrote {where}")
     if problems is None:
-        lost = {rates: f"{100 * regret - 100:.0f} %" for rates, regret in json.loads(where.read_text())["regret"].items()}
+        lost = {
+            rates: f"{100 * regret - 100:.0f} %" for rates, regret in json.loads(where.read_text())["regret"].items()
+        }
         more, shipped = lost["tuned"], lost["shipped"]
         print(f"choices of the drawn problems took {more} longer than the fastest ways; {shipped} by the shipped rates")
 

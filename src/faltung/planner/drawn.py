@@ -5,6 +5,7 @@ Images, signals, volumes and layers (dense, depthwise, grouped); sizes are drawn
 
 import math
 import random
+from typing import Any
 
 from faltung.errors import FaltungError
 from faltung.problem import Problem, Spec
@@ -50,7 +51,7 @@ def image(r: random.Random) -> tuple:
 def signal(r: random.Random) -> tuple:
     n = between(r, 1e2, 1e7)
     t = between(r, 2, max(3, n / 2))
-    options = {"mode": r.choice(["same", "full", "valid"]), "boundary": r.choice(BOUNDARIES)}
+    options: dict[str, Any] = {"mode": r.choice(["same", "full", "valid"]), "boundary": r.choice(BOUNDARIES)}
     if r.random() < 0.3:
         return (between(r, 2, 64), n), (t,), "c *s, *s -> c *s", dtype_of(r, "float32 float64"), options, "random"
     options["stride"] = r.choice([1, 1, 1, 2, 5])

@@ -12,13 +12,13 @@ which the times say nothing stays what it is elsewhere. By Gauss and Newton's st
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 import numpy as np
 
 from faltung.planner.choose import crossing
 from faltung.planner.machine import Machine
 from faltung.planner.plan import Candidate, Plan
-from faltung.problem import Problem
 
 NOISE = 0.3
 FREE, KNOWN = (
@@ -79,14 +79,14 @@ def regret(times: Sequence[Sequence[Timed]], rates: Mapping[str, float]) -> floa
     return math.exp(sum(logs) / max(1, len(logs)))
 
 
-class _Watched(dict):
+class _Watched(dict[str, float]):
     """Rates that remember which of them were asked for."""
 
     def __init__(self, rates: Mapping[str, float]) -> None:
         super().__init__(rates)
         self.asked: set[str] = set()
 
-    def get(self, name: str, default: float | None = None) -> float | None:
+    def get(self, name: str, default: Any = None) -> Any:
         if name in self:
             self.asked.add(name)
         return super().get(name, default)
@@ -109,9 +109,6 @@ def _slopes(timed: Timed, rates: Mapping[str, float]) -> tuple[float, dict[str, 
 
 
 def _cost(plan: Plan, way: Candidate, rates: Mapping[str, float]) -> float:
-    on: Machine = replace(plan.machine, rates=dict(rates) if not isinstance(rates, dict) else rates)
-    problem: Problem = plan.problem
-    further = (
-        sum(_cost(part, part.ways[-1], rates) for part in way.parts) if way.parts else crossing(way.method, problem, on)
-    )
-    return way.method.cost(problem, on) + further
+    on, problem = replace(cast(Machine, plan.machine), rates=cast(dict[str, float], rates)), plan.problem
+    parts = sum(_cost(part, part.ways[-1], rates) for part in way.parts)
+    return way.method.cost(problem, on) + (parts if way.parts else crossing(way.method, problem, on))

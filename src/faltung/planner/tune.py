@@ -140,8 +140,13 @@ def least(calls: Sequence[Callable[[], Any]], budget: float = 0.1) -> list[float
         if turn > 2 and time.perf_counter() - start > budget:
             break
         for n in near:
-            first[n] = min(first[n], timed(lambda n=n: [calls[n]() for _ in range(repeats[n])]) / repeats[n])
+            first[n] = min(first[n], timed(partial(_repeated, calls[n], repeats[n])) / repeats[n])
     return first
+
+
+def _repeated(call: Callable[[], Any], times: int) -> None:
+    for _ in range(times):
+        call()
 
 
 def compile_kernels(rates: dict[str, float] | None = None, progress: Callable[..., Any] | None = None) -> None:
