@@ -76,6 +76,7 @@ from faltung.look.receptive import (  # noqa: E402
     probed_field,
     receptive_field,
 )
+from faltung.look.resizing import resized  # noqa: E402
 from faltung.look.shifting import (  # noqa: E402
     Borders,
     Consistency,
@@ -196,6 +197,7 @@ __all__ = [
     "receptive_field",
     "replica_peak",
     "representation_profile",
+    "resized",
     "separable_share",
     "shift_adversary",
     "shift_consistency",

@@ -25,6 +25,9 @@ from faltung.synth.local import brighten as brighten
 from faltung.synth.local import tint as tint
 from faltung.synth.operations import vary as vary
 from faltung.synth.plasma import plasma as plasma
+from faltung.synth.sharpening import low_cosines as low_cosines
+from faltung.synth.sharpening import sharpen as sharpen
+from faltung.synth.sharpening import sharpening_kernels as sharpening_kernels
 from faltung.synth.tiles import rotations as rotations
 from faltung.synth.tiles import scramble as scramble
 from faltung.synth.warping import warp as warp

@@ -9,7 +9,7 @@ from faltung.door import correlate
 from faltung.errors import ArgumentError
 from faltung.filters import gaussian
 from faltung.synth.draws import random
-from faltung.synth.operations import is_real, vary
+from faltung.synth.operations import is_real, like, vary
 
 COINS = ("sample", "batch")
 
@@ -28,7 +28,7 @@ def split_bands(x: Any, kernel: np.ndarray) -> tuple[Any, Any]:
             f"x {tuple(x.shape)} of {x.dtype}, kernel {kernel.shape}",
             "add axes, divide bytes by 255",
         )
-    low = correlate(x, _like(kernel, x), "b c *s, *s -> b c *s", mode="same", boundary="reflect")
+    low = correlate(x, like(kernel, x), "b c *s, *s -> b c *s", mode="same", boundary="reflect")
     return low, x - low
 
 
@@ -216,10 +216,3 @@ def _chosen(mask: np.ndarray, one: Any, other: Any) -> Any:
         torch = import_torch("synth.hybrid_single")
         return torch.where(torch.as_tensor(mask, device=one.device)[:, None, None, None], one, other)
     return np.where(mask[:, None, None, None], one, other)
-
-
-def _like(kernel: np.ndarray, x: Any) -> Any:
-    """The kernel in the image's kind of array."""
-    if is_torch(x):
-        return import_torch("synth.split_bands").as_tensor(kernel, dtype=x.dtype, device=x.device)
-    return kernel.astype(x.dtype)

@@ -129,6 +129,13 @@ def is_real(x: Any) -> bool:
     return x.is_floating_point() if is_torch(x) else np.issubdtype(x.dtype, np.floating)
 
 
+def like(values: np.ndarray, x: Any) -> Any:
+    """The values in the images' kind of array, dtype and place."""
+    if is_torch(x):
+        return import_torch("synth").as_tensor(values, dtype=x.dtype, device=x.device)
+    return values.astype(x.dtype)
+
+
 def _affine(x: np.ndarray, matrix: Any, step: tuple[int, int]) -> np.ndarray:
     """The picture at `middle + matrix (p - middle) - step`, by linear interpolation, 0 outside."""
     matrix = np.asarray(matrix, float)
