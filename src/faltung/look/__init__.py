@@ -65,6 +65,7 @@ from faltung.look.geometry import (  # noqa: E402
     smoothness,
 )
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
+from faltung.look.local_denoiser import LocalDenoiser  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
 from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
 from faltung.look.pointing import box_iou, pointing_game  # noqa: E402
@@ -120,6 +121,7 @@ __all__ = [
     "LayerGain",
     "Learnt",
     "LinearMap",
+    "LocalDenoiser",
     "Modes",
     "Pass",
     "Place",
