@@ -92,7 +92,7 @@ def mined_patterns(
 
     Error: none but the layer's own rounding: equal calls give equal patterns.
     Cost: one call of the model on all images; a walk through the graph for each place where some filter is highest.
-    Source: Li, Ellis, Zhang and Chang, PatternNet: visual pattern mining with deep neural network (2018); how sets grow is this
+    Source: Li, Ellis, Zhang and Chang, PatternNet: visual pattern mining with deep neural network (2017); how sets grow is this
         library's.
 
     Example:
