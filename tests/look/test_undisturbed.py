@@ -51,6 +51,7 @@ LOOKS = {
     "secant": lambda m: look.linearize(m.plain, X, "secant").matvec(X),
     "cam": lambda m: look.cam(m, X, layer="body.up"),
     "faithfulness": lambda m: look.faithfulness(m, X, X[:, 0], "road", steps=2),
+    "patterns": lambda m: look.mined_patterns(m, X, [0, 1] * 4, "body.up"),
     "ranges": lambda m: look.ranges(m, X),
     "profile": lambda m: look.representation_profile(m, X),
     "denoiser": lambda m: look.denoiser_modes(m.plain, X[:1], 2, exact=8, probes=2),
@@ -119,7 +120,7 @@ def test_every_look_is_tried():
         "filters", "counts", "receptive_field", "probed_field", "effective_receptive_field", "spectrum", "aliasing",
         "shift_consistency", "border_influence", "efficiency", "kernel_atlas", "linearize", "cam", "faithfulness", "ranges",
         "representation_profile", "denoiser_modes", "footprint", "upsampling_artifacts",
-        "shift_adversary", "embedding_shift_rate",
+        "shift_adversary", "embedding_shift_rate", "mined_patterns",
     }  # fmt: skip
     assert len(models) <= len(LOOKS)
     assert models <= set(look.__all__)

@@ -65,8 +65,10 @@ from faltung.look.geometry import (  # noqa: E402
     smoothness,
 )
 from faltung.look.linear import LinearMap, linearize  # noqa: E402
+from faltung.look.local_denoiser import LocalDenoiser  # noqa: E402
 from faltung.look.numerics import Ranges, RangeTable, channel_ratio, quantisation_sqnr, ranges  # noqa: E402
 from faltung.look.one_filter import Learnt, learn_filter  # noqa: E402
+from faltung.look.patterns import MinedPattern, MinedPatterns, mined_patterns  # noqa: E402
 from faltung.look.pointing import box_iou, pointing_game  # noqa: E402
 from faltung.look.receptive import (  # noqa: E402
     EffectiveField,
@@ -121,6 +123,9 @@ __all__ = [
     "LayerGain",
     "Learnt",
     "LinearMap",
+    "LocalDenoiser",
+    "MinedPattern",
+    "MinedPatterns",
     "Modes",
     "Pass",
     "Place",
@@ -182,6 +187,7 @@ __all__ = [
     "linearize",
     "look_at_filters",
     "mean_curvature",
+    "mined_patterns",
     "neighbor_residual",
     "null_rate",
     "passes",

@@ -14,6 +14,9 @@ from faltung.synth.composed import Cascade as Cascade
 from faltung.synth.composed import Choice as Choice
 from faltung.synth.fractals import FractalClasses as FractalClasses
 from faltung.synth.fractals import MultiFractal as MultiFractal
+from faltung.synth.front_ends import haar_bands as haar_bands
+from faltung.synth.front_ends import haar_join as haar_join
+from faltung.synth.front_ends import phase_only as phase_only
 from faltung.synth.hybrid import hybrid_augment as hybrid_augment
 from faltung.synth.hybrid import hybrid_both as hybrid_both
 from faltung.synth.hybrid import hybrid_single as hybrid_single

@@ -53,22 +53,40 @@ def swap_amplitude(phase: Any, amplitude: Any) -> Any:
 
 
 def recombined(phase: Any, amplitude: Any) -> Any:
-    """`swap_amplitude` with its imaginary part.
+    """`swap_amplitude` with its imaginary part."""
+    lib: Any = import_torch("synth.swap_amplitude") if is_torch(phase) else np
+    axes = (1, 2, 3)
+    size = abs(lib.fft.fftn(amplitude, None, axes))
+    return lib.fft.ifftn((size + _mirrored(lib, size, axes)) / 2 * phases(phase, axes), None, axes)
+
+
+def phases(x: Any, axes: tuple[int, ...], floor: float = 0.0) -> Any:
+    """`e^(i ∠F x)`, the Fourier transform over some axes with every amplitude 1.
 
     A real signal's transform is conjugate at -ω, but rounding breaks that, and then the phase of next to nothing is anything: a
     flat image's would leave an imaginary part that is no rounding. So the transform is first made conjugate to the last bit.
+
+    Shapes: x real, array or tensor; returns the same, complex.
+    Args: floor: what is no larger than that many times the norm of x over these axes has no phase, which counts as 1. Default 0.
     """
-    lib: Any = import_torch("synth.swap_amplitude") if is_torch(phase) else np
-    axes = (1, 2, 3)
-
-    def mirrored(f: Any) -> Any:
-        return lib.roll(lib.flip(f, axes), (1, 1, 1), axes)
-
-    told, size = lib.fft.fftn(phase, None, axes), abs(lib.fft.fftn(amplitude, None, axes))
-    told, size = (told + mirrored(told).conj()) / 2, (size + mirrored(size)) / 2
+    lib: Any = import_torch("synth.phases") if is_torch(x) else np
+    told = lib.fft.fftn(x, None, axes)
+    told = (told + _mirrored(lib, told, axes).conj()) / 2
     length = abs(told)
-    unit = lib.where(length > 0, told / lib.where(length > 0, length, 1), lib.ones_like(told))
-    return lib.fft.ifftn(size * unit, None, axes)
+    least = floor * _norm(lib, length, axes) if floor else 0.0
+    return lib.where(length > least, told / lib.where(length > least, length, 1), lib.ones_like(told))
+
+
+def _mirrored(lib: Any, f: Any, axes: tuple[int, ...]) -> Any:
+    """f(-ω)."""
+    return lib.roll(lib.flip(f, axes), (1,) * len(axes), axes)
+
+
+def _norm(lib: Any, length: Any, axes: tuple[int, ...]) -> Any:
+    """The norm of the signals whose transforms have these amplitudes, over their largest one first, whose square may be 0."""
+    top = lib.amax(length, axes, keepdims=True)
+    share = length / lib.where(top > 0, top, 1)
+    return top * lib.sqrt((share**2).mean(axes, keepdims=True))
 
 
 def hybrid_augment(
