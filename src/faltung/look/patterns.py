@@ -117,7 +117,7 @@ def mined_patterns(
         own = kinds == label
         shares, others = peaks.fires[own].mean(0), peaks.fires[~own].mean(0)
         free = [int(c) for c in np.flatnonzero((shares >= many) & (others <= few))]
-        grown = []
+        grown: list[MinedPattern] = []
         while free and len(grown) < sets:
             chosen = _grown(peaks, own, free, size, many)
             free = [c for c in free if c not in chosen]

@@ -71,7 +71,7 @@ def resized(images: Any, size: int | Sequence[int], way: str = "bicubic") -> Any
 
 
 def _is_size(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n >= 1
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and bool(n >= 1)
 
 
 def _wide(x: Any) -> Tensor:
