@@ -16,26 +16,26 @@ BYTES = 1 << 28  # of signal, filter and result together, at most
 BOUNDARIES = ("constant", "edge", "reflect", "symmetric", "wrap")
 
 
-def between(r: random.Random, low: float, high: float) -> int:
+def _between(r: random.Random, low: float, high: float) -> int:
     """A whole number, every octave equally likely."""
     return round(math.exp(r.uniform(math.log(low), math.log(high))))
 
 
-def odd(r: random.Random, low: int, high: int) -> int:
-    return between(r, low, max(low, high)) | 1
+def _odd(r: random.Random, low: int, high: int) -> int:
+    return _between(r, low, max(low, high)) | 1
 
 
-def dtype_of(r: random.Random, words: str = "float32 float32 float32 float32 float64 complex64 int32") -> str:
+def _dtype_of(r: random.Random, words: str = "float32 float32 float32 float32 float64 complex64 int32") -> str:
     return r.choice(words.split())
 
 
-def image(r: random.Random) -> tuple:
-    n = between(r, 32, 2048), between(r, 32, 2048)
+def _image(r: random.Random) -> tuple:
+    n = _between(r, 32, 2048), _between(r, 32, 2048)
     n = (n[0], n[0]) if r.random() < 0.5 else n
     top = max(3, min(*n, 64) // 2)
-    t = (odd(r, 3, top),) * 2 if r.random() < 0.8 else (odd(r, 1, top), odd(r, 3, top))
+    t = (_odd(r, 3, top),) * 2 if r.random() < 0.8 else (_odd(r, 1, top), _odd(r, 3, top))
     options = {"mode": r.choice(["same", "same", "same", "valid", "full"]), "boundary": r.choice(BOUNDARIES)}
-    dtype = dtype_of(r)
+    dtype = _dtype_of(r)
     if r.random() < 0.2:
         return (*n, r.choice([3, 4])), t, "*s c, *s -> *s c", "float32", options, "random"
     hint = r.choice(["random", "random", "random", "gaussian", "box"]) if dtype.startswith("float") else "random"
@@ -48,30 +48,30 @@ def image(r: random.Random) -> tuple:
     return n, t, None, dtype, options, hint
 
 
-def signal(r: random.Random) -> tuple:
-    n = between(r, 1e2, 1e7)
-    t = between(r, 2, max(3, n / 2))
+def _signal(r: random.Random) -> tuple:
+    n = _between(r, 1e2, 1e7)
+    t = _between(r, 2, max(3, n / 2))
     options: dict[str, Any] = {"mode": r.choice(["same", "full", "valid"]), "boundary": r.choice(BOUNDARIES)}
     if r.random() < 0.3:
-        return (between(r, 2, 64), n), (t,), "c *s, *s -> c *s", dtype_of(r, "float32 float64"), options, "random"
+        return (_between(r, 2, 64), n), (t,), "c *s, *s -> c *s", _dtype_of(r, "float32 float64"), options, "random"
     options["stride"] = r.choice([1, 1, 1, 2, 5])
-    return (n,), (t,), None, dtype_of(r), options, "random"
+    return (n,), (t,), None, _dtype_of(r), options, "random"
 
 
-def volume(r: random.Random) -> tuple:
-    n = tuple(between(r, 16, 256) for _ in range(3))
+def _volume(r: random.Random) -> tuple:
+    n = tuple(_between(r, 16, 256) for _ in range(3))
     t = (r.choice([3, 3, 5, 7, 9, 11]),) * 3
     hint = r.choice(["random", "random", "box"])
     options = {"mode": r.choice(["same", "valid"]), "boundary": r.choice(BOUNDARIES)}
-    return n, t, None, dtype_of(r, "float32 float32 float64"), options, hint
+    return n, t, None, _dtype_of(r, "float32 float32 float64"), options, hint
 
 
-def layer(r: random.Random, kind: str) -> tuple:
+def _layer(r: random.Random, kind: str) -> tuple:
     """A dense, depthwise or grouped layer in one, two or three dimensions, channels first or innermost."""
     ndim = r.choice([1, 2, 2, 2, 3])
-    batch, c = between(r, 1, 32), between(r, 3, 512)
-    o = c if kind != "dense" else between(r, 3, 512)
-    size = {1: between(r, 128, 65536), 2: between(r, 7, 224), 3: between(r, 6, 48)}[ndim]
+    batch, c = _between(r, 1, 32), _between(r, 3, 512)
+    o = c if kind != "dense" else _between(r, 3, 512)
+    size = {1: _between(r, 128, 65536), 2: _between(r, 7, 224), 3: _between(r, 6, 48)}[ndim]
     small, large = ([1, 1, 3, 3, 3, 5, 7], [3, 3, 5, 7, 13, 31]) if ndim > 1 else ([1, 3, 9, 31], [3, 31, 255, 1023])
     t = min(r.choice(small if kind == "dense" else large), size | 1)
     stride = r.choice([1, 1, 1, 2]) if t > 1 else r.choice([1, 1, 2])
@@ -80,7 +80,7 @@ def layer(r: random.Random, kind: str) -> tuple:
         options |= {"dilation": 2, "mode": ((t - 1, t - 1),) * ndim}
     if r.random() < 0.3:
         options["unknown"] = r.choice(["x", "k"])
-    dtype = dtype_of(r, "float32 float32 float32 float32 float64")
+    dtype = _dtype_of(r, "float32 float32 float32 float32 float64")
     last, sizes, taps = r.random() < 0.5, (size,) * ndim, (t,) * ndim
     if kind == "grouped":
         g = r.choice([2, 4, 8])
@@ -106,8 +106,8 @@ def draw(seed: int | str, number: int, most: float = MOST) -> tuple[str, str, Pr
         r = random.Random(f"{seed} {number} {attempt}")
         kinds = ("image", "signal", "volume", "dense", "depthwise", "grouped")
         kind = r.choices(kinds, (5, 4, 2, 5, 3, 1))[0]
-        made = {"image": image, "signal": signal, "volume": volume}.get(kind)
-        x, k, pattern, dtype, options, hint = made(r) if made else layer(r, kind)
+        made = {"image": _image, "signal": _signal, "volume": _volume}.get(kind)
+        x, k, pattern, dtype, options, hint = made(r) if made else _layer(r, kind)
         unknown = options.pop("unknown", "out")
         try:
             problem = problem_of(False, Spec(x, dtype), Spec(k, dtype), pattern, **options).gradient(unknown)

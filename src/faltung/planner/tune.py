@@ -242,6 +242,7 @@ def _waiting(device: str) -> Callable[[], Any]:
 
 
 def has_torch() -> bool:
+    """Whether torch is installed, whose own kernels are measured then."""
     try:
         import torch  # noqa: F401
     except ImportError:
