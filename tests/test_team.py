@@ -185,7 +185,7 @@ def test_an_interrupted_caller_waits_for_pieces_at_work_and_leaves_the_others():
     with pytest.raises(KeyboardInterrupt):
         threads._by_pool(batch)
     assert ended.is_set()
-    assert len(starts) == 2
+    assert len(starts) in (1, 2)  # the caller may be interrupted before its own piece begins
     assert not batch.busy - {threading.get_ident()}
 
 

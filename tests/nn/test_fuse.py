@@ -227,7 +227,7 @@ def test_cuts_are_made_once():
 
 @pytest.mark.parametrize("act", ACTS)
 def test_activations_at_the_ends_of_the_numbers(act):
-    """The kernel, the contract and the block in torch agree at infinities, at NaN and where exponentials overflow."""
+    """The kernel and the contract agree at infinities, at NaN and where exponentials overflow; with torch at all but the first."""
     x = torch.tensor([torch.inf, -torch.inf, torch.nan, 1e38, -1e38, 100.0, -100.0, 0.0]).repeat(5).reshape(1, 1, 5, 8)
     one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
     operands = one[:, None], one, zero, np.ones((1, 1, 1), np.float32), zero, one[:, None], one, zero
@@ -235,7 +235,8 @@ def test_activations_at_the_ends_of_the_numbers(act):
     with np.errstate(all="ignore"):
         stated = contract.inverted(x.numpy().astype(float), *operands, act)
     bend = {"gelu": nn.GELU(), "relu": nn.ReLU(), "relu6": nn.ReLU6(), "silu": nn.SiLU()}[act]
-    for wanted in (stated, (x + bend(bend(x))).numpy()):
-        np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(found, stated, rtol=1e-5, atol=1e-5)
+    told = ~np.isinf(x.numpy())  # torch's vectors of gelu say NaN at infinity, its single numbers do not
+    np.testing.assert_allclose(found[told], (x + bend(bend(x))).numpy()[told], rtol=1e-5, atol=1e-5)
     if act in ("gelu", "silu"):
         assert np.isnan(found[..., 1]).all()

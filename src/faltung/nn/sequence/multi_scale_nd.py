@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -114,17 +115,20 @@ class SGConv(SpatialLong):
     @torch.no_grad()
     def _take_norm(self) -> None:
         weight, reach = self.constructor.weight, self.constructor.longest or 1
-        squares = torch.zeros(1, dtype=torch.long, device=weight.device)  # of distances, those alone that there are
-        counts = torch.ones(1, dtype=torch.float64, device=weight.device)  # of offsets at each of them
+        squares, counts = (
+            np.zeros(1, np.int64),
+            np.ones(1),
+        )  # of distances, those alone that there are; offsets at each of them
         for word in self.words:
-            more = counts.new_zeros(reach**2)
+            more = np.zeros(reach**2)
             for far in range(reach):
-                some = int(torch.searchsorted(squares, reach**2 - far**2))
+                some = int(np.searchsorted(squares, reach**2 - far**2))
                 more[squares[:some] + far**2] += counts[:some] * (2 if far and word == "bidirectional" else 1)
-            squares = more.nonzero()[:, 0]
+            squares = more.nonzero()[0]
             counts = more[squares]
-        taps, distance = self.constructor.filters(reach)[:, 0].double(), squares.double().sqrt()
-        found = [(self._at(one[None], distance)[0].square() * counts).sum() for one in taps]
+        taps = self.constructor.filters(reach)[:, 0].double()
+        distance, many = (torch.as_tensor(v, device=weight.device) for v in (np.sqrt(squares), counts))
+        found = [(self._at(one[None], distance)[0].square() * many).sum() for one in taps]
         self.norm.copy_(torch.stack(found).sqrt())
 
     def kernel(self, sizes: tuple[int, ...], rates: tuple[float, ...]) -> tuple[Tensor, Margins]:
