@@ -27,7 +27,7 @@ def haar_bands(x: Any) -> Any:
         reconstructed sliding windows attention (2025).
 
     Example:
-        >>> haar_bands(np.ones((1, 1, 2, 2))).ravel().tolist()
+        >>> haar_bands(np.ones((1, 1, 2, 2))).round(12).ravel().tolist()
         [2.0, 0.0, 0.0, 0.0]
     """
     if x.ndim < 3 or not is_real(x) or any(n % 2 or not n for n in x.shape[2:]):
