@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.nn import Conv2d, FourierMix, GlobalFilter
-from recipe import digits, halved, run, table, train_for
+from recipe import digits, halved, run, table, tell_digits
 
 WIDTH, SIDE = 32, 8
 RATES = (3e-3, 1e-2, 3e-2)
@@ -53,20 +53,9 @@ def placed(x: Tensor) -> Tensor:
 
 
 def accuracy(name: str, data: tuple, seconds: float, rate: float, seed: int) -> tuple[float, int, int]:
-    """The share of the other digits that are told right, parameters, and steps of training."""
+    """As `tell_digits`."""
     torch.manual_seed(seed)
-    images, labels, others, wanted = data
-    model = network(name)
-
-    def loss() -> Tensor:
-        batch = torch.randint(len(images), (64,))
-        return nn.functional.cross_entropy(model(placed(images[batch])), labels[batch])
-
-    steps = train_for(seconds, model, loss, rate)
-    model.eval()
-    with torch.no_grad():
-        right = (model(placed(others)).argmax(1) == wanted).float().mean().item()
-    return right, sum(p.numel() for p in model.parameters()), steps
+    return tell_digits(network(name), placed, data, seconds, rate)
 
 
 def main(quick: bool) -> str:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from faltung.nn import ButterflyConv1d, Conv1d
-from recipe import LongBlock, constructors, digits, halved, run, table, train_for
+from recipe import LongBlock, constructors, digits, halved, run, table, tell_digits
 
 WIDTH, LENGTH = 24, 64
 RATES = (5e-3, 1e-2, 2e-2, 4e-2)
@@ -58,20 +58,9 @@ class Network(nn.Module):
 
 
 def accuracy(name: str, data: tuple, seconds: float, rate: float, seed: int) -> tuple[float, int, int]:
-    """The share of the other digits that are told right, parameters, and steps of training."""
+    """As `tell_digits`."""
     torch.manual_seed(seed)
-    images, labels, others, wanted = data
-    model = Network(BLOCKS[name], images)
-
-    def loss() -> Tensor:
-        batch = torch.randint(len(images), (64,))
-        return nn.functional.cross_entropy(model(images[batch].flatten(2)), labels[batch])
-
-    steps = train_for(seconds, model, loss, rate)
-    model.eval()
-    with torch.no_grad():
-        right = (model(others.flatten(2)).argmax(1) == wanted).float().mean().item()
-    return right, sum(p.numel() for p in model.parameters()), steps
+    return tell_digits(Network(BLOCKS[name], data[0]), lambda images: images.flatten(2), data, seconds, rate)
 
 
 def main(quick: bool) -> str:

@@ -1,13 +1,18 @@
 """Declared structure of filters over max-plus and min-plus: sums of rows, convex rows; recognised, right, or left alone."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import faltung
 from faltung import Policy, Spec
 from faltung.errors import RefusedError
+from faltung.kernels.monotone.on_numba import hull
+from faltung.methods.monotone import convex_rows
 from faltung.testing.conformance import check
 from faltung.testing.problems import draw
 
@@ -54,6 +59,34 @@ def test_long_convex_costs_are_the_direct_ones(exponent):
     long = np.abs(np.arange(-20_000, 20_001)) ** exponent
     planned = faltung.plan(Spec((400_000,), "float64"), Spec(long.shape, "float64"), mode="same", over="min-plus")
     assert planned.prepare(long).method == "monotone"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(-8, 8) | st.floats(-1, 1), min_size=1, max_size=14))
+def test_hulls_are_the_largest_convex_rows_below(values):
+    row = np.array(values, "float64")
+    at = np.arange(row.size)
+    wanted = row.copy()  # at each place the lowest chord between a place before and one behind
+    for a, b in itertools.combinations(range(row.size), 2):
+        chord = row[a] + (row[b] - row[a]) * (at - a) / (b - a)
+        wanted[a : b + 1] = np.minimum(wanted, chord)[a : b + 1]
+    came = hull(row)
+    assert np.allclose(came, wanted, rtol=0, atol=1e-13)
+    assert np.array_equal(row, np.array(values, "float64"))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_convex_rows_may_be_rounded(dtype):
+    """Costs |u| of sevenths are convex, their roundings are not; a dent of more than the roundings is seen."""
+    u = np.arange(-3000, 3001) / 7
+    k = np.abs(u).astype(dtype)
+    assert np.diff(k.astype("float64"), 2).min() < 0
+    rows = convex_rows(k, False)
+    assert rows is not None
+    assert np.diff(rows[0][0], 2).min() > -1e-12
+    assert np.abs(rows[0][0] - k).max() <= 8 * np.finfo(dtype).eps * k.max()
+    k[1000] += 64 * np.finfo(dtype).eps * k.max()
+    assert convex_rows(k, False) is None
 
 
 def test_a_pyramid_is_a_sum_of_rows_and_an_exact_one():

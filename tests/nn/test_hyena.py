@@ -24,6 +24,19 @@ def test_filters_start_with_squares_that_sum_to_one_and_parameters_do_not_grow(l
     assert 0.7 < squares.mean().item() < 1.4
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_counts_times_in_single(dtype):
+    """Whole numbers of bfloat16 end at 256: with times of its own, 5,000 taps would fall on some hundred places."""
+    torch.manual_seed(0)
+    made = ImplicitFilter(4, 5000, dtype=dtype)
+    like = ImplicitFilter(4, 5000)
+    like.load_state_dict(made.state_dict())
+    assert made.times(5000, 1.0).unique().numel() == 5000
+    came, wanted = made.filters(5000), like.filters(5000)
+    assert came.dtype == dtype
+    assert (came - wanted).abs().max() < 0.05 * wanted.abs().max()
+
+
 def test_windows_sink_over_their_reach():
     made = ImplicitFilter(3, 100, reach=(0.2, 1.0), floor=0.0, dtype=F64)
     windows = made.windows(made.times(101, 1.0))

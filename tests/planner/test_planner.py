@@ -389,10 +389,11 @@ print(wisdom.best(p, this_machine()))
     ("text", "said"),
     [
         (json.dumps({"faltung": "0.0.0", "rates": {}, "cache": 1, "taken": "then"}), "is of version 0.0.0"),
+        (json.dumps({"faltung": faltung.__version__, "rates": {}, "cache": 1, "taken": "then"}), "has no rate "),
         ("no JSON", "cannot be read"),
         (None, "run faltung tune"),
     ],
-    ids=["another version", "damaged", "none"],
+    ids=["another version", "a rate less", "damaged", "none"],
 )
 def test_a_profile_that_does_not_fit_gives_way_to_the_shipped_one(tmp_path, usual, text, said):
     if text is not None:

@@ -1,5 +1,8 @@
 """Front ends for detectors: Haar's bands and back, and phases without amplitudes."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +12,9 @@ from hypothesis import strategies as st
 import faltung
 from faltung import filters, synth
 from faltung.errors import ArgumentError
+
+sys.path.insert(0, str(Path(__file__).parent))
+from odd_pictures import KINDS, odd_picture
 
 SIZES = st.lists(st.integers(1, 5), min_size=1, max_size=3).map(lambda n: tuple(2 * k for k in n))
 
@@ -59,23 +65,11 @@ def unit(made, axes):
 
 @settings(max_examples=60, deadline=None)
 @given(
-    kind=st.sampled_from(["noise", "flat", "nothing", "stripes", "even", "one"]), tensor=st.booleans(), wide=st.booleans(),
+    kind=st.sampled_from(KINDS), tensor=st.booleans(), wide=st.booleans(),
     size=st.lists(st.integers(1, 17), min_size=1, max_size=3), seed=st.integers(0, 99), factor=st.floats(1e-20, 1e15),
 )  # fmt: skip
 def test_every_amplitude_is_one(kind, tensor, wide, size, seed, factor):
-    rng = np.random.default_rng(seed)
-    x = rng.random((2, 2, *size)) - 0.3
-    if kind == "flat":
-        x[:] = rng.random() + 0.01
-    elif kind == "nothing":
-        x[:] = 0
-    elif kind == "stripes":
-        x[:] = x[:, :, :1]
-    elif kind == "even":
-        x = x + x[..., ::-1]
-    elif kind == "one":
-        x[:] = 0
-        x[(..., *(0,) * len(size))] = 1
+    x = odd_picture(kind, (2, 2, *size), np.random.default_rng(seed)) - 0.3 * (kind in ("noise", "stripes", "even"))
     x = x.astype(np.float64 if wide else np.float32)
     axes = tuple(range(2, x.ndim))
     made = synth.phase_only(torch.tensor(x) if tensor else x)

@@ -1,5 +1,8 @@
 """Hybrids: one coin a sample, versions of one picture, real pictures from spectra, and what each small operation keeps."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +13,9 @@ from faltung import filters, synth
 from faltung.errors import ArgumentError
 from faltung.synth import operations
 from faltung.synth.hybrid import recombined
+
+sys.path.insert(0, str(Path(__file__).parent))
+from odd_pictures import KINDS, odd_picture
 
 
 def batch(count, size=8, seed=0, channels=2):
@@ -57,24 +63,13 @@ def test_amplitudes_are_mixed_sample_by_sample():
 
 @settings(deadline=None, max_examples=40)
 @given(
-    kind=st.sampled_from(["flat", "nothing", "stripes", "even", "noise", "one"]), tensor=st.booleans(), wide=st.booleans(),
+    kind=st.sampled_from(KINDS), tensor=st.booleans(), wide=st.booleans(),
     size=st.tuples(st.integers(1, 3), st.integers(2, 17), st.integers(2, 17)), seed=st.integers(0, 99),
 )  # fmt: skip
 def test_recombined_spectra_belong_to_real_pictures(kind, tensor, wide, size, seed):
     """Also where the phase is that of rounding only."""
     rng = np.random.default_rng(seed)
-    x = rng.random((2, *size))
-    if kind == "flat":
-        x[:] = rng.random()
-    elif kind == "nothing":
-        x[:] = 0
-    elif kind == "stripes":
-        x[:] = x[:, :, :1]
-    elif kind == "even":
-        x = x + x[..., ::-1]
-    elif kind == "one":
-        x[:] = 0
-        x[..., 0, 0] = 1
+    x = odd_picture(kind, (2, *size), rng)
     donor = rng.random(x.shape)
     dtype = np.float64 if wide else np.float32
     x, donor = x.astype(dtype), donor.astype(dtype)

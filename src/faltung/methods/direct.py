@@ -51,9 +51,8 @@ class Direct(Method):
         pad = 0.0
         if not g.unpadded:
             pad = 2.0 * bytes_of(problem, s.B * s.N * s.C * math.prod(g.padded)) * machine.seconds("copy")
-        if (
-            problem.channels_last and s.N > 1 and s.B * s.C * s.O == 1
-        ):  # a signal whose samples lie apart, and its result, are copied
+        apart = problem.channels_last and s.N > 1 and s.B * s.C * s.O == 1
+        if apart:  # signals whose samples lie between each other's are copied, and so is the result
             pad += 1.5 * bytes_of(problem, s.N * (math.prod(g.n) + math.prod(g.m))) * machine.seconds("copy")
         if not _small(problem):
             pad += machine.seconds("call.direct") * (1 if g.unpadded else 2)

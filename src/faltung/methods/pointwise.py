@@ -32,9 +32,8 @@ class Pointwise(VectorSums):
         s, g = problem.sizes, problem.grid
         spots = 0 if _plain(problem) else 3 * math.prod(g.m) + 2 * math.prod(g.padded) * (not g.unpadded)
         rows = 0 if _plain(problem) else s.B * s.N * s.C * math.prod(g.m[:-1])
-        return bytes_of(problem, s.B * s.N * s.C * spots) * machine.seconds("copy") + rows * machine.seconds(
-            "rows.visit"
-        )
+        copies = bytes_of(problem, s.B * s.N * s.C * spots) * machine.seconds("copy")
+        return copies + rows * machine.seconds("rows.visit")
 
     def alone(self, problem: Problem, machine: Machine) -> tuple[float, int]:
         s, positions, dtype = problem.sizes, math.prod(problem.grid.m), problem.compute_dtype

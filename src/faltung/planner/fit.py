@@ -21,10 +21,8 @@ from faltung.planner.machine import Machine
 from faltung.planner.plan import Candidate, Plan
 
 NOISE = 0.3
-FREE, KNOWN = (
-    0.8,
-    0.15,
-)  # w: how far, in logarithms, a rate may lie from the shipped one and from one measured by itself
+FREE = 0.8  # w of a rate that is known from other machines only: how far it may lie from theirs, in logarithms
+KNOWN = 0.15  # w of a rate that has been measured by itself
 STEPS = 12
 
 
@@ -101,8 +99,10 @@ def _slopes(timed: Timed, rates: Mapping[str, float]) -> tuple[float, dict[str, 
     watched = _Watched(rates)
     cost = timed.cost(watched)
     slopes = {}
-    for name in watched.asked:
-        more = timed.cost({**rates, name: 1.1 * rates[name]}) - cost
+    for name in tuple(watched.asked):
+        watched[name] = 1.1 * rates[name]
+        more = timed.cost(watched) - cost
+        watched[name] = rates[name]
         if more:
             slopes[name] = 10 * more
     return cost, slopes

@@ -18,7 +18,8 @@ class Machine:
     """What the cost model knows of a machine. Costs are pure functions of it: no clock is read while planning.
 
     Fields:
-        rates: seconds for one unit of a kind of work on one thread, `kind.dtype` or `kind`.
+        rates: seconds for one unit of a kind of work on one thread, `kind.dtype` or `kind`. They take no part in comparing
+            machines, which stay cheap to look up: machines of other rates tell another origin.
         threads: processors that this process may use.   cache: bytes of a core's own cache.   memory: bytes of main memory.
         origin: where the rates come from, for people.
         team: whether torch's threads work for the problem at hand: handing work to them costs less than waking a pool's.
@@ -54,11 +55,11 @@ def this_machine() -> Machine:
     facts: dict[str, Any] = {"threads": available(), "memory": _memory()}
     try:
         tuned = json.loads(profile_path().read_text())
-        if tuned["faltung"] == __version__ and set(shipped()["rates"]) <= set(tuned["rates"]):
+        missing = sorted(set(shipped()["rates"]) - set(tuned["rates"]))
+        if tuned["faltung"] == __version__ and not missing:
             return Machine(tuned["rates"], cache=tuned["cache"], origin=f"measured on {tuned['taken']}", **facts)
-        origin = (
-            f"shipped defaults (the profile of {profile_path()} is of version {tuned['faltung']}; run faltung tune)"
-        )
+        lacks = f"has no rate {missing[0]}" if tuned["faltung"] == __version__ else f"is of version {tuned['faltung']}"
+        origin = f"shipped defaults (the profile of {profile_path()} {lacks}; run faltung tune)"
     except FileNotFoundError:
         origin = "shipped defaults (run faltung tune to measure this machine)"
     except (OSError, ValueError, KeyError, TypeError) as error:

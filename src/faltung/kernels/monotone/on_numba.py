@@ -110,6 +110,35 @@ def build(dtype: str, largest: bool) -> tuple[Callable, str]:
     return monotone, ",".join([pointer, real, pointer, real, real, long, long, long, long, *"iiiiiii"])
 
 
+def build_hull() -> tuple[Callable, str]:
+    """The kernel that lowers a row to the greatest convex function below it."""
+
+    def hull(row, corners, n):
+        count = 0
+        for i in range(n):
+            while count > 1:
+                a, b = corners[count - 2], corners[count - 1]
+                if (row[b] - row[a]) * (i - b) <= (row[i] - row[b]) * (b - a):
+                    break
+                count -= 1
+            corners[count] = i
+            count += 1
+        for c in range(count - 1):
+            a, b = corners[c], corners[c + 1]
+            slope = (row[b] - row[a]) / (b - a)
+            for i in range(a + 1, b):
+                row[i] = row[a] + slope * (i - a)
+
+    return hull, "p:float64,p:int64,i"
+
+
+def hull(row: np.ndarray) -> np.ndarray:
+    """The greatest convex function below a row of float64, which is left as it is."""
+    lowered, corners = np.array(row, "float64"), np.empty(row.size, np.int64)
+    native.load("hull", build_hull)(address(lowered), address(corners), row.size)
+    return lowered
+
+
 def key(dtype: str, largest: bool) -> tuple:
     """What `native.load` takes."""
     return f"monotone-{'largest' if largest else 'smallest'}-{dtype}", build, dtype, largest

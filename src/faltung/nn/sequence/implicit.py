@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from faltung.errors import ArgumentError
 from faltung.nn import functional
 from faltung.nn.base import Example, shown
-from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of
+from faltung.nn.sequence.sequence import LOCAL, FilterConstructor, SequenceConv, heads_of, wide
 from faltung.planner import Policy
 
 SOURCE = "Poli et al., Hyena hierarchy: towards larger convolutional language models (2023)"
@@ -102,7 +102,7 @@ class ImplicitFilter(FilterConstructor):
 
     def times(self, length: int, rate: float) -> Tensor:
         """t of every tap."""
-        like = {"dtype": self.omega.dtype, "device": self.omega.device}
+        like = {"dtype": wide(self.omega), "device": self.omega.device}
         return torch.arange(length, **like) * (rate / (self.longest or 1))
 
     def windows(self, times: Tensor) -> Tensor:
@@ -123,11 +123,11 @@ class ImplicitFilter(FilterConstructor):
         phases = self.first.bias + sum(
             w[:, None] * column for w, column in zip(waves, self.first.weight.T, strict=True)
         )
-        h = torch.sin(self.omega * phases)
+        h = torch.sin(self.omega * phases).to(self.omega.dtype)
         for step in self.steps:
             h = torch.sin(step(h))
         made = self.last(h).T.unflatten(0, (self.channels, self.heads)) * (rate * self.windows(times))[:, None]
-        return nn.functional.pad(made, (0, length - reach))
+        return nn.functional.pad(made.to(self.omega.dtype), (0, length - reach))
 
     def definition_filters(self, length: int, rate: float = 1.0) -> Tensor:
         """Tap by tap."""

@@ -115,10 +115,8 @@ class SGConv(SpatialLong):
     @torch.no_grad()
     def _take_norm(self) -> None:
         weight, reach = self.constructor.weight, self.constructor.longest or 1
-        squares, counts = (
-            np.zeros(1, np.int64),
-            np.ones(1),
-        )  # of distances, those alone that there are; offsets at each of them
+        squares = np.zeros(1, np.int64)  # of distances, those alone that there are
+        counts = np.ones(1)  # offsets at each of them
         for word in self.words:
             more = np.zeros(reach**2)
             for far in range(reach):
