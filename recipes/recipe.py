@@ -125,7 +125,7 @@ def train_for(seconds: float, model: nn.Module, loss: Callable[[], Tensor], rate
 def tell_digits(
     model: nn.Module, seen: Callable[[Tensor], Tensor], data: tuple[Tensor, ...], seconds: float, rate: float
 ) -> tuple[float, int, int]:
-    """Train on batches of 64 digits as the model sees them; the share of the others told right, parameters, and steps of training."""
+    """Train on batches of 64 digits as the model sees them; the share of the others told right, parameters, steps of training."""
     images, labels, others, wanted = data
 
     def loss() -> Tensor:

@@ -6,7 +6,7 @@ KINDS = ["flat", "nothing", "stripes", "even", "noise", "one"]
 
 
 def odd_picture(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
-    """A batch (b, c, *n) in [0, 1), float64, of one value, zeros, equal rows, mirror symmetry, noise, or one point at the origin."""
+    """A batch (b, c, *n) in [0, 1), float64: one value, zeros, equal rows, mirror symmetry, noise, one point at the origin."""
     x = rng.random(shape)
     if kind == "flat":
         x[:] = rng.random() + 0.01
