@@ -24,6 +24,7 @@ from scipy import signal
 
 from faltung import convolve, correlate, explain, nn, plan
 from faltung.errors import ExactnessError
+from faltung.planner import machine
 from timing import interleaved, rows, span
 
 PAGE = timing.HERE.parent / "docs" / "asks.md"
@@ -215,7 +216,8 @@ def main() -> None:
                 print(*line, sep=" | ", flush=True)
                 lines.append(line)
     table = rows(("ask", "problem", "peer", "peer's", "ours", "peer / ours", "method"), lines)
-    text = f"Measured on {timing.cpu()}, 2 threads, by `benchmarks/asks.py`.\n\n{table}"
+    origin = machine.this_machine().origin.partition(" (")[0]
+    text = f"Measured on {timing.cpu()}, 2 threads, by `benchmarks/asks.py`; rates: {origin}.\n\n{table}"
     print(text)
     if options.write:
         page = re.sub(

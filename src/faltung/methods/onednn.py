@@ -152,6 +152,23 @@ class OneDNN(Method):
 
         return run
 
+    def on_tensors(self, problem: Problem) -> Any:
+        """torch's function of a signal with torch's axes (batch, channels, *n), in either memory order, and k; None for others."""
+        s, layout = problem.sizes, problem.layout
+        N, B, C, O = (layout.roles[role] for role in "NBCO")
+        star = (layout.star,)
+        if (layout.x, layout.k, layout.y) != ((*N, *B, *C, *star), (*B, *O, *C, *star), (*N, *B, *O, *star)):
+            return None
+        if len(N) != 1 or len(B + C) != 1 or len(B + O) != 1 or problem.flip or not _explicit(problem):
+            return None
+        conv, call = conv_of(problem)
+        k_size = (s.B * s.O, s.C, *problem.grid.t)
+
+        def run(x: Any, k: Any, y: Any = None) -> Any:
+            return _local(conv, x.detach(), k.detach().reshape(k_size), call)
+
+        return run
+
     def run(self, problem: Problem, operands: Mapping[str, Any], prepared: Any, context: Context) -> Any:
         import torch
 
