@@ -11,6 +11,7 @@ from faltung.kernels.envelope import on_numba as kernel
 from faltung.methods.method import ROUNDOFF, Context, Machine, Method, bytes_of, padded_bytes
 from faltung.problem import Problem
 
+PIECE = 1 << 11  # taps of a filter that are compared with its rows at a time
 ROUNDINGS = 8  # how far taps may lie beside their parabola, in unit roundoffs of the largest tap
 Line = tuple[np.ndarray, tuple[float, float] | None]  # taps along an axis, and their parabola's curvature and vertex
 
@@ -165,8 +166,9 @@ def parabolas(k: np.ndarray, largest: bool) -> list[Line] | None:
     rest = np.zeros((1,) * (k.ndim - 1))
     for a in range(1, k.ndim):
         rest = rest + lines[a][0].reshape([-1 if b == a else 1 for b in range(1, k.ndim)])
-    for value, part in zip(lines[0][0], k, strict=True):
-        if np.abs(part - (rest + value)).max() > allowed:
+    first, some = lines[0][0].reshape(-1, *[1] * (k.ndim - 1)), max(1, PIECE // max(1, rest.size))
+    for start in range(0, len(k), some):  # a sum as large as k at once would be the most memory of all
+        if np.abs(k[start : start + some] - (rest + first[start : start + some])).max() > allowed:
             return None
     return lines
 
