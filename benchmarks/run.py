@@ -16,6 +16,7 @@ import math
 import sys
 import warnings
 from collections import defaultdict
+from datetime import date
 from pathlib import Path
 
 import timing
@@ -31,6 +32,7 @@ from rich.progress import track
 import peers
 from faltung import Policy, Problem, correlate
 from faltung.planner import plan_problem
+from faltung.planner.machine import this_machine
 from faltung.problem import ITEMSIZE
 from faltung.torch_gate import solve
 from faltung.torch_memory import stated_last
@@ -236,9 +238,10 @@ def main() -> None:
         if not console.is_terminal:
             print(f"{kind} | {name} | {rows[-1][3]['ours'] * 1e3:.3g} ms", file=sys.stderr, flush=True)
     head = (
-        f"# Measured on {timing.cpu()}, {THREADS} threads\n\n"
+        f"# Measured on {timing.cpu()}, {THREADS} threads, {date.today()}\n\n"
         f"Copy {limits[0] / 1e9:.1f} GB/s, matrix product {limits[1] / 1e9:.0f} G multiply-adds/s. "
-        "Figures are how many times longer the best setting of the peer takes; geometric means above.\n\n"
+        f"Rates: {this_machine().origin.partition(' (')[0]}. Figures are how many times longer the best setting of the peer "
+        "takes; geometric means above.\n\n"
     )
     text = head + table(rows, limits, options.regret) + "\n"
     if options.o or not (options.quick or options.kind or options.name or THREADS != 2):

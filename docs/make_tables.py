@@ -44,8 +44,9 @@ def error_rows() -> Iterable[tuple[str, str, str]]:
 
 def results() -> str:
     """The measured tables, headings one level down."""
-    newest = max((HERE.parent / "benchmarks" / "results").glob("*-cores.md"), key=lambda path: path.name)
-    return re.sub(r"^(#+ )", r"#\1", newest.read_text().strip(), flags=re.MULTILINE)
+    pages = [path.read_text() for path in (HERE.parent / "benchmarks" / "results").glob("*-cores.md")]
+    newest = max(pages, key=lambda text: re.findall(r"\d{4}-\d\d-\d\d", text.partition("\n")[0]))
+    return re.sub(r"^(#+ )", r"#\1", newest.strip(), flags=re.MULTILINE)
 
 
 def speed() -> str:

@@ -11,6 +11,7 @@ import numpy as np
 from faltung.kernels.correlate.on_numba import STRIP, rows
 from faltung.kernels.native import address
 from faltung.kernels.threads import share
+from faltung.kernels.turn.on_numba import contiguous
 from faltung.methods.method import Context, Machine, Method, bytes_of, padded_bytes, summation_error
 from faltung.problem import Problem
 
@@ -40,13 +41,15 @@ class Direct(Method):
         strided = any(a != 1 for a in (g.stride[-1], g.dilation[-1]))
         kind = "rows.strided" if strided else "rows.ordered" if problem.over.ordered else "rows"
         unit = machine.seconds(kind, problem.compute_dtype) * (1.5 if strided and problem.over.ordered else 1.0)
+        # Each sweep over a strip loads and stores the results besides what it does for its taps.
+        swept = 1.5 * s.B * s.N * s.O * math.prod(g.m) * _sweeps(problem) * unit
         if problem.over.modulus:
             unit *= 18.0  # a division for each product, which vectors do not have
         if problem.over.share:  # sums that are functions of the library, one a product
             unit = machine.seconds("rows.smooth")
         lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
         visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
-        work = problem.macs * unit + visits * machine.seconds("rows.visit")
+        work = problem.macs * unit + swept + visits * machine.seconds("rows.visit")
         share = min(machine.threads, max(1, lines))
         pad = 0.0
         if not g.unpadded:
@@ -90,12 +93,22 @@ class Direct(Method):
     def run(self, problem: Problem, operands: Mapping[str, np.ndarray], prepared: Any, context: Context) -> np.ndarray:
         g, s = problem.grid, problem.sizes
         loops = _loops(problem)
-        x = np.ascontiguousarray(operands["x"] if g.unpadded else g.pad(operands["x"], loops.zero[0]))
+        x = contiguous(operands["x"] if g.unpadded else g.pad(operands["x"], loops.zero[0]), context.threads)
         y = np.empty((s.B, s.N, s.O, *g.m), dtype=x.dtype)
         kernel, tables = loops.kernel, loops.tables
         at = address(x), address(prepared), address(y)
         share(kernel, (*at, *tables), loops.items, context.threads, loops.grain)
         return y
+
+
+def _sweeps(problem: Problem) -> int:
+    """How often the kernel goes over a strip of results: for eight taps of a row, three or one at a time, for six of a column."""
+    g = problem.grid
+    rows = problem.sizes.C * math.prod(g.t[:-1])
+    if g.t[-1] == 1:
+        return rows // 6 + rows % 6
+    rest = g.t[-1] % 8
+    return rows * (g.t[-1] // 8 + rest // 3 + rest % 3)
 
 
 def _small(problem: Problem) -> bool:

@@ -1,8 +1,8 @@
 """The row kernel, compiled: the direct convolution of every dimension, algebra, stride and dilation.
 
-Rows are cut into strips that stay in the first cache; taps are taken eight, then four, then one at a time, so that one load and
-one store of the result serve several products. The loop over a strip has no dependence between its turns: LLVM turns it into
-full vectors without changing the order of any sum.
+Rows are cut into strips that stay in the first cache; taps are taken eight, then three, then one at a time (six of a column), so
+that one load and one store of the result serve several products. The loop over a strip has no dependence between its turns: LLVM
+turns it into full vectors without changing the order of any sum.
 """
 
 from collections.abc import Callable
