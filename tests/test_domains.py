@@ -1,12 +1,13 @@
 """The grid: boundaries as in numpy.pad, modes as in SciPy, an adjoint that is one, and a definition judged by plain loops."""
 
 import itertools
+import math
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import scipy.ndimage
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from faltung import Policy, convolve, correlate
@@ -57,6 +58,23 @@ def test_padding_is_numpys(axes):
     n, pads, boundary = facts(axes)
     x = np.random.default_rng(1).standard_normal((2, *n))
     assert np.array_equal(grid_of(n, pads, boundary).pad(x, 0.0), padded_by_numpy(x, pads, boundary, 0.0, 1))
+
+
+@settings(max_examples=200, deadline=None, database=None, derandomize=True)
+@given(
+    st.lists(
+        st.tuples(*(st.integers(1, 6), st.integers(-2, 9), st.integers(-2, 9), *[st.integers(1, 4)] * 3)),
+        min_size=1,
+        max_size=2,
+    )
+)
+def test_products_with_samples_are_counted(axes):
+    n, lo, hi, t, stride, dilation = zip(*axes, strict=True)
+    pads = tuple(zip(lo, hi, strict=True))
+    grid = Grid(n, t, pads, stride, dilation, (Boundary("constant"),) * len(n))
+    assume(min(grid.m) > 0)
+    inside = [np.prod([(at >= 0).sum() for at in sources]) for _, sources in grid.terms()]
+    assert grid.met == pytest.approx(sum(inside) / (math.prod(grid.m) * grid.taps), abs=1e-12)
 
 
 @settings(max_examples=200, deadline=None, database=None, derandomize=True)

@@ -69,6 +69,16 @@ class Grid:
     def unpadded(self) -> bool:
         return all(lo == 0 and hi == 0 for lo, hi in self.pads)
 
+    @cached_property
+    def met(self) -> float:
+        """The share of all pairs of an output and a tap that meet a sample, not what lies beyond the edge."""
+        share = 1.0
+        for n, m, t, s, d, (lo, _) in zip(self.n, self.m, self.t, self.stride, self.dilation, self.pads, strict=True):
+            first = lo - np.arange(t) * d  # a tap meets samples in outputs i with first ≤ i·s < first + n
+            outputs = np.clip(-(-(first + n) // s), 0, m) - np.clip(-(-first // s), 0, m)
+            share *= float(outputs.sum()) / max(1, m * t)
+        return share
+
     def terms(self) -> Iterator[tuple[tuple[int, ...], tuple[np.ndarray, ...]]]:
         """The definition, tap by tap: (tap, source index of every output along each axis; -1 stands for the constant)."""
         tables = [b.sources(n, lo, hi) for b, n, (lo, hi) in zip(self.boundary, self.n, self.pads, strict=True)]

@@ -89,14 +89,15 @@ class OneDNN(Method):
         if dense and single and lone and self.reads(problem) != "bfloat16":  # a product of matrices to torch
             kind = "onednn.point"
         work = blocks * problem.macs * machine.seconds(kind, "float32" if single else "float64")
+        if kind == "onednn.thin" and not blocked:  # taps beyond the edge are left out
+            work *= problem.grid.met
         if dense and problem.grid.ndim == 2 and not flat:
             work *= 1.15  # brought into blocks and back
         if dense and self.reads(problem) == "bfloat16":
             work *= 0.5
         item = 2 if self.reads(problem) == "bfloat16" else np.dtype(problem.compute_dtype).itemsize
-        moved = float(values) * item * machine.seconds(
-            "copy"
-        ) + s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
+        moved = float(values) * item * machine.seconds("copy")
+        moved += s.B * s.O * s.C * problem.grid.taps * item * machine.seconds("onednn.pack")
         if blocked and not flat:
             moved *= 1.4 * -(-s.B // 16) * 16 / s.B  # into blocks and back
         if flat != problem.channels_last:
