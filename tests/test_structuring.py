@@ -12,6 +12,7 @@ import faltung
 from faltung import Policy, Spec
 from faltung.errors import RefusedError
 from faltung.kernels.monotone.on_numba import hull
+from faltung.methods import separable
 from faltung.methods.monotone import convex_rows
 from faltung.testing.conformance import check
 from faltung.testing.problems import draw
@@ -106,3 +107,41 @@ def test_other_filters_are_left_to_other_methods():
     bent = -np.add.outer(np.arange(5.0) ** 2, np.arange(5.0) ** 2)  # concave, but the smallest are wanted
     with pytest.raises(RefusedError, match="a filter for"):
         faltung.convolve(x, bent, over="min-plus", policy=MERGE)
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    shape=st.sampled_from([(2, 2), (1, 5), (3, 4), (5, 5), (2, 3, 4)]), wide=st.booleans(), seed=st.integers(0, 999),
+    off=st.sampled_from([0.0, 1e-17, 1e-15, 1e-9, 1e-3, 1.0]), scale=st.sampled_from([1e-200, 1.0, 1e200]),
+)  # fmt: skip
+def test_corners_turn_away_no_filter_that_singular_values_take(shape, wide, seed, off, scale):
+    random = np.random.default_rng(seed)
+    k = np.ones(())
+    for n in shape:
+        k = np.multiply.outer(k, random.standard_normal(n))
+    k = scale * (k + off * random.standard_normal(shape)) * (1j if wide else 1)
+    matrix = k.reshape(shape[0], -1)
+    values = np.linalg.svd(matrix / scale, compute_uv=False)
+    bound = separable._second(matrix) / scale
+    if min(matrix.shape) > 1:
+        assert not bound > values[1] + 1e-14 * values[0]  # NaN where products overflow: no bound
+        assert bound > 0 or off < 1 or scale != 1
+    else:
+        assert bound == 0
+    with np.errstate(over="ignore", under="ignore"):
+        came = separable.rank_one_terms(k, 1e-12 * scale, 1)
+        corners, separable._second = separable._second, lambda matrix: 0.0
+        try:
+            wanted = separable.rank_one_terms(k, 1e-12 * scale, 1)
+        finally:
+            separable._second = corners
+    assert (came is None) == (wanted is None)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("place", [(0, 0), (1, 2), (2, 3)])
+def test_filters_that_are_not_finite_have_no_terms(value, place):
+    k = np.random.default_rng(0).standard_normal((3, 4))
+    k[place] = value
+    assert separable.rank_one_terms(k, 0.0, 1) is None
+    assert separable.rank_one_terms(k, 0.0, 3) is None

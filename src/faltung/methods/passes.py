@@ -13,7 +13,7 @@ from faltung.kernels.passes.layout import Passes
 from faltung.kernels.passes.on_numba import key
 from faltung.methods.method import ROUNDOFF, Context, Machine, bytes_of
 from faltung.methods.pieced import VectorSums
-from faltung.methods.separable import rank_one_terms
+from faltung.methods.separable import terms_of_filters
 from faltung.problem import Problem
 
 MOST = 64  # terms that a filter may be split into
@@ -97,17 +97,13 @@ class LowRank(Tiled):
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> tuple[Passes, np.ndarray] | None:
         """Rows of taps, term by term; None where the rank within the tolerance is too high to pay."""
-        allowed = max(context.tolerance - self.error(problem), 0.0) / 4 if context.tolerance else 0.0
-        allowed = min(allowed, 32 * ROUNDOFF[problem.compute_dtype])
-        found = [
-            rank_one_terms(f.astype("float64"), allowed * float(np.abs(f).sum()), context.budget) for f in k[:, 0, 0]
-        ]
-        if any(terms is None for terms in found):
+        found = terms_of_filters(problem, k, context, self.error(problem))
+        if found is None:
             return None
-        layout = _layout(problem, max(len(terms or ()) for terms in found), False, context.machine.cache)
+        layout = _layout(problem, max(map(len, found)), False, context.machine.cache)
         factors = np.zeros((len(found), layout.terms, layout.factor_taps), problem.compute_dtype)
         for b, terms in enumerate(found):
-            for r, rows in enumerate(terms or ()):
+            for r, rows in enumerate(terms):
                 lone = math.prod(float(row[0]) for row in rows[:-1] if row.size == 1)  # passes of one tap are left out
                 factors[b, r] = np.concatenate([*rows[:-1], rows[-1] * lone])
         return layout, factors

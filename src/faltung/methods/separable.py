@@ -87,14 +87,10 @@ class Separable(Method):
 
     def prepare(self, problem: Problem, k: np.ndarray, context: Context) -> list | None:
         """Terms, each a list of prepared passes; None where the rank within the tolerance is too high to pay."""
-        wide = "complex128" if np.iscomplexobj(k) else "float64"
-        allowed = max(context.tolerance - self.error(problem), 0.0) / 4 if context.tolerance else 0.0
-        allowed = min(allowed, 32 * ROUNDOFF[problem.compute_dtype])
-        budget = context.budget
-        splits = [rank_one_terms(f.astype(wide), allowed * float(np.abs(f).sum()), budget) for f in k[:, 0, 0]]
-        if any(s is None for s in splits):
+        splits = terms_of_filters(problem, k, context, self.error(problem))
+        if splits is None:
             return None
-        rank = max(len(s) for s in splits if s is not None)
+        rank = max(len(s) for s in splits)
         grid, terms = problem.grid, []
         for r in range(rank):
             passes = []
@@ -103,7 +99,7 @@ class Separable(Method):
                     (problem.sizes.B, 1, 1, *(grid.t[b] if b == a else 1 for b in range(grid.ndim))), dtype=k.dtype
                 )
                 for b, split in enumerate(splits):
-                    if split is not None and r < len(split):
+                    if r < len(split):
                         rows[b].reshape(-1)[:] = split[r][a]
                 passes.append(part.prepare(rows))
             terms.append(passes)
@@ -120,14 +116,29 @@ class Separable(Method):
         return total
 
 
+def terms_of_filters(problem: Problem, k: np.ndarray, context: Context, error: float) -> list | None:
+    """The rank-one terms of every filter (B, 1, 1, *t) within the tolerance that is left; None where one has too many."""
+    allowed = max(context.tolerance - error, 0.0) / 4 if context.tolerance else 0.0
+    allowed = min(allowed, 32 * ROUNDOFF[problem.compute_dtype])
+    found = []
+    for f in k[:, 0, 0].astype("complex128" if np.iscomplexobj(k) else "float64"):
+        terms = rank_one_terms(f, allowed * float(np.abs(f).sum()), context.budget)
+        if terms is None:  # most are turned away by their first filter
+            return None
+        found.append(terms)
+    return found
+
+
 def rank_one_terms(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarray]] | None:
     """Factors of at most `budget` rank-one terms whose sum differs from k by at most `cut` in the 1-norm; None if it takes more."""
-    if not np.isfinite(k).all():
-        return None
     if k.ndim == 1:
-        return [[k]]
+        return [[k]] if np.isfinite(k).all() else None
     matrix = k.reshape(k.shape[0], -1)
     allowed = max(cut, k.size * 4 * ROUNDOFF["float64"] * float(np.abs(k).max(initial=0.0)))
+    if budget == 1 and _second(matrix) * k.size**0.5 > allowed:
+        return None
+    if not np.isfinite(k).all():
+        return None
     # No singular value of a matrix is below that of a part of it: most filters are turned away by a few rows and columns.
     some = np.ix_(*(np.linspace(0, n - 1, min(n, 2 * budget + 2)).astype(int) for n in matrix.shape))
     few = matrix[some]
@@ -147,6 +158,16 @@ def rank_one_terms(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarr
             return None
         terms += [[left[:, r], *factors] for factors in rest]
     return terms if len(terms) <= budget else None
+
+
+def _second(matrix: np.ndarray) -> float:
+    """A bound from below on the second singular value, from the corners alone: |ad − bc| over the root of their squares."""
+    if min(matrix.shape) < 2:
+        return 0.0
+    a, b, c, d = (matrix[i, j].item() for i in (0, -1) for j in (0, -1))
+    cross = a * d - b * c
+    size = math.hypot(*(part for v in (a, b, c, d) for part in (v.real, v.imag)))
+    return math.hypot(cross.real, cross.imag) / size if size else 0.0
 
 
 SEPARABLE = Separable()

@@ -197,8 +197,12 @@ class Plan:
         """Give the filter to the first method that takes it; a `passing` one serves a single call."""
         if self.problem.empty:
             return Prepared(self, self.ways[-1], None, k)
+        entered: dict[tuple, Any] = {}  # the filter, alike for all methods that read one dtype
         for way in self.ways:
-            filter_ = None if k is None else self.enter("k", k, way.method)
+            kind = way.method.on_torch, way.method.reads(self.problem)
+            if k is not None and kind not in entered:
+                entered[kind] = self.enter("k", k, way.method)
+            filter_ = entered.get(kind)
             context = self.context(way, passing)
             prepared = (
                 filter_
