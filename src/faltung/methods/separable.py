@@ -165,9 +165,11 @@ def _second(matrix: np.ndarray) -> float:
     if min(matrix.shape) < 2:
         return 0.0
     a, b, c, d = (matrix[i, j].item() for i in (0, -1) for j in (0, -1))
-    cross = a * d - b * c
     size = math.hypot(*(part for v in (a, b, c, d) for part in (v.real, v.imag)))
-    return math.hypot(cross.real, cross.imag) / size if size else 0.0
+    if not 0 < size < math.inf:
+        return 0.0
+    cross = a / size * d - b / size * c
+    return math.hypot(cross.real, cross.imag)
 
 
 SEPARABLE = Separable()
