@@ -147,7 +147,8 @@ def rank_one_terms(k: np.ndarray, cut: float, budget: int) -> list[list[np.ndarr
         return None
     left, values, right = np.linalg.svd(matrix, full_matrices=False)
     # What is dropped has 1-norm at most sqrt(size)·(Frobenius norm of the dropped singular values).
-    tails = np.sqrt(np.cumsum(values[::-1] ** 2))[::-1] * k.size**0.5
+    top = values[0] or 1.0  # squares of small values would be 0
+    tails = top * np.sqrt(np.cumsum((values[::-1] / top) ** 2))[::-1] * k.size**0.5
     rank = max(1, int(np.sum(tails > allowed)))
     if rank > budget:
         return None
