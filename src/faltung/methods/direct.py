@@ -39,17 +39,19 @@ class Direct(Method):
     def cost(self, problem: Problem, machine: Machine) -> float:
         g, s = problem.grid, problem.sizes
         strided = any(a != 1 for a in (g.stride[-1], g.dilation[-1]))
-        kind = "rows.strided" if strided else "rows.ordered" if problem.over.ordered else "rows"
-        unit = machine.seconds(kind, problem.compute_dtype) * (1.5 if strided and problem.over.ordered else 1.0)
+        plain = "rows.strided" if strided else "rows"
+        unit = machine.seconds("rows.ordered" if problem.over.ordered and not strided else plain, problem.compute_dtype)
         # Each sweep over a strip loads and stores the results besides what it does for its taps.
-        swept = 1.5 * s.B * s.N * s.O * math.prod(g.m) * _sweeps(problem) * unit
+        sweep = 1.5 * s.B * s.N * s.O * math.prod(g.m) * machine.seconds(plain, problem.compute_dtype)
+        if problem.over.ordered and strided:
+            unit *= 1.5
         if problem.over.modulus:
             unit *= 18.0  # a division for each product, which vectors do not have
         if problem.over.share:  # sums that are functions of the library, one a product
             unit = machine.seconds("rows.smooth")
         lines = s.B * s.N * s.O * math.prod(g.m[:-1]) * max(1, -(-g.m[-1] // STRIP))
         visits = lines * s.C * math.prod(g.t[:-1]) * max(1, g.t[-1] / 4)
-        work = problem.macs * unit + swept + visits * machine.seconds("rows.visit")
+        work = problem.macs * unit + _sweeps(problem) * sweep + visits * machine.seconds("rows.visit")
         share = min(machine.threads, max(1, lines))
         pad = 0.0
         if not g.unpadded:
