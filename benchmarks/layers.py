@@ -5,9 +5,9 @@
     python benchmarks/layers.py --only dense
 
 Both layers share their parameters and take turns. Backward is the derivative of the sum of all results for input, weight and
-bias. Memory is what the high-water mark of a process of its own grows by in three rounds of forward and backward, input, result
-and gradients included. Times are medians; the last columns are torch over ours (below 1: torch is faster), and ours compiled over
-ours eager.
+bias. Memory is what the high-water mark of a process of its own grows by in three rounds of forward and backward behind one with a
+single sample, input, result and gradients included. Times are medians; the last columns are torch over ours (below 1: torch is
+faster), and ours compiled over ours eager.
 """
 
 import argparse
@@ -104,15 +104,7 @@ def grown(case: str, layout: str, who: str) -> int:
     """Bytes by which this process grows at its peak; run in a process of its own."""
     made, x = layers(case, layout)
     layer = made[who]
-    kind, arguments, shape = CASES[case]
-    small = {**arguments, "in_channels": arguments.get("groups", 1), "out_channels": arguments.get("groups", 1)}
-    tiny = kind(**small)
-    if who == "ours":
-        from faltung.nn import Conv
-
-        tiny = Conv.from_torch(tiny)
-    # Libraries loaded and kernels in place, on an input that needs no memory to speak of.
-    both(tiny, torch.randn(1, small["in_channels"], *[16] * (len(shape) - 2)), list(tiny.parameters()))()
+    both(layer, x[:1], list(layer.parameters()))()  # libraries loaded and kernels in place, with one sample
     call = both(layer, x, list(layer.parameters()))
     before = high_water()
     for _ in range(3):
@@ -181,7 +173,7 @@ def main() -> None:
     peaks = [memory(case, layout) for case, layout in chosen]
     text = (
         f"# Layers on {timing.cpu()}, 2 threads\n\n{rows(head, lines)}\n\n## Memory\n\nPeak of forward and backward beyond what "
-        "the process held with its layer, input and loaded libraries. *Stated*: the working memory of the plans.\n\n"
+        "the process held with its layer, input and loaded libraries, after one sample. *Stated*: the working memory of the plans.\n\n"
         + rows(("layer", "layout", "torch", "ours", "stated", "ours beyond torch"), peaks)
     )
     if options.eager or options.only:
