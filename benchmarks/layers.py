@@ -173,7 +173,8 @@ def main() -> None:
     peaks = [memory(case, layout) for case, layout in chosen]
     text = (
         f"# Layers on {timing.cpu()}, 2 threads\n\n{rows(head, lines)}\n\n## Memory\n\nPeak of forward and backward beyond what "
-        "the process held with its layer, input and loaded libraries, after one sample. *Stated*: the working memory of the plans.\n\n"
+        "the process held with its layer, input and loaded libraries, after one sample. *Stated*: the working memory of the "
+        "plans.\n\n"
         + rows(("layer", "layout", "torch", "ours", "stated", "ours beyond torch"), peaks)
     )
     if options.eager or options.only:
