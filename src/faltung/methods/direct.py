@@ -114,7 +114,7 @@ def _sweeps(problem: Problem) -> int:
 
 
 def _small(problem: Problem) -> bool:
-    """Whether a call is one small signal with a constant beyond its edge: then its padded copy is kept and filled in place."""
+    """Whether a call is one small signal with a constant or nothing beyond its edge: the padded copy is kept, filled in place."""
     g, s = problem.grid, problem.sizes
     fits = (
         0 < math.prod(g.padded) <= QUICK
@@ -122,7 +122,8 @@ def _small(problem: Problem) -> bool:
         and problem.algebra != "integer"
         and problem.over.admit is None
     )
-    plain = s.B == s.N == s.C == s.O == 1 and {b.kind for b in g.boundary} == {"constant"} and len(set(g.boundary)) == 1
+    beyond = g.unpadded or ({b.kind for b in g.boundary} == {"constant"} and len(set(g.boundary)) == 1)
+    plain = s.B == s.N == s.C == s.O == 1 and beyond
     return fits and plain and problem.host == "numpy" and all(lo >= 0 and hi >= 0 for lo, hi in g.pads)
 
 
