@@ -174,8 +174,7 @@ def main() -> None:
     text = (
         f"# Layers on {timing.cpu()}, 2 threads\n\n{rows(head, lines)}\n\n## Memory\n\nPeak of forward and backward beyond what "
         "the process held with its layer, input and loaded libraries, after one sample. *Stated*: the working memory of the "
-        "plans.\n\n"
-        + rows(("layer", "layout", "torch", "ours", "stated", "ours beyond torch"), peaks)
+        "plans.\n\n" + rows(("layer", "layout", "torch", "ours", "stated", "ours beyond torch"), peaks)
     )
     if options.eager or options.only:
         print(text)
